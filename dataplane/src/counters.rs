@@ -1,0 +1,200 @@
+//! What the workers count: relaxed, one writer each, readable by anyone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use crate::drop_reason::DropReason;
+use crate::punt::PuntClass;
+
+/// A number that one worker writes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`. Only the owning worker may call this: two writers would lose counts.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        // One writer: a load and a store are enough, and cheaper than a locked add.
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(count),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Sets the number, for gauges. Only the owning worker may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The present number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker counts about one real server.
+#[derive(Debug, Default)]
+pub struct TrafficCounters {
+    /// Sessions made.
+    pub sessions: Counter,
+    /// Packets from clients.
+    pub in_packets: Counter,
+    /// IP bytes from clients, before any rewriting.
+    pub in_bytes: Counter,
+    /// Packets from the server.
+    pub out_packets: Counter,
+    /// IP bytes from the server.
+    pub out_bytes: Counter,
+}
+
+/// [`TrafficCounters`] added up at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrafficTotals {
+    /// Sessions made.
+    pub sessions: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// IP bytes from clients.
+    pub in_bytes: u64,
+    /// Packets from servers.
+    pub out_packets: u64,
+    /// IP bytes from servers.
+    pub out_bytes: u64,
+}
+
+impl std::ops::AddAssign for TrafficTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.in_packets += other.in_packets;
+        self.in_bytes += other.in_bytes;
+        self.out_packets += other.out_packets;
+        self.out_bytes += other.out_bytes;
+    }
+}
+
+/// One [`TrafficCounters`] per worker, each on cache lines of its own.
+#[derive(Debug)]
+pub struct PerWorker(Box<[CachePadded<TrafficCounters>]>);
+
+impl PerWorker {
+    /// Counters at zero for `workers` workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| CachePadded::default()).collect())
+    }
+
+    /// The counters of one worker.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, worker: crate::id::WorkerId) -> &TrafficCounters {
+        &self.0[worker.index()]
+    }
+
+    /// All workers' counters added up.
+    #[must_use]
+    pub fn totals(&self) -> TrafficTotals {
+        let mut totals = TrafficTotals::default();
+        for counters in &self.0 {
+            totals += TrafficTotals {
+                sessions: counters.sessions.get(),
+                in_packets: counters.in_packets.get(),
+                in_bytes: counters.in_bytes.get(),
+                out_packets: counters.out_packets.get(),
+                out_bytes: counters.out_bytes.get(),
+            };
+        }
+        totals
+    }
+}
+
+/// What one worker counts about itself.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Packets received from ethdevs.
+    pub received_packets: Counter,
+    /// Bytes received from ethdevs.
+    pub received_bytes: Counter,
+    /// Packets given to ethdevs.
+    pub transmitted_packets: Counter,
+    /// Bytes given to ethdevs.
+    pub transmitted_bytes: Counter,
+    /// Packets that met an existing session.
+    pub session_hits: Counter,
+    /// Sessions made.
+    pub sessions_created: Counter,
+    /// Sessions that ended by their time-out.
+    pub sessions_expired: Counter,
+    /// Sessions that ended to make room for another.
+    pub sessions_evicted: Counter,
+    /// Sessions in the table now (a gauge).
+    pub sessions: Counter,
+    /// Packets that arrived here and were handed to the worker that owns their session.
+    pub arrived_at_wrong_worker: Counter,
+    /// Packets taken over from other workers.
+    pub taken_over: Counter,
+    /// ICMP errors built and sent.
+    pub icmp_errors: Counter,
+    /// ICMP errors not sent because of the rate limit.
+    pub icmp_errors_suppressed: Counter,
+    /// IPv6 packets given to Linux.
+    pub ipv6_packets: Counter,
+    /// Frames Linux sent.
+    pub injected_packets: Counter,
+    /// FULLNAT sessions that took a port freed less than 120 s ago.
+    pub local_port_reuses: Counter,
+    /// Ethdevs whose RSS hash is not what they say.
+    pub rss_mismatches: Counter,
+    /// Loop turns that found packets.
+    pub busy_turns: Counter,
+    /// Loop turns that found none.
+    pub idle_turns: Counter,
+    drops: [Counter; DropReason::COUNT],
+    punts: [Counter; PuntClass::COUNT],
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self {
+            received_packets: Counter::default(),
+            received_bytes: Counter::default(),
+            transmitted_packets: Counter::default(),
+            transmitted_bytes: Counter::default(),
+            session_hits: Counter::default(),
+            sessions_created: Counter::default(),
+            sessions_expired: Counter::default(),
+            sessions_evicted: Counter::default(),
+            sessions: Counter::default(),
+            arrived_at_wrong_worker: Counter::default(),
+            taken_over: Counter::default(),
+            icmp_errors: Counter::default(),
+            icmp_errors_suppressed: Counter::default(),
+            ipv6_packets: Counter::default(),
+            injected_packets: Counter::default(),
+            local_port_reuses: Counter::default(),
+            rss_mismatches: Counter::default(),
+            busy_turns: Counter::default(),
+            idle_turns: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            punts: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+impl WorkerCounters {
+    /// The counter of packets dropped for `reason`.
+    #[inline]
+    #[must_use]
+    pub fn drops(&self, reason: DropReason) -> &Counter {
+        &self.drops[reason as usize]
+    }
+
+    /// The counter of packets given to Linux in `class`.
+    #[inline]
+    #[must_use]
+    pub fn punts(&self, class: PuntClass) -> &Counter {
+        &self.punts[class as usize]
+    }
+}

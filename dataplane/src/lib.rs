@@ -1,0 +1,39 @@
+//! What happens to a packet.
+//!
+//! This crate knows no socket, file, configuration text or wall clock: time, randomness and
+//! packets come in as arguments. The modules stand in the order a packet meets them: first what
+//! everything is made of, then a packet's way, then what steers it.
+
+/// Addresses, protocols and flow keys, of either family.
+pub mod address;
+
+/// Numbers that could be swapped, each with a type of its own.
+pub mod id;
+
+/// Time as the packet path sees it: ticks counted from the start of the gateway.
+pub mod time;
+
+/// A hasher for small maps of configured keys.
+pub mod hasher;
+
+/// A growable array whose copies share what did not change.
+pub mod paged;
+
+/// Memory that lives as long as the process, in huge pages where there are any.
+pub mod memory;
+
+/// CPU hints that have no safe spelling.
+mod intrinsics;
+
+/// Where packets come from and go to: DPDK ethdevs, or memory in tests.
+pub mod io;
+
+/// Why a packet was not forwarded.
+pub mod drop_reason;
+
+/// The way to Linux and back: punt classes, their rings and limits.
+pub mod punt;
+
+/// What the workers count.
+pub mod counters;
+
