@@ -28,6 +28,15 @@ mod intrinsics;
 /// Where packets come from and go to: DPDK ethdevs, or memory in tests.
 pub mod io;
 
+/// Byte layouts: each header is checked once and then read without failing.
+pub mod wire;
+
+/// Puts Ethernet headers and VLAN tags on packets.
+mod framing;
+
+/// Turns a frame into the few facts the pipeline needs.
+pub mod parse;
+
 /// Why a packet was not forwarded.
 pub mod drop_reason;
 
@@ -37,3 +46,6 @@ pub mod punt;
 /// What the workers count.
 pub mod counters;
 
+/// Packets built by name, for tests.
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
