@@ -40,6 +40,15 @@ pub mod parse;
 /// Why a packet was not forwarded.
 pub mod drop_reason;
 
+/// Changes a packet on its way to a server or a client, one file per forwarding method.
+pub mod rewrite;
+
+/// Builds the ICMP errors that the senders of packets not forwarded are due.
+pub mod icmp_error;
+
+/// Bounds how often something happens, as ICMP errors.
+pub mod rate_limit;
+
 /// The way to Linux and back: punt classes, their rings and limits.
 pub mod punt;
 
