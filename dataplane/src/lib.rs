@@ -40,6 +40,18 @@ pub mod parse;
 /// Why a packet was not forwarded.
 pub mod drop_reason;
 
+/// Remembers which server a flow goes to.
+pub mod session;
+
+/// Names the worker that owns a flow.
+pub mod steering;
+
+/// Chooses a real server for a new session.
+pub mod schedule;
+
+/// Lends local addresses and ports to FULLNAT sessions.
+pub mod snat;
+
 /// Changes a packet on its way to a server or a client, one file per forwarding method.
 pub mod rewrite;
 
@@ -54,6 +66,9 @@ pub mod punt;
 
 /// What the workers count.
 pub mod counters;
+
+/// Virtual services and real servers as a worker sees them.
+pub mod service;
 
 /// Packets built by name, for tests.
 #[cfg(any(test, feature = "testing"))]

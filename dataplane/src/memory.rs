@@ -14,6 +14,8 @@ use std::slice;
 
 use crate::address::{V4, V6};
 use crate::id::{AdjacencySlot, ServerSlot, ServiceSlot};
+use crate::service::Method;
+use crate::session::{SessionFlags, State};
 use crate::time::Tick;
 
 /// The size of the huge pages asked for: 2 MiB, which every x86-64 and most others have.
@@ -40,9 +42,12 @@ macro_rules! zeroed {
 
 zeroed!(u8, u16, u32, u64, u128);
 zeroed!(V4, V6, Tick, ServiceSlot, ServerSlot, AdjacencySlot);
+zeroed!(Method, State, SessionFlags);
 
 // SAFETY: an array of values that are valid when zeroed is valid when zeroed.
 unsafe impl<T: Zeroed, const N: usize> Zeroed for [T; N] {}
+
+const _: () = assert!(Method::Dr as u8 == 0 && State::None as u8 == 0);
 
 /// Declares a struct that is [`Zeroed`] because the compiler checks that each of its fields is.
 macro_rules! plain_data {

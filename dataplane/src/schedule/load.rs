@@ -1,0 +1,246 @@
+//! Keeps the session counts of real servers, and the overload flag that follows from them.
+//!
+//! A server with an upper threshold is overloaded from the session that reaches it until its
+//! sessions fall below the lower threshold (by default three quarters of the upper). The rules
+//! are those of Linux 6.1.192 (`ip_vs_dest_update_overload`). All workers share the counts; they
+//! change only when a session is made, changes between active and inactive, or ends.
+
+use std::sync::atomic::Ordering;
+
+use crate::service::{RealServer, ServerShared};
+
+/// What made the flag be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The sessions rose to the upper threshold.
+    Rose,
+    /// The sessions fell below the lower threshold.
+    Fell,
+    /// The thresholds are others than before.
+    Configured,
+}
+
+/// A session was bound to `server`. It counts as inactive until [`activate`].
+#[inline]
+pub fn bind(server: &RealServer) {
+    let sessions = server.shared.sessions.fetch_add(1, Ordering::SeqCst) + 1;
+    if sessions == server.upper_threshold {
+        update(server, Cause::Rose);
+    }
+}
+
+/// An inactive session of `server` ended.
+#[inline]
+pub fn unbind(server: &RealServer) {
+    let before = server.shared.sessions.fetch_sub(1, Ordering::SeqCst);
+    debug_assert!(before > 0, "a session ended that was not bound");
+    if before == low_mark(server) {
+        update(server, Cause::Fell);
+    }
+}
+
+/// A bound session became active.
+#[inline]
+pub fn activate(server: &ServerShared) {
+    server.active.fetch_add(1, Ordering::Relaxed);
+}
+
+/// An active session became inactive; also before [`unbind`] when it ends while active.
+#[inline]
+pub fn deactivate(server: &ServerShared) {
+    let before = server.active.fetch_sub(1, Ordering::Relaxed);
+    debug_assert!(before > 0, "an inactive session became inactive");
+}
+
+/// `server` is a version with other thresholds than the one before it. To be called when the
+/// version is made, and once more when all workers have adopted it: a worker that still had the
+/// old version may have set the flag by the old thresholds.
+pub fn thresholds_changed(server: &RealServer) {
+    update(server, Cause::Configured);
+}
+
+/// The cost of a server's sessions for wlc, as the kernel's `ip_vs_dest_conn_overhead`: a wrapping
+/// 32-bit number.
+#[inline]
+pub(super) fn overhead(server: &RealServer) -> i32 {
+    let active = server.shared.active.load(Ordering::Relaxed);
+    let sessions = server.shared.sessions.load(Ordering::Relaxed);
+    active
+        .wrapping_mul(256)
+        .wrapping_add(sessions)
+        .cast_signed()
+}
+
+/// The count below which a server is no longer overloaded.
+#[inline]
+const fn low_mark(server: &RealServer) -> u32 {
+    match server.lower_threshold {
+        0 => server.upper_threshold - (server.upper_threshold >> 2),
+        lower => lower,
+    }
+}
+
+/// Sets the flag as the counts demand, or leaves it.
+#[cold]
+fn update(server: &RealServer, cause: Cause) {
+    let mut cause = cause;
+    while let Some(overloaded) = verdict(server, cause) {
+        server.shared.overloaded.store(overloaded, Ordering::SeqCst);
+        // Another worker may have crossed the other mark between our look at the count and our
+        // store, and its store may lie before ours. A flag that is wrong then would stay wrong: an
+        // overloaded server gets no session that could correct it.
+        let sessions = server.shared.sessions.load(Ordering::SeqCst);
+        cause = match overloaded {
+            true if sessions < low_mark(server) => Cause::Fell,
+            false if server.upper_threshold > 0 && sessions >= server.upper_threshold => {
+                Cause::Rose
+            }
+            _ => return,
+        };
+    }
+}
+
+/// What the flag must be; `None` leaves it as it is.
+fn verdict(server: &RealServer, cause: Cause) -> Option<bool> {
+    let upper = server.upper_threshold;
+    let sessions = server.shared.sessions.load(Ordering::SeqCst);
+    if upper == 0 {
+        return Some(false);
+    }
+    let (set_from, keep_from) = match cause {
+        Cause::Rose => (low_mark(server), low_mark(server)),
+        Cause::Fell => (upper, upper),
+        Cause::Configured => (upper, low_mark(server)),
+    };
+    if sessions >= set_from {
+        Some(true)
+    } else if sessions >= keep_from {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::address::Endpoint;
+    use crate::id::{ServerSlot, Weight};
+    use crate::service::Method;
+
+    fn server(upper: u32, lower: u32) -> RealServer {
+        RealServer {
+            service: crate::service::ServiceKey::WEB,
+            slot: ServerSlot(0),
+            endpoint: Endpoint::new([10, 2, 0, 11].into(), 80),
+            weight: Weight(1),
+            last_weight: Weight(1),
+            method: Method::Nat,
+            upper_threshold: upper,
+            lower_threshold: lower,
+            available: true,
+            shared: Arc::new(ServerShared::new(1)),
+        }
+    }
+
+    fn after(server: &RealServer, step: fn(&RealServer)) -> (u32, bool) {
+        step(server);
+        let sessions = server.shared.sessions.load(Ordering::SeqCst);
+        (sessions, server.is_overloaded())
+    }
+
+    #[test]
+    fn a_server_is_overloaded_from_its_upper_until_below_its_lower_threshold() {
+        let server = server(4, 2);
+
+        assert_eq!(after(&server, bind), (1, false));
+        assert_eq!(after(&server, bind), (2, false));
+        assert_eq!(after(&server, bind), (3, false));
+        assert_eq!(after(&server, bind), (4, true));
+        assert_eq!(after(&server, bind), (5, true));
+        assert_eq!(after(&server, unbind), (4, true));
+        assert_eq!(after(&server, unbind), (3, true));
+        assert_eq!(after(&server, unbind), (2, true));
+        assert_eq!(after(&server, unbind), (1, false));
+        assert_eq!(after(&server, bind), (2, false));
+    }
+
+    #[test]
+    fn without_a_lower_threshold_three_quarters_of_the_upper_stand_for_it() {
+        let server = server(10, 0);
+        for _ in 0..10 {
+            bind(&server);
+        }
+
+        // 10 − 10/4 = 8
+        assert_eq!(after(&server, unbind), (9, true));
+        assert_eq!(after(&server, unbind), (8, true));
+        assert_eq!(after(&server, unbind), (7, false));
+    }
+
+    #[test]
+    fn without_thresholds_nothing_overloads() {
+        let server = server(0, 0);
+
+        assert_eq!(after(&server, bind), (1, false));
+        assert_eq!(after(&server, unbind), (0, false));
+    }
+
+    #[test]
+    fn new_thresholds_are_judged_at_once() {
+        let old = server(4, 2);
+        for _ in 0..4 {
+            bind(&old);
+        }
+        let with = |upper, lower| RealServer {
+            upper_threshold: upper,
+            lower_threshold: lower,
+            ..old.clone()
+        };
+
+        for (upper, lower, expected) in [
+            (8, 3, true), // between the marks: stays as it is
+            (8, 5, false),
+            (8, 3, false),
+            (3, 1, true),
+            (0, 0, false),
+        ] {
+            thresholds_changed(&with(upper, lower));
+            assert_eq!(old.is_overloaded(), expected, "-x {upper} -y {lower}");
+        }
+    }
+
+    #[test]
+    fn a_flag_never_outlives_the_sessions_that_set_it() {
+        let server = server(3, 2);
+
+        for _ in 0..200 {
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        for _ in 0..100 {
+                            bind(&server);
+                            unbind(&server);
+                        }
+                    });
+                }
+            });
+            assert_eq!(server.shared.sessions.load(Ordering::SeqCst), 0);
+            assert!(!server.is_overloaded());
+        }
+    }
+
+    #[test]
+    fn an_active_session_costs_257() {
+        let server = server(0, 0);
+        bind(&server);
+        bind(&server);
+        activate(&server.shared);
+
+        assert_eq!(overhead(&server), 258);
+        deactivate(&server.shared);
+        assert_eq!(overhead(&server), 2);
+    }
+}

@@ -1,0 +1,154 @@
+//! Chooses a real server for a new session.
+//!
+//! Each scheduler decides as the Linux kernel's of the same name does (IPVS, 6.1), over a
+//! service's servers in the kernel's order: newest first. A scheduler belongs to one version of a
+//! service; [`Scheduler::changed`] makes the next version's and carries over what the kernel
+//! carries over. What a decision changes stands behind a spin lock held for a bounded walk;
+//! [`load`] keeps the session counts and overload flags that decisions look at.
+
+use std::sync::Arc;
+
+use crate::address::{Address, Endpoint};
+use crate::service::{RealServer, SchedulerKind};
+
+pub use self::least_connection::WeightedLeastConnection;
+pub use self::maglev::{MAX_SERVERS as MAGLEV_MAX_SERVERS, Maglev};
+pub use self::round_robin::RoundRobin;
+pub use self::weighted_round_robin::WeightedRoundRobin;
+
+mod least_connection;
+pub mod load;
+mod maglev;
+mod round_robin;
+mod siphash;
+mod spin;
+mod weighted_round_robin;
+
+#[cfg(test)]
+mod history_tests;
+
+/// What a scheduler may know of the session it chooses a server for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowInfo {
+    /// The client's address as one word: IPv4 as it is, IPv6 as the XOR of its four words, all in
+    /// host order.
+    pub folded_source: u32,
+    /// The client's port.
+    pub source_port: u16,
+}
+
+impl FlowInfo {
+    /// What a scheduler may know of a session of `client`.
+    #[inline]
+    #[must_use]
+    pub fn of<A: Address>(client: Endpoint<A>) -> Self {
+        Self {
+            folded_source: fold(client.addr.to_bits()),
+            source_port: client.port,
+        }
+    }
+}
+
+/// The XOR of an address's 32-bit words.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the words are taken one by one"
+)]
+const fn fold(bits: u128) -> u32 {
+    (bits >> 96) as u32 ^ (bits >> 64) as u32 ^ (bits >> 32) as u32 ^ bits as u32
+}
+
+/// The greatest common divisor, where gcd(0, b) is b.
+const fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Chooses real servers.
+pub trait Schedule {
+    /// The place in `servers` of the server for a new session of `client`, or `None` when none
+    /// of them can take it. `servers` are those the scheduler was made for. Allocates nothing.
+    fn pick(&self, servers: &[Arc<RealServer>], client: FlowInfo) -> Option<usize>;
+}
+
+/// What happened to a service's list of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A server was put in, and stands here in the new list.
+    Added(usize),
+    /// A server was taken out, and stood here in the old list.
+    Removed(usize),
+    /// A server's weight, thresholds or method was set, perhaps to what it was; it stands here.
+    Edited(usize),
+    /// Only the service changed.
+    None,
+}
+
+/// One version of a service's scheduler, with its state.
+#[derive(Debug)]
+pub enum Scheduler {
+    /// Round robin.
+    Rr(RoundRobin),
+    /// Weighted round robin.
+    Wrr(WeightedRoundRobin),
+    /// Weighted least connection.
+    Wlc(WeightedLeastConnection),
+    /// Maglev hashing.
+    Mh(Maglev),
+}
+
+impl Scheduler {
+    /// A scheduler in its first state.
+    #[must_use]
+    pub fn new(kind: SchedulerKind, servers: &[Arc<RealServer>]) -> Self {
+        match kind {
+            SchedulerKind::Rr => Self::Rr(RoundRobin::new()),
+            SchedulerKind::Wrr => Self::Wrr(WeightedRoundRobin::new(servers)),
+            SchedulerKind::Wlc => Self::Wlc(WeightedLeastConnection),
+            SchedulerKind::Mh { fallback, port } => Self::Mh(Maglev::new(fallback, port, servers)),
+        }
+    }
+
+    /// The scheduler of the service's next version, after one change that led to `servers`. With
+    /// another `kind` it starts anew; with the same it goes on where this one is now, as after
+    /// the kernel's add, update and delete hooks.
+    #[must_use]
+    pub fn changed(
+        &self,
+        kind: SchedulerKind,
+        servers: &[Arc<RealServer>],
+        change: Change,
+    ) -> Self {
+        match (self, kind) {
+            (Self::Rr(rr), SchedulerKind::Rr) => Self::Rr(rr.changed(change)),
+            (Self::Wrr(wrr), SchedulerKind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
+            (Self::Mh(mh), SchedulerKind::Mh { fallback, port }) => {
+                Self::Mh(mh.changed(fallback, port, servers, change))
+            }
+            _ => Self::new(kind, servers),
+        }
+    }
+
+    /// How often a worker found the scheduler's lock taken, over all versions of the service
+    /// with this scheduler.
+    #[must_use]
+    pub fn lock_waits(&self) -> u64 {
+        match self {
+            Self::Rr(rr) => rr.lock_waits(),
+            Self::Wrr(wrr) => wrr.lock_waits(),
+            Self::Wlc(_) | Self::Mh(_) => 0,
+        }
+    }
+}
+
+impl Schedule for Scheduler {
+    #[inline]
+    fn pick(&self, servers: &[Arc<RealServer>], client: FlowInfo) -> Option<usize> {
+        match self {
+            Self::Rr(rr) => rr.pick(servers, client),
+            Self::Wrr(wrr) => wrr.pick(servers, client),
+            Self::Wlc(wlc) => wlc.pick(servers, client),
+            Self::Mh(mh) => mh.pick(servers, client),
+        }
+    }
+}

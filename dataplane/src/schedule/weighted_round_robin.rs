@@ -1,0 +1,146 @@
+//! wrr: each server as often as its weight says, heavier ones more often in a row.
+//!
+//! The scheduler passes over the list again and again with a falling bar: a pass serves, in
+//! order, the servers whose weight reaches the bar. The bar falls from the greatest weight by
+//! the greatest common divisor of all weights.
+
+use std::sync::Arc;
+
+use super::spin::SpinLock;
+use super::{Change, FlowInfo, Schedule, gcd};
+use crate::service::RealServer;
+
+/// Weighted round robin.
+#[derive(Debug)]
+pub struct WeightedRoundRobin {
+    bars: Bars,
+    place: SpinLock<Place>,
+}
+
+/// Which bars there are. Overloaded servers count here too, as in the kernel.
+#[derive(Clone, Copy, Debug)]
+struct Bars {
+    /// The first one, after which the lowest comes at `step` or below; 0 when no server has a
+    /// weight.
+    highest: u32,
+    /// The greatest common divisor of the weights, 1 without any.
+    step: u32,
+}
+
+/// Where the scheduler stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The server it looked at last; `None` is in front of the list.
+    cursor: Option<usize>,
+    bar: u32,
+}
+
+impl Bars {
+    fn of(servers: &[Arc<RealServer>]) -> Self {
+        let weights = || servers.iter().map(|server| server.weight.0);
+        let step = weights().fold(0, gcd).max(1);
+        Self {
+            highest: weights().max().unwrap_or(0).saturating_sub(step - 1),
+            step,
+        }
+    }
+
+    /// The bar after a change of the servers, when it was at `bar` before.
+    fn align(self, bar: u32) -> u32 {
+        if bar > self.highest || bar == 0 {
+            self.highest
+        } else if self.step > 1 {
+            bar / self.step * self.step + 1
+        } else {
+            bar
+        }
+    }
+
+    /// The first bar, from `bar` downwards, that some server not overloaded reaches, or else the
+    /// lowest. The passes left out would serve nobody; taking them one by one would hold the lock
+    /// for as many passes as the greatest weight.
+    fn skip_idle(self, bar: u32, servers: &[Arc<RealServer>]) -> u32 {
+        let willing = servers.iter().filter(|server| !server.is_overloaded());
+        let reached = willing.map(|server| server.weight.0).max().unwrap_or(0);
+        let above = bar.saturating_sub(reached.max(self.step));
+        bar - above.div_ceil(self.step) * self.step
+    }
+}
+
+impl WeightedRoundRobin {
+    pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
+        let bars = Bars::of(servers);
+        let place = Place {
+            cursor: None,
+            bar: bars.highest,
+        };
+        Self {
+            bars,
+            place: SpinLock::new(place),
+        }
+    }
+
+    /// Any change of the servers starts a new pass at about the present bar.
+    pub(super) fn changed(&self, servers: &[Arc<RealServer>], change: Change) -> Self {
+        let place = *self.place.lock();
+        if change == Change::None {
+            return Self {
+                bars: self.bars,
+                place: self.place.successor(place),
+            };
+        }
+        let bars = Bars::of(servers);
+        let place = Place {
+            cursor: None,
+            bar: bars.align(place.bar),
+        };
+        Self {
+            bars,
+            place: self.place.successor(place),
+        }
+    }
+
+    pub(super) fn lock_waits(&self) -> u64 {
+        self.place.waits()
+    }
+}
+
+impl Schedule for WeightedRoundRobin {
+    /// At most six passes over the list: the rest of the present one, and twice the way down.
+    #[inline]
+    fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
+        let bars = self.bars;
+        if bars.highest == 0 {
+            return None;
+        }
+        let mut place = self.place.lock();
+        let began = place.cursor;
+        let mut from = began.map_or(0, |at| at + 1);
+        let mut stop = None;
+        let (mut lowest, mut restarted) = (false, false);
+        loop {
+            for (at, server) in servers.iter().enumerate().skip(from) {
+                let serves = !server.is_overloaded() && server.weight.0 >= place.bar;
+                if serves || stop == Some(at) {
+                    place.cursor = Some(at);
+                    return serves.then_some(at);
+                }
+            }
+            from = 0;
+            place.bar = place.bar.saturating_sub(bars.step);
+            if place.bar == 0 {
+                place.bar = bars.highest;
+                if lowest || began.is_none() {
+                    place.cursor = None;
+                    return None;
+                }
+                restarted = true;
+            }
+            place.bar = bars.skip_idle(place.bar, servers);
+            lowest = place.bar <= bars.step;
+            if lowest && restarted {
+                stop = began;
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Virtual services and real servers as a worker sees them.
+//!
+//! A [`RealServer`] and a [`Service`] are immutable versions inside a snapshot; what outlives a
+//! change of configuration (session counts, traffic counters) is in [`ServerShared`].
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::address::{Endpoint, Protocol};
+use crate::counters::PerWorker;
+use crate::id::{ServerSlot, ServiceSlot, Weight};
+use crate::schedule::Scheduler;
+use crate::snat::LocalAddress;
+
+/// How packets reach a real server. It belongs to the server, as in LVS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Method {
+    /// Direct routing: only the destination MAC changes; the server answers the client itself.
+    #[default]
+    Dr,
+    /// The destination becomes the server's; replies come back through the gateway.
+    Nat,
+    /// IP in IP (RFC 2003) to the server, which answers the client itself.
+    Tun,
+    /// Source and destination are rewritten; replies come back to a local address.
+    Fullnat,
+}
+
+impl Method {
+    /// `dr`, `nat`, `tun` or `fullnat`: the word of configuration files, metrics and the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dr => "dr",
+            Self::Nat => "nat",
+            Self::Tun => "tun",
+            Self::Fullnat => "fullnat",
+        }
+    }
+
+    /// Whether the server's replies pass the gateway and are rewritten there.
+    #[inline]
+    #[must_use]
+    pub const fn sees_replies(self) -> bool {
+        matches!(self, Self::Nat | Self::Fullnat)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What names a virtual service: transport, VIP and port (0: every port).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// The transport.
+    pub protocol: Protocol,
+    /// VIP and port.
+    pub virtual_endpoint: Endpoint<IpAddr>,
+}
+
+#[cfg(test)]
+impl ServiceKey {
+    /// A service for tests that need some service.
+    pub(crate) const WEB: Self = Self {
+        protocol: Protocol::Tcp,
+        virtual_endpoint: Endpoint::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 100)), 80),
+    };
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Endpoint { addr, port } = self.virtual_endpoint;
+        write!(
+            f,
+            "{} {}",
+            self.protocol,
+            std::net::SocketAddr::new(addr, port)
+        )
+    }
+}
+
+/// A scheduler's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SchedulerKind {
+    /// Round robin.
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Weighted least connection, the default of `ipvsadm` and keepalived.
+    #[default]
+    Wlc,
+    /// Maglev hashing of the client's address.
+    Mh {
+        /// Look for another server when the hashed one takes no new sessions.
+        fallback: bool,
+        /// Hash the client's port too.
+        port: bool,
+    },
+}
+
+impl SchedulerKind {
+    /// The scheduler's name in IPVS.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Wlc => "wlc",
+            Self::Mh { .. } => "mh",
+        }
+    }
+}
+
+/// What becomes of packets to a VIP that no service or session serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unserved {
+    /// Linux answers, within the limit of its punt class.
+    #[default]
+    Linux,
+    /// The sender is told: ICMP port unreachable.
+    Reject,
+    /// Nobody answers.
+    Drop,
+}
+
+/// Whether the MSS in SYN and SYN-ACK segments is lowered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MssClamp {
+    /// To what the path to a TUN server carries; other methods are left alone.
+    #[default]
+    Auto,
+    /// To this many bytes, with every method.
+    To(u16),
+    /// Never.
+    Off,
+}
+
+/// What a real server keeps when the configuration around it changes.
+#[derive(Debug)]
+pub struct ServerShared {
+    /// Sessions bound to the server, active or not. Templates do not count.
+    pub sessions: AtomicU32,
+    /// Sessions in an active state (for TCP: SYN_RECV, ESTABLISHED and alike).
+    pub active: AtomicU32,
+    /// The overload flag of the upper and lower thresholds.
+    pub overloaded: AtomicBool,
+    /// What the workers count about it.
+    pub traffic: PerWorker,
+}
+
+impl ServerShared {
+    /// A server without sessions, counted by `workers` workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            sessions: AtomicU32::new(0),
+            active: AtomicU32::new(0),
+            overloaded: AtomicBool::new(false),
+            traffic: PerWorker::new(workers),
+        }
+    }
+}
+
+/// One version of a real server of one service.
+#[derive(Clone, Debug)]
+pub struct RealServer {
+    /// Where it stands in the snapshot.
+    pub slot: ServerSlot,
+    /// The service it belongs to.
+    pub service: ServiceKey,
+    /// RIP and port. For DR and TUN the port is the service's.
+    pub endpoint: Endpoint<IpAddr>,
+    /// Its weight now.
+    pub weight: Weight,
+    /// Its weight at the beginning, and then the last one given that was not 0 (only mh asks).
+    pub last_weight: Weight,
+    /// How packets reach it.
+    pub method: Method,
+    /// Sessions at which it is overloaded; 0 is never.
+    pub upper_threshold: u32,
+    /// Sessions below which it no longer is; 0 is three quarters of the upper threshold.
+    pub lower_threshold: u32,
+    /// False once it was removed from its service while sessions refer to it.
+    pub available: bool,
+    /// What outlives this version.
+    pub shared: Arc<ServerShared>,
+}
+
+impl RealServer {
+    /// Whether it may take a new session (IPVS: not overloaded and weight above 0).
+    #[inline]
+    #[must_use]
+    pub fn is_eligible(&self) -> bool {
+        self.weight.0 > 0 && !self.is_overloaded()
+    }
+
+    /// Whether its upper threshold was reached and its lower one not yet left.
+    #[inline]
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.shared.overloaded.load(Ordering::Relaxed)
+    }
+}
+
+/// One version of a virtual service.
+#[derive(Debug)]
+pub struct Service {
+    /// Where it stands in the snapshot.
+    pub slot: ServiceSlot,
+    /// Transport, VIP and port.
+    pub key: ServiceKey,
+    /// The scheduler's name.
+    pub kind: SchedulerKind,
+    /// Its servers, the one added last first: the order in which IPVS's schedulers look at them.
+    pub servers: Vec<Arc<RealServer>>,
+    /// Chooses among `servers`.
+    pub scheduler: Scheduler,
+    /// Where FULLNAT sessions get their local addresses and ports.
+    pub local_addresses: Vec<Arc<LocalAddress>>,
+    /// Whether SYNs get a lower MSS.
+    pub mss_clamp: MssClamp,
+}

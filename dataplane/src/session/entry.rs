@@ -1,0 +1,464 @@
+//! One session, laid out so that a packet from the client touches one cache line of it.
+//!
+//! ```text
+//!        0        16     24              28        32         40        48         56     60    64
+//! line 1 │ addrs  │ ports│ prot meth st fl│ deadline│ to_server│ in_bytes│ in_packets│ srv  │ end │
+//! line 2 │ out_bytes │ out_packets │ to_client │ wheel links │ created, service, seq, mss, serial │
+//! ```
+//!
+//! (IPv4; an IPv6 session takes three lines.) What names a session is fixed when it is made,
+//! because the table files it under that; the rest is open to the pipeline.
+
+use super::state::State;
+use super::transition::{Direction, Event, next_state};
+use super::wheel::{Links, Timed};
+use crate::address::{Address, Endpoint, FlowKey, Protocol, V4, V6};
+use crate::id::{AdjacencySlot, ServerSlot, ServiceSlot};
+use crate::memory::plain_data;
+use crate::service::Method;
+use crate::time::Tick;
+
+plain_data! {
+    /// A next hop as a session remembers it: where it stands, and in which version of the
+    /// forwarding table that was found.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[repr(C)]
+    pub struct AdjacencyRef {
+        /// Where the next hop stands in the snapshot.
+        pub slot: AdjacencySlot,
+        /// The version of the forwarding table that gave it.
+        pub epoch: u32,
+    }
+}
+
+/// What is true of a session beside its state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct SessionFlags(u8);
+
+impl SessionFlags {
+    /// No packet of the server was seen, and none is expected to pass (DR, TUN): the state
+    /// follows the client's packets alone.
+    pub const NO_OUTPUT: Self = Self(1);
+    /// The session is counted as active at its server.
+    pub const ACTIVE: Self = Self(1 << 1);
+    /// Sequence numbers are moved by `seq_delta`.
+    pub const SEQ_SHIFT: Self = Self(1 << 2);
+    /// SYN and SYN-ACK get at most the MSS of [`Session::mss_clamp`]; here, so that other packets
+    /// need not look there.
+    pub const CLAMP_MSS: Self = Self(1 << 3);
+    /// Its local port was given back when the session was over; it stays for late packets until
+    /// it expires, or until the port is lent for another session with the same server.
+    pub const PORT_RETURNED: Self = Self(1 << 4);
+
+    /// No flag.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(0)
+    }
+
+    /// Whether all of `flags` are set.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, flags: Self) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    /// Sets all of `flags`.
+    #[inline]
+    pub const fn insert(&mut self, flags: Self) {
+        self.0 |= flags.0;
+    }
+
+    /// Clears all of `flags`.
+    #[inline]
+    pub const fn remove(&mut self, flags: Self) {
+        self.0 &= !flags.0;
+    }
+
+    /// Sets or clears all of `flags`.
+    #[inline]
+    pub const fn set(&mut self, flags: Self, on: bool) {
+        if on {
+            self.insert(flags);
+        } else {
+            self.remove(flags);
+        }
+    }
+}
+
+/// What a session is made from; none of it but the next hops changes later.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession<A> {
+    /// Who sent the first packet.
+    pub client: Endpoint<A>,
+    /// Whom it was sent to.
+    pub vip: Endpoint<A>,
+    /// Who the server thinks sent it: the client, or with FULLNAT a local address and port.
+    pub local: Endpoint<A>,
+    /// The real server.
+    pub server: Endpoint<A>,
+    /// The transport.
+    pub protocol: Protocol,
+    /// How packets reach the server.
+    pub method: Method,
+    /// The virtual service.
+    pub service: ServiceSlot,
+    /// The real server's place in the snapshot.
+    pub server_slot: ServerSlot,
+    /// The next hop towards the server.
+    pub to_server: AdjacencyRef,
+    /// The next hop towards the client.
+    pub to_client: AdjacencyRef,
+}
+
+/// What a packet did to the count of active sessions of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Nothing.
+    Unchanged,
+    /// The session became active.
+    Began,
+    /// The session became inactive.
+    Ended,
+}
+
+plain_data! {
+    /// One flow and the server it goes to.
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C, align(64))]
+    pub struct Session<A: Address> {
+        client_addr: A,
+        vip_addr: A,
+        local_addr: A,
+        server_addr: A,
+        client_port: u16,
+        vip_port: u16,
+        local_port: u16,
+        server_port: u16,
+        /// The IP protocol number; 0 marks a place in the table that holds no session.
+        protocol: u8,
+        method: Method,
+        /// How far it has come.
+        pub state: State,
+        /// What else is true of it.
+        pub flags: SessionFlags,
+        pub(super) deadline: Tick,
+        /// The next hop towards the server.
+        pub to_server: AdjacencyRef,
+        /// IP bytes from the client, before any rewriting.
+        pub in_bytes: u64,
+        /// Packets from the client.
+        pub in_packets: u64,
+        /// The real server's place in the snapshot.
+        pub server_slot: ServerSlot,
+        /// The sequence number, as the server counts, after the last byte the client sent.
+        pub last_client_end: u32,
+
+        /// IP bytes from the server.
+        pub out_bytes: u64,
+        /// Packets from the server.
+        pub out_packets: u64,
+        /// The next hop towards the client.
+        pub to_client: AdjacencyRef,
+        links: Links,
+        created: Tick,
+        /// The virtual service's place in the snapshot.
+        pub service: ServiceSlot,
+        /// What is added to the client's sequence numbers, if the flag SEQ_SHIFT is set.
+        pub seq_delta: u32,
+        /// Tells this session from earlier ones in the same place.
+        pub(super) serial: u32,
+        /// The largest segment size SYN and SYN-ACK may announce; 0 is any.
+        mss_clamp: u16,
+    }
+}
+
+const _: () = assert!(size_of::<Session<V4>>() == 128);
+const _: () = assert!(size_of::<Session<V6>>() == 192);
+const _: () = assert!(std::mem::offset_of!(Session<V4>, out_bytes) == 64);
+
+impl<A: Address> Session<A> {
+    /// A session no packet has been counted or judged for.
+    #[must_use]
+    pub fn new(new: &NewSession<A>, now: Tick) -> Self {
+        let mut flags = SessionFlags::empty();
+        flags.set(SessionFlags::NO_OUTPUT, !new.method.sees_replies());
+        Self {
+            client_addr: new.client.addr,
+            vip_addr: new.vip.addr,
+            local_addr: new.local.addr,
+            server_addr: new.server.addr,
+            client_port: new.client.port,
+            vip_port: new.vip.port,
+            local_port: new.local.port,
+            server_port: new.server.port,
+            protocol: new.protocol as u8,
+            method: new.method,
+            state: State::None,
+            flags,
+            deadline: now,
+            to_server: new.to_server,
+            in_bytes: 0,
+            in_packets: 0,
+            server_slot: new.server_slot,
+            last_client_end: 0,
+            out_bytes: 0,
+            out_packets: 0,
+            to_client: new.to_client,
+            links: Links::default(),
+            created: now,
+            service: new.service,
+            seq_delta: 0,
+            serial: 0,
+            mss_clamp: 0,
+        }
+    }
+
+    /// The client, as the VIP's owner sees it.
+    #[inline]
+    #[must_use]
+    pub const fn client(&self) -> Endpoint<A> {
+        Endpoint::new(self.client_addr, self.client_port)
+    }
+
+    /// The virtual address and port the client talks to.
+    #[inline]
+    #[must_use]
+    pub const fn vip(&self) -> Endpoint<A> {
+        Endpoint::new(self.vip_addr, self.vip_port)
+    }
+
+    /// Whom the server sees: the client, or with FULLNAT a local address and port.
+    #[inline]
+    #[must_use]
+    pub const fn local(&self) -> Endpoint<A> {
+        Endpoint::new(self.local_addr, self.local_port)
+    }
+
+    /// The real server.
+    #[inline]
+    #[must_use]
+    pub const fn server(&self) -> Endpoint<A> {
+        Endpoint::new(self.server_addr, self.server_port)
+    }
+
+    /// The transport.
+    #[inline]
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        // A session that can be seen is never a vacant place, so this never falls back.
+        match Protocol::from_number(self.protocol) {
+            Some(protocol) => protocol,
+            None => Protocol::Tcp,
+        }
+    }
+
+    /// How packets reach the server.
+    #[inline]
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
+    }
+
+    /// When the session ends if no packet comes.
+    #[inline]
+    #[must_use]
+    pub const fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// When the session was made.
+    #[inline]
+    #[must_use]
+    pub const fn created(&self) -> Tick {
+        self.created
+    }
+
+    /// The key of the client's packets.
+    #[must_use]
+    pub const fn client_key(&self) -> FlowKey<A> {
+        FlowKey {
+            source: self.client(),
+            destination: self.vip(),
+            protocol: self.protocol(),
+        }
+    }
+
+    /// The key of the server's packets, as they reach the gateway with NAT and FULLNAT.
+    #[must_use]
+    pub const fn server_key(&self) -> FlowKey<A> {
+        FlowKey {
+            source: self.server(),
+            destination: self.local(),
+            protocol: self.protocol(),
+        }
+    }
+
+    /// The MSS that SYN and SYN-ACK may announce at most; 0 is any.
+    #[inline]
+    #[must_use]
+    pub const fn mss_clamp(&self) -> u16 {
+        self.mss_clamp
+    }
+
+    /// Lets SYN and SYN-ACK announce `most` at most; 0 is any.
+    pub const fn set_mss_clamp(&mut self, most: u16) {
+        self.mss_clamp = most;
+        self.flags.set(SessionFlags::CLAMP_MSS, most != 0);
+    }
+
+    /// Whether packets with `key` belong to this session in `direction`.
+    #[inline]
+    #[must_use]
+    pub fn matches(&self, key: &FlowKey<A>, direction: Direction) -> bool {
+        let (from, to) = match direction {
+            Direction::ToServer => (self.client(), self.vip()),
+            Direction::ToClient => (self.server(), self.local()),
+        };
+        from == key.source && to == key.destination && self.protocol == key.protocol as u8
+    }
+
+    /// Counts one packet of `bytes` IP bytes.
+    #[inline]
+    pub const fn count(&mut self, direction: Direction, bytes: u64) {
+        match direction {
+            Direction::ToServer => {
+                self.in_packets += 1;
+                self.in_bytes += bytes;
+            }
+            Direction::ToClient => {
+                self.out_packets += 1;
+                self.out_bytes += bytes;
+            }
+        }
+    }
+
+    /// Moves the state as a packet asks. The caller tells the server's count of active sessions
+    /// what comes back, and extends the session by the new state's time-out.
+    #[inline]
+    pub fn advance(&mut self, direction: Direction, event: Event) -> Activity {
+        if direction == Direction::ToClient {
+            // The replies do pass here, whatever the method promised: both sides count now.
+            self.flags.remove(SessionFlags::NO_OUTPUT);
+        }
+        self.state = next_state(self.state, direction, self.flags, event);
+
+        let was_active = self.flags.contains(SessionFlags::ACTIVE);
+        let is_active = self.state.is_active();
+        if was_active == is_active {
+            return Activity::Unchanged;
+        }
+        self.flags.set(SessionFlags::ACTIVE, is_active);
+        if is_active {
+            Activity::Began
+        } else {
+            Activity::Ended
+        }
+    }
+
+    /// Whether this place in the table holds a session.
+    #[inline]
+    pub(super) const fn is_occupied(&self) -> bool {
+        self.protocol != 0
+    }
+
+    /// Makes this place in the table hold no session.
+    pub(super) const fn vacate(&mut self) {
+        self.protocol = 0;
+    }
+}
+
+impl<A: Address> Timed for Session<A> {
+    #[inline]
+    fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    #[inline]
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    #[inline]
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testing::{dr, flow, nat};
+
+    const NOW: Tick = Tick(7);
+
+    #[test]
+    fn a_session_matches_its_two_keys_each_in_one_direction() {
+        let session = Session::<V6>::new(&flow(1, Method::Fullnat, Protocol::Udp), NOW);
+        let mut tcp = session.client_key();
+        tcp.protocol = Protocol::Tcp;
+
+        assert!(session.matches(&session.client_key(), Direction::ToServer));
+        assert!(session.matches(&session.server_key(), Direction::ToClient));
+        assert!(!session.matches(&session.client_key(), Direction::ToClient));
+        assert!(!session.matches(&session.server_key().reversed(), Direction::ToClient));
+        assert!(!session.matches(&tcp, Direction::ToServer));
+        assert_eq!(session.server_key().destination, session.local());
+    }
+
+    #[test]
+    fn activity_is_told_when_it_changes_and_only_then() {
+        let mut session = nat(1, NOW);
+
+        let told = [
+            (Direction::ToServer, Event::Syn),
+            (Direction::ToServer, Event::Ack),
+            (Direction::ToServer, Event::Fin),
+            (Direction::ToClient, Event::Fin),
+            (Direction::ToServer, Event::Syn),
+        ]
+        .map(|(direction, event)| session.advance(direction, event));
+
+        assert_eq!(
+            told,
+            [
+                Activity::Began,
+                Activity::Unchanged,
+                Activity::Ended,
+                Activity::Unchanged,
+                Activity::Began,
+            ]
+        );
+        assert!(session.flags.contains(SessionFlags::ACTIVE));
+    }
+
+    #[test]
+    fn a_reply_through_the_gateway_ends_one_sided_states_for_good() {
+        // Given an established DR session, whose FIN would lead to FIN_WAIT.
+        let mut session = dr(1, Protocol::Tcp, NOW);
+        assert!(session.flags.contains(SessionFlags::NO_OUTPUT));
+        session.advance(Direction::ToServer, Event::Syn);
+        session.advance(Direction::ToServer, Event::Ack);
+
+        // When a packet of the server is seen.
+        session.advance(Direction::ToClient, Event::Ack);
+
+        // Then the client's FIN leads to CLOSE_WAIT, as with NAT.
+        assert!(!session.flags.contains(SessionFlags::NO_OUTPUT));
+        session.advance(Direction::ToServer, Event::Fin);
+        assert_eq!(session.state, State::CloseWait);
+    }
+
+    #[test]
+    fn packets_are_counted_by_direction() {
+        let mut session = nat(1, NOW);
+
+        session.count(Direction::ToServer, 60);
+        session.count(Direction::ToServer, 40);
+        session.count(Direction::ToClient, 1_500);
+
+        assert_eq!((session.in_packets, session.in_bytes), (2, 100));
+        assert_eq!((session.out_packets, session.out_bytes), (1, 1_500));
+    }
+}

@@ -1,0 +1,180 @@
+//! Which session gives its place to a new one when the table is full.
+
+use super::entry::Session;
+use super::state::Phase;
+use super::table::SessionTable;
+use super::timeouts::Timeouts;
+use crate::address::Address;
+use crate::id::SessionId;
+use crate::time::{TICKS_PER_SECOND, Tick};
+
+/// Places one search looks at.
+const SEARCH_PLACES: usize = 64;
+
+/// Ticks without a packet after which a UDP flow counts as idle: 30 s.
+const IDLE_TICKS: i32 = (30 * TICKS_PER_SECOND).cast_signed();
+
+/// How willingly a session goes, the most willing first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Overdue,
+    Opening,
+    Closing,
+    Datagram,
+}
+
+impl<A: Address> SessionTable<A> {
+    /// The session that should make room: of the next 64 places, one that is overdue, else one
+    /// that is half open, else one that is closing, else a UDP flow of a single packet or
+    /// without packets for 30 s; within a class the one that would end first. `None` when there
+    /// is none of these: an open session is never given.
+    ///
+    /// Each search goes on where the last one ended. `timeouts` tells how long a flow is idle.
+    pub fn eviction_candidate(&mut self, now: Tick, timeouts: &Timeouts) -> Option<SessionId> {
+        let mut best: Option<(Class, i32, u32)> = None;
+        let places = self.sessions.len();
+        for _ in 0..places.min(SEARCH_PLACES) {
+            let place = self.hand;
+            let is_last = place as usize + 1 == places;
+            self.hand = if is_last { 0 } else { place + 1 };
+
+            let session = &self.sessions[place as usize];
+            let Some(class) = class(session, now, timeouts) else {
+                continue;
+            };
+            let candidate = (class, now.until(session.deadline), place);
+            if best.is_none_or(|best| candidate < best) {
+                best = Some(candidate);
+            }
+        }
+        best.map(|(_, _, place)| SessionId(place))
+    }
+}
+
+/// How willingly the session in this place goes; `None` when it must stay or is no session.
+fn class<A: Address>(session: &Session<A>, now: Tick, timeouts: &Timeouts) -> Option<Class> {
+    if !session.is_occupied() {
+        return None;
+    }
+    if session.deadline.is_due(now) {
+        return Some(Class::Overdue);
+    }
+    match session.state.phase() {
+        Phase::Opening => Some(Class::Opening),
+        Phase::Closing => Some(Class::Closing),
+        Phase::Datagram => {
+            let left = now.until(session.deadline);
+            let idle = timeouts.ticks(session.state).cast_signed() - left;
+            let is_single = session.in_packets + session.out_packets <= 1;
+            (is_single || idle >= IDLE_TICKS).then_some(Class::Datagram)
+        }
+        Phase::Open => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{Protocol, V4};
+    use crate::session::state::State;
+    use crate::session::table::KeysPerSession;
+    use crate::session::testing::{SECRET, dr};
+
+    const NOW: Tick = Tick(1_000);
+
+    /// A full table of sessions in these states, each with 100 s left but as `change` says.
+    fn full(states: &[State]) -> SessionTable<V4> {
+        let mut table = SessionTable::new(states.len(), KeysPerSession::One, SECRET, NOW).unwrap();
+        for (state, number) in states.iter().zip(0..) {
+            let mut session = dr(number, Protocol::Tcp, NOW);
+            session.state = *state;
+            session.in_packets = 5;
+            table.insert(&session, NOW, 100 * TICKS_PER_SECOND).unwrap();
+        }
+        table
+    }
+
+    fn candidate(table: &mut SessionTable<V4>) -> Option<u32> {
+        let timeouts = Timeouts::default();
+        table.eviction_candidate(NOW, &timeouts).map(|id| id.0)
+    }
+
+    #[test]
+    fn sessions_go_in_the_order_of_their_worth() {
+        // Given one session of every class, the worthiest first; the UDP flow is idle, since it
+        // has 100 s left of 300.
+        let mut table = full(&[
+            State::Established,
+            State::Udp,
+            State::TimeWait,
+            State::SynRecv,
+            State::Established,
+        ]);
+        table.extend(SessionId(4), NOW, 0);
+
+        // When they are evicted one after the other.
+        let mut order = Vec::new();
+        while let Some(id) = candidate(&mut table) {
+            table.remove(SessionId(id));
+            order.push(id);
+        }
+
+        // Then overdue, half open, closing and idle ones went, and the open one stayed.
+        assert_eq!(order, [4, 3, 2, 1]);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn an_established_session_is_never_given() {
+        let mut table = full(&[State::Established, State::SctpEstablished]);
+
+        assert_eq!(candidate(&mut table), None);
+    }
+
+    #[test]
+    fn within_a_class_the_one_that_ends_first_goes() {
+        let mut table = full(&[State::Close; 3]);
+        table.extend(SessionId(1), NOW, 50);
+
+        assert_eq!(candidate(&mut table), Some(1));
+    }
+
+    #[test]
+    fn a_busy_udp_flow_stays_until_it_is_idle_or_had_one_packet_only() {
+        let timeouts = Timeouts::default();
+        let mut table = full(&[State::Udp]);
+        table.extend(SessionId(0), NOW, timeouts.ticks(State::Udp));
+
+        assert_eq!(candidate(&mut table), None);
+        let almost = NOW.plus(30 * TICKS_PER_SECOND - 1);
+        assert_eq!(table.eviction_candidate(almost, &timeouts), None);
+        assert!(
+            table
+                .eviction_candidate(almost.plus(1), &timeouts)
+                .is_some()
+        );
+
+        table.get_mut(SessionId(0)).in_packets = 1;
+        assert_eq!(candidate(&mut table), Some(0));
+    }
+
+    #[test]
+    fn a_search_looks_at_64_places_and_goes_on_there_the_next_time() {
+        let mut states = [State::Established; 200];
+        states[130] = State::SynRecv;
+        let mut table = full(&states);
+
+        let found: Vec<_> = (0..7).map(|_| candidate(&mut table)).collect();
+
+        // 130 lies in the third search, and after a round of 200 places in the sixth.
+        let none = None;
+        assert_eq!(found, [none, none, Some(130), none, none, Some(130), none]);
+    }
+
+    #[test]
+    fn vacant_places_are_no_candidates() {
+        let mut table = SessionTable::<V4>::new(100, KeysPerSession::One, SECRET, NOW).unwrap();
+
+        assert_eq!(candidate(&mut table), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! Remembers which server a flow goes to.
+//!
+//! A worker owns one [`SessionTable`] per family and nobody else touches it. A burst goes
+//! through it in stages, so that the cache misses of its packets overlap:
+//!
+//! ```text
+//! hash every key ─► prefetch_bucket ─► prefetch_candidate ─► find ─► advance, count, extend
+//!                                                             │
+//!                                                             └ miss: insert (full: evict)
+//! ```
+//!
+//! Nothing here allocates after the start, reads a clock or knows where packets come from.
+
+mod buckets;
+mod entry;
+mod eviction;
+mod fragments;
+mod hash;
+mod record;
+mod sctp;
+mod state;
+mod table;
+mod tcp;
+#[cfg(test)]
+mod testing;
+mod timeouts;
+mod transition;
+mod wheel;
+
+pub use entry::{Activity, AdjacencyRef, NewSession, Session, SessionFlags};
+pub use fragments::{FragmentKey, FragmentTable, FragmentWay};
+pub use hash::HashSecret;
+pub use record::{Binding, SessionRecord};
+pub use state::{Phase, State};
+pub use table::{KeysPerSession, SessionHandle, SessionTable, TableFull};
+pub use timeouts::{NEW_SESSION_TICKS, Timeouts};
+pub use transition::{Direction, Event, next_state};

@@ -1,0 +1,248 @@
+//! Lends local addresses and ports to FULLNAT sessions.
+//!
+//! A session towards a server leaves with a local address (LIP) and a local port in place of the
+//! client's. While it lives, no other session has the same (LIP, local port, RIP, server port),
+//! whatever the transport. The port is chosen so that the server's replies come back to the
+//! worker that lent it (see [`steering`](crate::steering)), so a worker lends from a pool of its
+//! own and never waits for another. It rests as long as possible before it is lent again.
+//!
+//! Memory: 64 bytes for each port and worker that can lend it, so 4 MB for a local address with
+//! all its ports under software steering, and 4 MB for each worker under RSS.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use self::port_pool::{BUCKETS, PortPool};
+use crate::address::{Address, Endpoint, FlowKey, Protocol, V4, V6};
+use crate::id::WorkerId;
+use crate::steering::{Rss, Steering};
+use crate::time::Tick;
+
+pub use self::reuse::{Lent, REUSE_WINDOW_SECONDS};
+
+mod port_pool;
+mod reuse;
+
+/// The ports of a local address when the configuration names none.
+pub const DEFAULT_PORTS: RangeInclusive<u16> = 1024..=65_535;
+
+/// One local address with its ports. It outlives the snapshots that name it.
+#[derive(Debug)]
+pub struct LocalAddress {
+    addr: IpAddr,
+    ports: RangeInclusive<u16>,
+    steering: Steering,
+    shares: Box<[CachePadded<WorkerShare>]>,
+}
+
+/// What one worker has of a local address.
+#[derive(Debug)]
+struct WorkerShare {
+    /// Classes of reply hashes that come to this worker.
+    classes: Box<[u16]>,
+    /// Written by the worker alone.
+    in_use: AtomicU32,
+    /// Sessions it can carry.
+    capacity: usize,
+    /// Only its worker locks it, so it is never contended; the lock is what lets the address be
+    /// shared.
+    pool: Mutex<PortPool>,
+}
+
+impl LocalAddress {
+    /// A local address that lends `ports` (0 is never lent) to sessions of `workers` workers.
+    #[must_use]
+    pub fn new(
+        addr: IpAddr,
+        ports: RangeInclusive<u16>,
+        steering: &Steering,
+        workers: usize,
+    ) -> Self {
+        let ports = (*ports.start()).max(1)..=*ports.end();
+        let workers = u16::try_from(workers).unwrap_or(u16::MAX);
+        let share = |worker| match steering {
+            Steering::Software { workers } => WorkerShare::by_port(&ports, worker, *workers),
+            Steering::Toeplitz(rss) => WorkerShare::by_hash(&ports, worker, rss, addr.is_ipv4()),
+        };
+        Self {
+            addr,
+            steering: steering.clone(),
+            shares: (0..workers).map(|n| CachePadded::new(share(n))).collect(),
+            ports,
+        }
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn addr(&self) -> IpAddr {
+        self.addr
+    }
+
+    /// The ports it lends.
+    #[must_use]
+    pub fn ports(&self) -> RangeInclusive<u16> {
+        self.ports.clone()
+    }
+
+    /// Lends a port for a session of `worker` towards `server`: one that was never lent, or else
+    /// the one that rested longest. `None` when all ports towards this server whose replies come
+    /// to `worker` are lent, or when `server` is of the other family.
+    ///
+    /// Looks at one list, or under an RSS table that the workers do not share evenly at as many
+    /// lists as the table has entries for the worker.
+    #[inline]
+    pub fn take<A: Address>(
+        &self,
+        worker: WorkerId,
+        server: Endpoint<A>,
+        protocol: Protocol,
+        now: Tick,
+    ) -> Option<Lent> {
+        let reply_class = self.reply_class(server, 0)?;
+        let share = self.shares.get(worker.index())?;
+        // The class of the whole reply is that of its other fields XOR that of the port.
+        let classes = share
+            .classes
+            .iter()
+            .map(|class| usize::from(*class) ^ reply_class);
+        let lent = share
+            .pool
+            .lock()
+            .take(bucket_of(server), classes, protocol, now)?;
+        share.count(1);
+        Some(lent)
+    }
+
+    /// Takes back a port that `worker` lent to a session towards `server`. `tcp_end` is the
+    /// sequence number behind the last one sent to the server, as the server saw it; `None` for
+    /// other transports, which leave the record of an earlier TCP session alone. A port that this
+    /// pool did not lend (a session has it from a pool that this one replaced) changes nothing.
+    #[inline]
+    pub fn give_back<A: Address>(
+        &self,
+        worker: WorkerId,
+        server: Endpoint<A>,
+        port: u16,
+        now: Tick,
+        tcp_end: Option<u32>,
+    ) {
+        let class = self.port_class::<A>(port);
+        if let Some(share) = self.shares.get(worker.index()) {
+            let mut pool = share.pool.lock();
+            let was_lent = pool.give_back(bucket_of(server), class, port, now, tcp_end);
+            if was_lent {
+                share.count(-1);
+            }
+        }
+    }
+
+    /// How many ports are lent now, counted once for each session.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        let shares = self.shares.iter();
+        shares
+            .map(|share| share.in_use.load(Ordering::Relaxed) as usize)
+            .sum()
+    }
+
+    /// How many sessions it could carry at most, towards servers of all buckets. One server
+    /// takes at most as many as there are [`Self::ports`].
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        let shares = self.shares.iter();
+        shares.map(|share| share.capacity).sum()
+    }
+
+    /// The class of the hash of a reply from `server` to `port`.
+    #[inline]
+    fn reply_class<A: Address>(&self, server: Endpoint<A>, port: u16) -> Option<usize> {
+        let addr = A::from_ip(self.addr)?;
+        match &self.steering {
+            Steering::Software { .. } => Some(0),
+            Steering::Toeplitz(rss) => Some(rss.class_of(rss.hash(&FlowKey {
+                source: server,
+                destination: Endpoint::new(addr, port),
+                protocol: Protocol::default(),
+            }))),
+        }
+    }
+
+    /// The class of the list in which a port waits.
+    #[inline]
+    fn port_class<A: Address>(&self, port: u16) -> usize {
+        match &self.steering {
+            Steering::Software { .. } => 0,
+            Steering::Toeplitz(rss) => rss.destination_port_class::<A>(port),
+        }
+    }
+}
+
+impl WorkerShare {
+    /// The ports that leave `worker` as remainder: all in one class.
+    fn by_port(ports: &RangeInclusive<u16>, worker: u16, workers: u16) -> Self {
+        let mut own = ports.clone().filter(|port| port % workers.max(1) == worker);
+        let first = own.next();
+        let count = first.map_or(0, |_| own.fold(1, |count, _| count + 1));
+        Self {
+            classes: [0].into(),
+            in_use: AtomicU32::new(0),
+            capacity: usize::from(count) * BUCKETS,
+            pool: Mutex::new(PortPool::new(
+                first.unwrap_or(1),
+                workers.max(1),
+                count,
+                1,
+                |_| 0,
+            )),
+        }
+    }
+
+    /// All ports, each in the class of its share of the hash: a port that comes home to another
+    /// worker from one server comes home to this one from another.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "there are at most 2048 classes, and 65,535 ports"
+    )]
+    fn by_hash(ports: &RangeInclusive<u16>, worker: u16, rss: &Rss, ipv4: bool) -> Self {
+        let class_of = |port| match ipv4 {
+            true => rss.destination_port_class::<V4>(port),
+            false => rss.destination_port_class::<V6>(port),
+        };
+        let own = rss.classes_to(WorkerId(worker)).map(|class| class as u16);
+        let count = ports.clone().count() as u16;
+        Self {
+            classes: own.collect(),
+            in_use: AtomicU32::new(0),
+            capacity: usize::from(count) * BUCKETS,
+            pool: Mutex::new(PortPool::new(
+                *ports.start(),
+                1,
+                count,
+                rss.classes(),
+                class_of,
+            )),
+        }
+    }
+
+    #[inline]
+    fn count(&self, change: i32) {
+        let now = self.in_use.load(Ordering::Relaxed);
+        self.in_use
+            .store(now.wrapping_add_signed(change), Ordering::Relaxed);
+    }
+}
+
+/// The bucket of a server: servers that differ little in address or port, as they do, fall into
+/// different ones.
+#[inline]
+fn bucket_of<A: Address>(server: Endpoint<A>) -> usize {
+    let sum = server.addr.to_bits().wrapping_add(u128::from(server.port));
+    (sum % BUCKETS as u128) as usize
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! Beside a model: no tuple is ever lent twice, replies come home, and ports rest.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::steering::DEFAULT_KEY;
+use crate::time::TICKS_PER_SECOND;
+
+const W0: WorkerId = WorkerId(0);
+const NOW: Tick = Tick(5_000_000);
+
+fn lip() -> IpAddr {
+    [10, 2, 0, 1].into()
+}
+
+fn server(n: u8) -> Endpoint<V4> {
+    Endpoint::new(V4::from([10, 2, 0, 11 + n]), 80)
+}
+
+fn rss(entries: usize, workers: u16) -> Steering {
+    let table: Vec<_> = (0..workers).cycle().take(entries).map(WorkerId).collect();
+    Steering::toeplitz(&DEFAULT_KEY, &table).unwrap()
+}
+
+fn reply<A: Address>(server: Endpoint<A>, lip: A, port: u16) -> FlowKey<A> {
+    FlowKey {
+        source: server,
+        destination: Endpoint::new(lip, port),
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn seconds(count: u32) -> u32 {
+    count * TICKS_PER_SECOND
+}
+
+/// Lends until nothing is left.
+fn take_all(local: &LocalAddress, worker: WorkerId, server: Endpoint<V4>) -> Vec<u16> {
+    std::iter::from_fn(|| local.take(worker, server, Protocol::Tcp, NOW))
+        .map(|lent| lent.port)
+        .collect()
+}
+
+#[test]
+fn replies_to_a_lent_port_come_home_and_workers_share_all_ports() {
+    for workers in [1, 2, 3, 4, 8, 16] {
+        for steering in [
+            Steering::Software { workers },
+            rss(128, workers),
+            rss(512, workers),
+        ] {
+            let local = LocalAddress::new(lip(), 1024..=3071, &steering, workers.into());
+            let mut lent = HashSet::new();
+
+            for worker in (0..workers).map(WorkerId) {
+                for port in take_all(&local, worker, server(0)) {
+                    let reply = reply(server(0), V4::from([10, 2, 0, 1]), port);
+                    assert_eq!(steering.local_reply_owner(&reply), worker, "{steering:?}");
+                    assert!(lent.insert(port), "{port} lent twice by {steering:?}");
+                }
+            }
+
+            assert_eq!(lent.len(), 2048, "{steering:?}");
+            assert_eq!(local.in_use(), 2048);
+        }
+    }
+}
+
+#[test]
+fn ipv6_replies_come_home_too() {
+    let lip = V6(0x2001_0db8_0009_0000_0000_0000_0000_0001);
+    let server = Endpoint::new(V6(0x2001_0db8_0009_0000_0000_0000_0000_0011), 443);
+    let steering = rss(128, 3);
+    let local = LocalAddress::new(lip.to_ip(), DEFAULT_PORTS, &steering, 3);
+
+    for worker in (0..3).map(WorkerId) {
+        for _ in 0..500 {
+            let lent = local.take(worker, server, Protocol::Tcp, NOW).unwrap();
+            let reply = reply(server, lip, lent.port);
+            assert_eq!(steering.local_reply_owner(&reply), worker);
+        }
+    }
+}
+
+#[test]
+fn a_server_of_the_other_family_gets_no_port() {
+    let steering = Steering::Software { workers: 1 };
+    let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 1);
+
+    let lent = local.take(W0, Endpoint::new(V6(1), 80), Protocol::Tcp, NOW);
+
+    assert_eq!(lent, None);
+}
+
+#[test]
+fn a_pool_of_64_ports_ends_at_64_sessions_and_lends_again_what_comes_back() {
+    for steering in [Steering::Software { workers: 1 }, rss(128, 1)] {
+        let local = LocalAddress::new(lip(), 2000..=2063, &steering, 1);
+
+        let ports = take_all(&local, W0, server(0));
+        assert_eq!(ports, (2000..=2063).collect::<Vec<_>>());
+
+        local.give_back(W0, server(0), 2007, NOW, Some(9));
+        let again = local.take(W0, server(0), Protocol::Tcp, NOW.plus(1));
+        assert_eq!(
+            again,
+            Some(Lent {
+                port: 2007,
+                previous_end: Some(9),
+            })
+        );
+        assert_eq!(local.take(W0, server(0), Protocol::Tcp, NOW.plus(1)), None);
+        assert_eq!((local.in_use(), local.capacity()), (64, 256));
+    }
+}
+
+#[test]
+fn one_address_carries_all_ports_to_each_of_four_servers() {
+    let steering = Steering::Software { workers: 2 };
+    let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 2);
+
+    for n in 0..4 {
+        let to_one_server =
+            take_all(&local, W0, server(n)).len() + take_all(&local, WorkerId(1), server(n)).len();
+        assert_eq!(to_one_server, 64_512);
+    }
+
+    assert_eq!(local.in_use(), 4 * 64_512);
+    assert_eq!(local.in_use(), local.capacity());
+}
+
+#[test]
+fn a_range_without_a_port_for_a_worker_lends_it_nothing() {
+    let steering = Steering::Software { workers: 4 };
+    let local = LocalAddress::new(lip(), 2001..=2002, &steering, 4);
+
+    assert_eq!(take_all(&local, W0, server(0)), []);
+    assert_eq!(take_all(&local, WorkerId(1), server(0)), [2001]);
+    assert_eq!(take_all(&local, WorkerId(9), server(0)), []);
+}
+
+#[test]
+fn port_0_is_never_lent() {
+    let steering = Steering::Software { workers: 1 };
+    let local = LocalAddress::new(lip(), 0..=2, &steering, 1);
+
+    assert_eq!(take_all(&local, W0, server(0)), [1, 2]);
+}
+
+#[test]
+fn the_end_of_a_tcp_session_is_told_for_120_seconds() {
+    let steering = Steering::Software { workers: 1 };
+    let local = LocalAddress::new(lip(), 2000..=2000, &steering, 1);
+    let take = |protocol, at| {
+        local
+            .take(W0, server(0), protocol, at)
+            .unwrap()
+            .previous_end
+    };
+
+    assert_eq!(take(Protocol::Tcp, NOW), None);
+    local.give_back(W0, server(0), 2000, NOW, Some(7));
+    assert_eq!(take(Protocol::Tcp, NOW.plus(seconds(120) - 1)), Some(7));
+    local.give_back(W0, server(0), 2000, NOW, Some(8));
+    assert_eq!(take(Protocol::Tcp, NOW.plus(seconds(120))), None);
+}
+
+#[test]
+fn a_udp_session_in_between_keeps_the_tcp_record_and_its_age() {
+    let steering = Steering::Software { workers: 1 };
+    let local = LocalAddress::new(lip(), 2000..=2000, &steering, 1);
+    let take = |protocol, at| {
+        local
+            .take(W0, server(0), protocol, at)
+            .unwrap()
+            .previous_end
+    };
+
+    take(Protocol::Tcp, NOW);
+    local.give_back(W0, server(0), 2000, NOW, Some(7));
+    assert_eq!(take(Protocol::Udp, NOW), None);
+    local.give_back(W0, server(0), 2000, NOW.plus(seconds(100)), None);
+    assert_eq!(take(Protocol::Tcp, NOW.plus(seconds(110))), Some(7));
+    local.give_back(W0, server(0), 2000, NOW.plus(seconds(110)), None);
+    assert_eq!(take(Protocol::Tcp, NOW.plus(seconds(121))), None);
+}
+
+/// One step of a history: lend towards a server, or give back the n-th session.
+#[derive(Clone, Debug)]
+enum Step {
+    Take(u16, u8, Protocol),
+    GiveBack(prop::sample::Index),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    prop_oneof![
+        (0..3_u16, 0..6_u8, protocol).prop_map(|(w, s, p)| Step::Take(w, s, p)),
+        any::<prop::sample::Index>().prop_map(Step::GiveBack),
+    ]
+}
+
+/// A worker's port in a bucket of servers.
+type Place = (WorkerId, usize, u16);
+
+#[derive(Debug, Default)]
+struct Model {
+    lent: HashSet<Place>,
+    freed: HashMap<Place, Tick>,
+    tcp_end: HashMap<Place, (u32, Tick)>,
+    sessions: Vec<(WorkerId, u8, u16, Protocol)>,
+}
+
+impl Model {
+    /// What the pool must lend: the free port, among those that come home, that rested longest.
+    fn expected(
+        &self,
+        steering: &Steering,
+        (worker, to): (WorkerId, u8),
+        ports: RangeInclusive<u16>,
+    ) -> Option<Option<Tick>> {
+        let bucket = bucket_of(server(to));
+        ports
+            .filter(|port| {
+                let reply = reply(server(to), V4::from([10, 2, 0, 1]), *port);
+                steering.local_reply_owner(&reply) == worker
+                    && !self.lent.contains(&(worker, bucket, *port))
+            })
+            .map(|port| self.freed.get(&(worker, bucket, port)).copied())
+            .min_by_key(|freed| freed.map(|tick| tick.0))
+    }
+}
+
+fn run(steering: &Steering, steps: &[Step]) -> Result<(), TestCaseError> {
+    let ports = 2000..=2023;
+    let local = LocalAddress::new(lip(), ports.clone(), steering, 3);
+    let mut model = Model::default();
+    // 20 s a step, so that the window opens and closes.
+    for (step, now) in steps.iter().zip((0..).map(|n| NOW.plus(n * seconds(20)))) {
+        match step {
+            Step::Take(worker, to, protocol) => {
+                let worker = WorkerId(*worker);
+                let expected = model.expected(steering, (worker, *to), ports.clone());
+                let lent = local.take(worker, server(*to), *protocol, now);
+                prop_assert_eq!(lent.is_some(), expected.is_some());
+                let Some(lent) = lent else { continue };
+
+                let place = (worker, bucket_of(server(*to)), lent.port);
+                prop_assert!(model.lent.insert(place), "{:?} lent twice", place);
+                let reply = reply(server(*to), V4::from([10, 2, 0, 1]), lent.port);
+                prop_assert_eq!(steering.local_reply_owner(&reply), worker);
+                let same_tuple = |s: &&(_, u8, u16, _)| (s.1, s.2) == (*to, lent.port);
+                prop_assert_eq!(model.sessions.iter().find(same_tuple), None);
+                prop_assert_eq!(Some(model.freed.get(&place).copied()), expected);
+                let end = model.tcp_end.get(&place).copied();
+                let end = end.filter(|(_, at)| at.until(now).cast_unsigned() < seconds(120));
+                let end = end.filter(|_| *protocol == Protocol::Tcp);
+                prop_assert_eq!(lent.previous_end, end.map(|(end, _)| end));
+                model.sessions.push((worker, *to, lent.port, *protocol));
+            }
+            Step::GiveBack(which) if !model.sessions.is_empty() => {
+                let which = which.index(model.sessions.len());
+                let (worker, to, port, protocol) = model.sessions.swap_remove(which);
+                let end = (protocol == Protocol::Tcp).then_some(now.0);
+                local.give_back(worker, server(to), port, now, end);
+
+                let place = (worker, bucket_of(server(to)), port);
+                model.lent.remove(&place);
+                model.freed.insert(place, now);
+                if let Some(end) = end {
+                    model.tcp_end.insert(place, (end, now));
+                }
+            }
+            Step::GiveBack(_) => {}
+        }
+        prop_assert_eq!(local.in_use(), model.sessions.len());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn lending_by_port_behaves_as_the_model(steps in prop::collection::vec(step(), 1..400)) {
+        run(&Steering::Software { workers: 3 }, &steps)?;
+    }
+
+    #[test]
+    fn lending_by_hash_behaves_as_the_model(steps in prop::collection::vec(step(), 1..400)) {
+        run(&rss(16, 3), &steps)?;
+    }
+}
