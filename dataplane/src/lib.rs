@@ -61,6 +61,12 @@ pub mod icmp_error;
 /// Bounds how often something happens, as ICMP errors.
 pub mod rate_limit;
 
+/// Longest-prefix routes, mirrored from Linux.
+pub mod route;
+
+/// Next hops with their MAC addresses, mirrored from Linux.
+pub mod adjacency;
+
 /// The way to Linux and back: punt classes, their rings and limits.
 pub mod punt;
 
@@ -69,6 +75,15 @@ pub mod counters;
 
 /// Virtual services and real servers as a worker sees them.
 pub mod service;
+
+/// The immutable configuration a worker adopts between two bursts.
+pub mod snapshot;
+
+/// The writer's side of the snapshot: typed changes in, the next snapshot out.
+pub mod editor;
+
+/// Carries snapshots and questions from control to the workers, and back.
+pub mod mailbox;
 
 /// Packets built by name, for tests.
 #[cfg(any(test, feature = "testing"))]

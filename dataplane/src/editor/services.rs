@@ -1,0 +1,354 @@
+//! Services, servers and local addresses: from specifications to slots.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Editor;
+use super::specs::{ServerSpec, ServiceSpec};
+use crate::address::{Address, Endpoint, V4};
+use crate::hasher::FastMap;
+use crate::id::{ServerSlot, ServiceSlot};
+use crate::schedule::{Change, Scheduler, load};
+use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
+use crate::snapshot::ReplySource;
+
+/// What the editor remembers about services beside the snapshot.
+#[derive(Debug, Default)]
+pub(super) struct ServiceBook {
+    specs: HashMap<ServiceKey, (ServiceSlot, ServiceSpec)>,
+    free_services: Vec<ServiceSlot>,
+    /// Servers that left their service while sessions referred to them, by what revives them,
+    /// and the generation from which on no worker gives them new sessions.
+    retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
+    /// Slots no snapshot in use refers to.
+    free_servers: Vec<ServerSlot>,
+    /// Servers with new thresholds, and the generation from which on no worker goes by the old.
+    settling: Vec<(u64, ServerSlot)>,
+    /// Slots without sessions, and the generation from which on no snapshot has them.
+    leaving: Vec<(u64, ServerSlot)>,
+}
+
+impl Editor {
+    /// Makes the services exactly these. What is unchanged stays untouched, with its scheduler's
+    /// state; servers that go keep their slot until their last session has ended, and are revived
+    /// with their counts when they come back before that (`schedulers.md` §1.8).
+    pub fn set_services(&mut self, specs: &[ServiceSpec]) {
+        self.set_local_addresses(specs);
+        let wanted: BTreeSet<ServiceKey> = specs.iter().map(|spec| spec.key).collect();
+        let gone: Vec<ServiceKey> = self
+            .services
+            .specs
+            .keys()
+            .filter(|key| !wanted.contains(key))
+            .copied()
+            .collect();
+        let mut keys_changed = !gone.is_empty();
+        for key in gone {
+            self.remove_service(key);
+        }
+        for spec in specs {
+            match self.services.specs.get(&spec.key) {
+                Some((_, known)) if known == spec => {}
+                Some((slot, _)) => self.change_service(*slot, spec),
+                None => {
+                    keys_changed = true;
+                    self.add_service(spec);
+                }
+            }
+        }
+        if keys_changed {
+            self.index_services();
+        }
+        self.index_nat_servers();
+        self.set_vips(specs);
+    }
+
+    /// Frees the slots of servers and local addresses whose last session has ended. Call it now
+    /// and then with the oldest generation that a worker still uses.
+    ///
+    /// Returns whether the next snapshot differs.
+    pub fn collect(&mut self, oldest_adopted: u64) -> bool {
+        let book = &mut self.services;
+        book.leaving.retain(|(generation, slot)| {
+            let free = oldest_adopted >= *generation;
+            if free {
+                book.free_servers.push(*slot);
+            }
+            !free
+        });
+        let drained: Vec<_> = (book.retired.iter())
+            // A worker with an older snapshot might still bind a session to it.
+            .filter(|(_, (generation, _))| oldest_adopted >= *generation)
+            .map(|(key, (_, slot))| (*key, *slot))
+            .filter(|(_, slot)| {
+                let server = self.next.servers.get(slot.index()).and_then(Option::as_ref);
+                server.is_none_or(|server| server.shared.sessions.load(Ordering::Acquire) == 0)
+            })
+            .collect();
+        for (key, slot) in &drained {
+            self.services.retired.remove(key);
+            self.services
+                .leaving
+                .push((self.next.generation + 1, *slot));
+            if let Some(entry) = self.next.servers.get_mut(slot.index()) {
+                *entry = None;
+            }
+        }
+        if !drained.is_empty() {
+            self.index_nat_servers();
+        }
+        self.settle_thresholds(oldest_adopted);
+        let pools = self.collect_pools(oldest_adopted);
+        !drained.is_empty() || pools
+    }
+
+    /// Judges servers with new thresholds once more when all workers know them: one that did not
+    /// may have set the overload flag by the old ones.
+    fn settle_thresholds(&mut self, oldest_adopted: u64) {
+        let known = |(generation, _): &mut (u64, ServerSlot)| oldest_adopted >= *generation;
+        for (_, slot) in self.services.settling.extract_if(.., known) {
+            if let Some(Some(server)) = self.next.servers.get(slot.index()) {
+                load::thresholds_changed(server);
+            }
+        }
+    }
+    /// Makes new versions of all services, which then lend from the present pools.
+    pub(super) fn renew_services(&mut self) {
+        let keys: Vec<ServiceKey> = self.services.specs.keys().copied().collect();
+        for key in keys {
+            if let Some((slot, spec)) = self.services.specs.get(&key).cloned() {
+                self.change_service(slot, &spec);
+            }
+        }
+    }
+
+    fn add_service(&mut self, spec: &ServiceSpec) {
+        let slot = self
+            .services
+            .free_services
+            .pop()
+            .unwrap_or_else(|| ServiceSlot(index_u32(self.next.services.push(None))));
+        let empty = Service {
+            slot,
+            key: spec.key,
+            kind: spec.scheduler,
+            servers: Vec::new(),
+            scheduler: Scheduler::new(spec.scheduler, &[]),
+            local_addresses: Vec::new(),
+            mss_clamp: spec.mss_clamp,
+        };
+        let service = self.with_servers(&empty, spec);
+        self.put_service(slot, service, spec);
+    }
+
+    fn change_service(&mut self, slot: ServiceSlot, spec: &ServiceSpec) {
+        let Some(old) = self.next.services.get(slot.index()).cloned().flatten() else {
+            return;
+        };
+        let service = self.with_servers(&old, spec);
+        self.put_service(slot, service, spec);
+    }
+
+    fn put_service(&mut self, slot: ServiceSlot, service: Service, spec: &ServiceSpec) {
+        if let Some(entry) = self.next.services.get_mut(slot.index()) {
+            *entry = Some(Arc::new(service));
+        }
+        self.services.specs.insert(spec.key, (slot, spec.clone()));
+    }
+
+    fn remove_service(&mut self, key: ServiceKey) {
+        let Some((slot, _)) = self.services.specs.remove(&key) else {
+            return;
+        };
+        let service = self
+            .next
+            .services
+            .get_mut(slot.index())
+            .and_then(Option::take);
+        for server in service.iter().flat_map(|service| &service.servers) {
+            self.retire(key, server);
+        }
+        self.services.free_services.push(slot);
+    }
+
+    /// The next version of `old`: servers go, change and come one by one, as an operator's
+    /// commands would do it, each step telling the scheduler.
+    fn with_servers(&mut self, old: &Service, spec: &ServiceSpec) -> Service {
+        let mut servers = old.servers.clone();
+        let mut scheduler = old
+            .scheduler
+            .changed(spec.scheduler, &servers, Change::None);
+        let mut step = |servers: &mut Vec<Arc<RealServer>>, next: Vec<_>, change| {
+            scheduler = scheduler.changed(spec.scheduler, &next, change);
+            *servers = next;
+        };
+        while let Some(index) = (servers.iter()).position(|server| {
+            spec.servers
+                .iter()
+                .all(|wanted| wanted.endpoint != server.endpoint)
+        }) {
+            let mut next = servers.clone();
+            let gone = next.remove(index);
+            self.retire(spec.key, &gone);
+            step(&mut servers, next, Change::Removed(index));
+        }
+        for wanted in &spec.servers {
+            let known = servers
+                .iter()
+                .position(|server| server.endpoint == wanted.endpoint);
+            let mut next = servers.clone();
+            match known {
+                Some(index) if same(&servers[index], wanted) => {}
+                Some(index) => {
+                    next[index] = self.edited(&servers[index], wanted);
+                    step(&mut servers, next, Change::Edited(index));
+                }
+                None => {
+                    // A new server goes to the head of the list (`schedulers.md` §1.1).
+                    next.insert(0, self.added(spec.key, wanted));
+                    step(&mut servers, next, Change::Added(0));
+                }
+            }
+        }
+        let local_addresses = (spec.local_addresses.iter())
+            .filter_map(|local| self.addresses.pool_of(V4::from_ip(local.addr)?).cloned())
+            .collect();
+        Service {
+            slot: old.slot,
+            key: spec.key,
+            kind: spec.scheduler,
+            servers,
+            scheduler,
+            local_addresses,
+            mss_clamp: spec.mss_clamp,
+        }
+    }
+
+    fn added(&mut self, key: ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
+        let revived = self.services.retired.remove(&(key, spec.endpoint));
+        let slot = revived
+            .map(|(_, slot)| slot)
+            .or_else(|| self.services.free_servers.pop())
+            .unwrap_or_else(|| ServerSlot(index_u32(self.next.servers.push(None))));
+        let shared = (self.next.servers.get(slot.index()).and_then(Option::as_ref))
+            .filter(|_| revived.is_some())
+            .map_or_else(
+                || Arc::new(ServerShared::new(self.workers)),
+                |old| Arc::clone(&old.shared),
+            );
+        let server = RealServer {
+            slot,
+            service: key,
+            endpoint: spec.endpoint,
+            weight: spec.weight,
+            last_weight: spec.weight,
+            method: spec.method,
+            upper_threshold: spec.upper_threshold,
+            lower_threshold: spec.lower_threshold,
+            available: true,
+            shared,
+        };
+        self.put_server(server)
+    }
+
+    fn edited(&mut self, old: &RealServer, spec: &ServerSpec) -> Arc<RealServer> {
+        let last_weight = if spec.weight.0 == 0 {
+            old.last_weight
+        } else {
+            spec.weight
+        };
+        self.put_server(RealServer {
+            weight: spec.weight,
+            last_weight,
+            method: spec.method,
+            upper_threshold: spec.upper_threshold,
+            lower_threshold: spec.lower_threshold,
+            ..old.clone()
+        })
+    }
+
+    /// Takes a server out of its service; its sessions keep its slot.
+    fn retire(&mut self, key: ServiceKey, server: &RealServer) {
+        let retired = (self.next.generation + 1, server.slot);
+        self.services
+            .retired
+            .insert((key, server.endpoint), retired);
+        self.put_server(RealServer {
+            available: false,
+            ..server.clone()
+        });
+    }
+
+    fn put_server(&mut self, server: RealServer) -> Arc<RealServer> {
+        let slot = server.slot.index();
+        let before = self.next.servers.get(slot).and_then(Option::as_deref);
+        let thresholds = |server: &RealServer| (server.upper_threshold, server.lower_threshold);
+        if before.is_none_or(|before| thresholds(before) != thresholds(&server)) {
+            load::thresholds_changed(&server);
+            self.services
+                .settling
+                .push((self.next.generation + 1, server.slot));
+        }
+        let server = Arc::new(server);
+        if let Some(entry) = self.next.servers.get_mut(slot) {
+            *entry = Some(Arc::clone(&server));
+        }
+        server
+    }
+
+    fn index_services(&mut self) {
+        self.next.service_index = Arc::new(
+            (self.services.specs.iter())
+                .filter_map(|(key, (slot, _))| {
+                    let endpoint = v4_endpoint(key.virtual_endpoint)?;
+                    Some(((key.protocol, endpoint), *slot))
+                })
+                .collect(),
+        );
+    }
+
+    /// Learns whose replies come back by NAT, and to which VIPs they may belong; servers with
+    /// sessions left still send some.
+    fn index_nat_servers(&mut self) {
+        let mut sources: FastMap<ReplySource, Vec<Endpoint<V4>>> = FastMap::default();
+        let present = self.services.specs.values().flat_map(|(_, spec)| {
+            let by_nat = spec
+                .servers
+                .iter()
+                .filter(|server| server.method == Method::Nat);
+            by_nat.map(|server| (spec.key, server.endpoint))
+        });
+        for (key, endpoint) in present.chain(self.services.retired.keys().copied()) {
+            let (Some(vip), Some(server)) =
+                (v4_endpoint(key.virtual_endpoint), v4_endpoint(endpoint))
+            else {
+                continue;
+            };
+            let vips = sources.entry((key.protocol, server)).or_default();
+            if !vips.contains(&vip) {
+                vips.push(vip);
+            }
+        }
+        if *self.next.nat_servers != sources {
+            self.next.nat_servers = Arc::new(sources);
+        }
+    }
+}
+
+fn same(server: &RealServer, spec: &ServerSpec) -> bool {
+    server.weight == spec.weight
+        && server.method == spec.method
+        && server.upper_threshold == spec.upper_threshold
+        && server.lower_threshold == spec.lower_threshold
+}
+
+fn v4_endpoint(endpoint: Endpoint<IpAddr>) -> Option<Endpoint<V4>> {
+    Some(Endpoint::new(V4::from_ip(endpoint.addr)?, endpoint.port))
+}
+
+/// Slots are 32 bits wide; a gateway with 2^32 servers does not exist.
+fn index_u32(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,51 @@
+//! Services, servers and local addresses as they should be.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use crate::address::Endpoint;
+use crate::id::Weight;
+use crate::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+
+/// A real server as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSpec {
+    /// RIP and port.
+    pub endpoint: Endpoint<IpAddr>,
+    /// 0–65535.
+    pub weight: Weight,
+    /// How packets reach it.
+    pub method: Method,
+    /// Sessions at which it is overloaded; 0 is never.
+    pub upper_threshold: u32,
+    /// Sessions below which it no longer is; 0 is three quarters of the upper threshold.
+    pub lower_threshold: u32,
+}
+
+/// A FULLNAT local address as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSpec {
+    /// The address.
+    pub addr: IpAddr,
+    /// The ports that sessions may get.
+    pub ports: RangeInclusive<u16>,
+    /// Whether it is one of the box's own addresses too, so that other ports are Linux's.
+    pub host: bool,
+}
+
+/// A virtual service as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Transport, VIP and port; services differ in it.
+    pub key: ServiceKey,
+    /// Chooses among the servers.
+    pub scheduler: SchedulerKind,
+    /// In the order in which an operator would add them; endpoints differ.
+    pub servers: Vec<ServerSpec>,
+    /// Local addresses of its FULLNAT servers.
+    pub local_addresses: Vec<LocalSpec>,
+    /// What becomes of packets to the VIP that nothing serves.
+    pub unserved: Unserved,
+    /// Whether SYNs get a lower MSS.
+    pub mss_clamp: MssClamp,
+}

@@ -1,0 +1,198 @@
+//! The immutable configuration a worker adopts between two bursts.
+//!
+//! A snapshot is a root of shared parts: deriving one with a change in one part costs that part
+//! and a reference count for each of the others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::address::{Endpoint, MacAddr, Protocol, V4};
+use crate::adjacency::Adjacency;
+use crate::hasher::FastMap;
+use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
+use crate::paged::Paged;
+use crate::route::ForwardingTable;
+use crate::service::{RealServer, Service, Unserved};
+use crate::session::Timeouts;
+use crate::snat::LocalAddress;
+use crate::steering::Steering;
+
+/// An ethdev, or one VLAN of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number.
+    pub id: InterfaceId,
+    /// The ethdev that carries it.
+    pub ethdev: EthdevId,
+    /// The 802.1Q tag of its frames; `None` for untagged ones.
+    pub vlan: Option<VlanId>,
+    /// The MAC of the ethdev and of the twin.
+    pub mac: MacAddr,
+    /// The largest IP packet it carries, in bytes.
+    pub mtu: u16,
+    /// The box's own address here, from which tunnels begin.
+    pub address: Option<V4>,
+    /// Whether servers' replies are accepted here even if no route to the server points here.
+    pub accept_replies: bool,
+}
+
+/// All interfaces, found by number or by ethdev and tag.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    list: Vec<Interface>,
+    /// For each ethdev, its interfaces with their tags.
+    by_ethdev: Vec<Vec<(Option<VlanId>, InterfaceId)>>,
+}
+
+impl Interfaces {
+    /// The interfaces of the configuration; each stands at the index of its number.
+    #[must_use]
+    pub fn new(list: Vec<Interface>) -> Self {
+        let ethdevs = list
+            .iter()
+            .map(|interface| interface.ethdev.index() + 1)
+            .max()
+            .unwrap_or(0);
+        let mut by_ethdev = vec![Vec::new(); ethdevs];
+        for interface in &list {
+            by_ethdev[interface.ethdev.index()].push((interface.vlan, interface.id));
+        }
+        Self { list, by_ethdev }
+    }
+
+    /// The interface with this number.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: InterfaceId) -> Option<&Interface> {
+        self.list.get(id.index())
+    }
+
+    /// The interface that frames with this tag belong to.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, ethdev: EthdevId, vlan: Option<VlanId>) -> Option<&Interface> {
+        let tags = self.by_ethdev.get(ethdev.index())?;
+        let (_, id) = tags.iter().find(|(tag, _)| *tag == vlan)?;
+        self.get(*id)
+    }
+
+    /// All interfaces, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.list.iter()
+    }
+}
+
+/// What an address of the gateway is for.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// The box's own: Linux answers.
+    Host,
+    /// A virtual service's.
+    Vip(Unserved),
+    /// A FULLNAT local address; `host` when it is also one of the box's own.
+    Local {
+        /// The pool of its ports.
+        pool: Arc<LocalAddress>,
+        /// Whether ports outside the pool are Linux's.
+        host: bool,
+    },
+}
+
+/// A transport and an endpoint of a real server, as replies carry them in their source.
+pub type ReplySource = (Protocol, Endpoint<V4>);
+
+/// Everything a worker needs to know that it does not find out itself.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts the snapshots.
+    pub generation: u64,
+    /// Ethdevs and VLANs.
+    pub interfaces: Arc<Interfaces>,
+    /// The gateway's IPv4 addresses.
+    pub roles: Arc<FastMap<V4, Role>>,
+    /// Which service a VIP and port belong to.
+    pub service_index: Arc<FastMap<(Protocol, Endpoint<V4>), ServiceSlot>>,
+    /// The services by slot.
+    pub services: Paged<Option<Arc<Service>>>,
+    /// The real servers by slot, those with sessions left included.
+    pub servers: Paged<Option<Arc<RealServer>>>,
+    /// Whose replies come back by NAT (port 0: from any port), and the VIPs and ports they may
+    /// belong to (port 0: the server's own port). [`Self::nat_vips`] asks it.
+    pub nat_servers: Arc<FastMap<ReplySource, Vec<Endpoint<V4>>>>,
+    /// IPv4 routes.
+    pub routes: ForwardingTable<V4>,
+    /// The next hops by slot.
+    pub adjacencies: Paged<Adjacency>,
+    /// Which worker owns a flow.
+    pub steering: Arc<Steering>,
+    /// How long sessions last.
+    pub timeouts: Arc<Timeouts>,
+}
+
+impl Snapshot {
+    /// The service that takes new sessions to this VIP and port: the exact port's, else the one
+    /// for all ports (`connections.md` §2).
+    #[inline]
+    #[must_use]
+    pub fn service_for(&self, protocol: Protocol, vip: Endpoint<V4>) -> Option<&Arc<Service>> {
+        let any_port = Endpoint::new(vip.addr, 0);
+        let slot = self
+            .service_index
+            .get(&(protocol, vip))
+            .or_else(|| self.service_index.get(&(protocol, any_port)))?;
+        self.services.get(slot.index())?.as_ref()
+    }
+
+    /// The VIPs and ports that a NAT reply from `source` may belong to; none when `source` is no
+    /// server that is reached by NAT.
+    pub fn nat_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
+        let (protocol, server) = source;
+        let any_port = (protocol, Endpoint::new(server.addr, 0));
+        let vips = self.nat_servers.get(&source).into_iter();
+        let vips = vips.chain(self.nat_servers.get(&any_port)).flatten();
+        vips.map(move |vip| match vip.port {
+            0 => Endpoint::new(vip.addr, server.port),
+            _ => *vip,
+        })
+    }
+
+    /// The real server in `slot`.
+    #[inline]
+    #[must_use]
+    pub fn server(&self, slot: ServerSlot) -> Option<&RealServer> {
+        self.servers.get(slot.index())?.as_deref()
+    }
+
+    /// The next hop in `slot`.
+    #[inline]
+    #[must_use]
+    pub fn adjacency(&self, slot: AdjacencySlot) -> Option<&Adjacency> {
+        self.adjacencies.get(slot.index())
+    }
+
+    /// Whether Linux has a route to `addr` that leaves by `interface`.
+    #[must_use]
+    pub fn routes_to(&self, addr: V4, interface: InterfaceId) -> bool {
+        let hops = self.routes.lookup(addr).unwrap_or_default();
+        hops.iter()
+            .filter_map(|slot| self.adjacency(*slot))
+            .any(|adjacency| adjacency.interface == interface)
+    }
+
+    /// What `addr` is for, if it is one of the gateway's.
+    #[inline]
+    #[must_use]
+    pub fn role(&self, addr: V4) -> Option<&Role> {
+        self.roles.get(&addr)
+    }
+
+    /// The pool of a local address.
+    #[must_use]
+    pub fn local_pool(&self, addr: IpAddr) -> Option<&Arc<LocalAddress>> {
+        use crate::address::Address;
+        match self.roles.get(&V4::from_ip(addr)?)? {
+            Role::Local { pool, .. } => Some(pool),
+            Role::Host | Role::Vip(_) => None,
+        }
+    }
+}
