@@ -43,8 +43,14 @@ pub mod drop_reason;
 /// Remembers which server a flow goes to.
 pub mod session;
 
+/// Decides what a packet without a session is: a new session, Linux's, or nobody's.
+pub mod classify;
+
 /// Names the worker that owns a flow.
 pub mod steering;
+
+/// The way to the worker that owns a session.
+pub mod handover;
 
 /// Chooses a real server for a new session.
 pub mod schedule;
@@ -84,6 +90,12 @@ pub mod editor;
 
 /// Carries snapshots and questions from control to the workers, and back.
 pub mod mailbox;
+
+/// The stages a burst goes through.
+pub mod pipeline;
+
+/// One core's loop.
+pub mod worker;
 
 /// Packets built by name, for tests.
 #[cfg(any(test, feature = "testing"))]

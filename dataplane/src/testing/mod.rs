@@ -14,10 +14,20 @@
 // A builder that cannot build stops its test, which is what a panic is for.
 #![allow(clippy::expect_used)]
 
+mod conversation;
+mod gateway;
+mod history;
 mod other;
+mod services;
+mod setup;
 mod transport;
 
+pub use conversation::{FROM_SERVER, Hop, IN, OUT, Step, TALKS, TO_SERVER, Talk, hop, on, tagged};
+pub use gateway::{TestGateway, counts};
+pub use history::{play, record};
 pub use other::{arp_request, ipv6, ipv6_udp};
+pub use services::{SERVICE_KEY, TestService, service};
+pub use setup::{CLIENT_SIDE, DIP_CLIENT_SIDE, DIP_SERVER_SIDE, SERVER_SIDE, Setup};
 pub use transport::{
     Icmp, Raw, Sctp, Tcp, Transport, Udp, icmp_echo, icmp_error, ip, sctp, tcp, udp,
 };

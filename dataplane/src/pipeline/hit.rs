@@ -1,0 +1,379 @@
+//! A packet that belongs to a session: account for it, move the state on, rewrite, send.
+
+use super::miss::{event, opens_connection};
+use super::{Context, Pipeline, Work};
+use crate::address::{Protocol, V4};
+use crate::adjacency::Adjacency;
+use crate::drop_reason::DropReason;
+use crate::icmp_error::IcmpError;
+use crate::id::{AdjacencySlot, SessionId};
+use crate::io::{Io, Packet};
+use crate::parse::{FragmentKind, Ipv4Facts, Parsed};
+use crate::rewrite::sequence::SeqShift;
+use crate::rewrite::tun::Tunnel;
+use crate::rewrite::{self, dr, fullnat, mss, nat, tun};
+use crate::route::select;
+use crate::schedule::load;
+use crate::service::Method;
+use crate::session::{Activity, AdjacencyRef, Direction, Session, SessionFlags, State};
+use crate::snapshot::Snapshot;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::tcp::Tcp;
+
+/// A packet and the next hop it goes to.
+pub(super) struct Way {
+    pub(super) adjacency: Adjacency,
+    /// The address whose route is used.
+    pub(super) destination: V4,
+}
+
+impl<I: Io> Pipeline<I> {
+    /// Takes a packet of the session `id` on to its server or client.
+    #[inline]
+    pub(super) fn hit(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
+        let session = self.sessions.get(id);
+        let Some(server) = context.snapshot.server(session.server_slot) else {
+            return self.out.discard(work.packet, DropReason::ServerRemoved);
+        };
+        match direction {
+            Direction::ToServer => {
+                if opens_connection(&work.parsed) && is_over(session.state) {
+                    self.end_session(context, id);
+                    return self.miss(context, work);
+                }
+                if !server.available {
+                    return self.out.discard(work.packet, DropReason::ServerRemoved);
+                }
+            }
+            Direction::ToClient => {
+                if !accepts_reply(context.snapshot, session, &work) {
+                    return self.out.discard(work.packet, DropReason::ReplyOnWrongPort);
+                }
+            }
+        }
+        self.counters().session_hits.add(1);
+        self.carry(context, id, direction, work);
+    }
+
+    /// What a packet of a session does, whether the session is new or not.
+    #[inline]
+    pub(super) fn carry(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
+        if work.parsed.ip.fragment == FragmentKind::First {
+            self.remember_fragment(context, id, direction, &work.parsed);
+        }
+        self.account(context, id, direction, &work.parsed);
+        let Some(way) = self.way(context, id, direction) else {
+            let Work { packet, parsed, .. } = work;
+            return self.refuse(
+                context,
+                id,
+                &parsed,
+                packet,
+                IcmpError::HostUnreachable,
+                DropReason::NoRoute,
+            );
+        };
+        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, &way.adjacency) {
+            return self.refuse(context, id, &work.parsed, work.packet, error, reason);
+        }
+        let Work {
+            mut packet, parsed, ..
+        } = work;
+        match self.rewrite(context, id, direction, &way, &parsed.ip, &mut packet) {
+            Ok(()) => self.dispatch(context, &way, packet, usize::from(parsed.ip.l3_offset)),
+            Err(reason) => self.out.discard(packet, reason),
+        }
+    }
+
+    /// Changes an IP packet, whole or fragment, as its session's method says. It stands where it
+    /// stood before, without the padding that Ethernet may have put behind it.
+    pub(super) fn rewrite(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        way: &Way,
+        facts: &Ipv4Facts,
+        packet: &mut I::Packet,
+    ) -> Result<(), DropReason> {
+        let l3 = usize::from(facts.l3_offset);
+        let end = l3 + usize::from(facts.total_len);
+        packet.set_len(end);
+        let ip = packet
+            .bytes_mut()
+            .get_mut(l3..end)
+            .ok_or(DropReason::TruncatedIp)?;
+        let session = self.sessions.get_mut(id);
+        match direction {
+            Direction::ToServer => to_server(session, ip)?,
+            Direction::ToClient => return to_client(session, ip),
+        }
+        if session.method() != Method::Tun {
+            return Ok(());
+        }
+        let interface = context.snapshot.interfaces.get(way.adjacency.interface);
+        let source = interface.and_then(|interface| interface.address);
+        let tunnel = Tunnel {
+            source: source.ok_or(DropReason::NoTunnelSource)?,
+            destination: session.server().addr,
+        };
+        tun::encapsulate(packet, l3, tunnel, &mut self.ip_ids)
+    }
+
+    /// Sends a finished IP packet, in pieces when it is larger than the way allows.
+    pub(super) fn dispatch(
+        &mut self,
+        context: Context<'_>,
+        way: &Way,
+        packet: I::Packet,
+        l3: usize,
+    ) {
+        let len = packet.bytes().len().saturating_sub(l3);
+        if len > usize::from(way.adjacency.mtu) {
+            return self.send_in_pieces(context, way, packet, l3);
+        }
+        let Way {
+            adjacency,
+            destination,
+        } = way;
+        self.out.send(
+            context.snapshot,
+            context.now,
+            adjacency,
+            *destination,
+            packet,
+            l3,
+        );
+    }
+
+    /// Counts the packet, moves the session's state on and restarts its time-out. This happens
+    /// also when the packet is then dropped on its way (connections.md §1, 8).
+    #[inline]
+    fn account(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        parsed: &Parsed,
+    ) {
+        let bytes = u64::from(parsed.ip.total_len);
+        let session = self.sessions.get_mut(id);
+        session.count(direction, bytes);
+        let before = session.state;
+        let activity = session.advance(direction, event(parsed));
+        let state = session.state;
+        let ends = is_over(state)
+            && !is_over(before)
+            && session.method() == Method::Fullnat
+            && !session.flags.contains(SessionFlags::PORT_RETURNED);
+        if let Some(server) = context.snapshot.server(session.server_slot) {
+            let traffic = server.shared.traffic.of(self.worker);
+            match direction {
+                Direction::ToServer => {
+                    traffic.in_packets.add(1);
+                    traffic.in_bytes.add(bytes);
+                }
+                Direction::ToClient => {
+                    traffic.out_packets.add(1);
+                    traffic.out_bytes.add(bytes);
+                }
+            }
+            match activity {
+                Activity::Unchanged => {}
+                Activity::Began => load::activate(&server.shared),
+                Activity::Ended => load::deactivate(&server.shared),
+            }
+        }
+        self.sessions
+            .extend(id, context.now, context.snapshot.timeouts.ticks(state));
+        if ends {
+            self.return_port_early(context, id);
+        }
+    }
+
+    /// The next hop in this direction; looks the route up again only when it may have changed.
+    #[inline]
+    pub(super) fn way(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+    ) -> Option<Way> {
+        let session = self.sessions.get_mut(id);
+        let destination = match direction {
+            Direction::ToServer => session.server().addr,
+            Direction::ToClient => session.client().addr,
+        };
+        let known = match direction {
+            Direction::ToServer => &mut session.to_server,
+            Direction::ToClient => &mut session.to_client,
+        };
+        let adjacency = match context.snapshot.adjacency(known.slot) {
+            Some(adjacency) if adjacency.epoch == known.epoch => adjacency,
+            _ => {
+                *known = resolve(context.snapshot, destination);
+                context.snapshot.adjacency(known.slot)?
+            }
+        };
+        Some(Way {
+            adjacency: *adjacency,
+            destination,
+        })
+    }
+
+    /// What keeps a packet from going on, as a router sees it: time to live, then size
+    /// (connections.md §7.1, 3 and 4).
+    #[inline]
+    fn obstacle(
+        &self,
+        id: SessionId,
+        direction: Direction,
+        parsed: &Parsed,
+        adjacency: &Adjacency,
+    ) -> Option<(IcmpError, DropReason)> {
+        if parsed.ip.ttl <= 1 {
+            return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
+        }
+        let tunnel =
+            self.sessions.get(id).method() == Method::Tun && direction == Direction::ToServer;
+        let room = if tunnel {
+            tun::room(adjacency.mtu)
+        } else {
+            adjacency.mtu
+        };
+        (parsed.ip.dont_fragment && parsed.ip.total_len > room).then_some((
+            IcmpError::FragmentationNeeded { mtu: room },
+            DropReason::TooBig,
+        ))
+    }
+}
+
+/// The next hop towards `destination`; a reference to no slot when Linux has no route.
+#[must_use]
+pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
+    const NOWHERE: AdjacencyRef = AdjacencyRef {
+        slot: AdjacencySlot(u32::MAX),
+        epoch: 0,
+    };
+
+    // Of several equal ways an address always takes the same one.
+    let turn = destination.0.wrapping_mul(0x9e37_79b1);
+    let slot = snapshot
+        .routes
+        .lookup(destination)
+        .and_then(|hops| select(hops, turn));
+    slot.and_then(|slot| {
+        Some(AdjacencyRef {
+            slot,
+            epoch: snapshot.adjacency(slot)?.epoch,
+        })
+    })
+    .unwrap_or(NOWHERE)
+}
+
+/// Whether both sides have finished: the session stays only for late packets. A SYN that meets
+/// it begins a new connection (connections.md §6.4, conn_reuse_mode 1).
+const fn is_over(state: State) -> bool {
+    matches!(state, State::TimeWait | State::Close | State::SctpClosed)
+}
+
+/// Whether the reply came by an interface that leads to the server, or is allowed to bring any.
+#[inline]
+fn accepts_reply<P>(snapshot: &Snapshot, session: &Session<V4>, work: &Work<P>) -> bool {
+    let known = snapshot.adjacency(session.to_server.slot);
+    // Behind another epoch may stand another next hop, at another interface.
+    let known = known.filter(|adjacency| adjacency.epoch == session.to_server.epoch);
+    if known.is_some_and(|adjacency| adjacency.interface == work.interface) {
+        return true;
+    }
+    let interface = snapshot.interfaces.get(work.interface);
+    interface.is_some_and(|interface| interface.accept_replies)
+        || snapshot.routes_to(session.server().addr, work.interface)
+}
+
+/// Rewrites a client's packet for its server, up to the tunnel header.
+#[inline]
+fn to_server(session: &mut Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
+    if session.flags.contains(SessionFlags::CLAMP_MSS) {
+        mss::clamp(ip, session.mss_clamp());
+    }
+    match session.method() {
+        Method::Dr | Method::Tun => dr::to_server(ip),
+        Method::Nat => {
+            rewrite::decrement_ttl(ip)?;
+            nat::to_server(ip, session.server())
+        }
+        Method::Fullnat => {
+            rewrite::decrement_ttl(ip)?;
+            fullnat::to_server(ip, session.local(), session.server())?;
+            if session.flags.contains(SessionFlags::SEQ_SHIFT) {
+                SeqShift {
+                    delta: session.seq_delta,
+                }
+                .to_server(ip)?;
+            }
+            note_client_end(session, ip);
+            Ok(())
+        }
+    }
+}
+
+/// Rewrites a server's reply for its client.
+#[inline]
+fn to_client(session: &Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
+    rewrite::decrement_ttl(ip)?;
+    if session.flags.contains(SessionFlags::CLAMP_MSS) {
+        mss::clamp(ip, session.mss_clamp());
+    }
+    match session.method() {
+        Method::Dr | Method::Tun => Ok(()),
+        Method::Nat => nat::to_client(ip, session.vip()),
+        Method::Fullnat => {
+            if session.flags.contains(SessionFlags::SEQ_SHIFT) {
+                SeqShift {
+                    delta: session.seq_delta,
+                }
+                .to_client(ip)?;
+            }
+            fullnat::to_client(ip, session.vip(), session.client())
+        }
+    }
+}
+
+/// Remembers how far the client's sequence numbers, as the server sees them, have come: the
+/// next user of the local port must begin behind that.
+#[inline]
+fn note_client_end(session: &mut Session<V4>, ip: &[u8]) {
+    if session.protocol() != Protocol::Tcp {
+        return;
+    }
+    let Some(end) = end_of_sequence(ip) else {
+        return;
+    };
+    let is_later = end.wrapping_sub(session.last_client_end).cast_signed() > 0;
+    if is_later || session.last_client_end == 0 {
+        session.last_client_end = end;
+    }
+}
+
+/// The sequence number behind a segment; `None` for a later fragment.
+#[inline]
+fn end_of_sequence(ip: &[u8]) -> Option<u32> {
+    let (header, segment) = Ipv4::parse(ip).ok()?;
+    let tcp = Tcp::parse(segment)
+        .ok()
+        .filter(|_| header.fragment_offset() == 0)?;
+    tcp.end_of_sequence()
+}

@@ -1,0 +1,78 @@
+//! ICMP errors that the gateway itself sends about load-balanced packets.
+
+use super::hit::{Way, resolve};
+use super::{Context, Pipeline};
+use crate::address::V4;
+use crate::drop_reason::DropReason;
+use crate::framing;
+use crate::icmp_error::{self, IcmpError};
+use crate::id::SessionId;
+use crate::io::{Io, Packet};
+use crate::parse::Parsed;
+use crate::rewrite;
+
+impl<I: Io> Pipeline<I> {
+    /// Drops a session's packet and tells its sender why, from the address it was sent to (for
+    /// a NAT reply, which was sent to the client: from the VIP).
+    pub(super) fn refuse(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        parsed: &Parsed,
+        mut packet: I::Packet,
+        error: IcmpError,
+        reason: DropReason,
+    ) {
+        if let IcmpError::FragmentationNeeded { .. } = error {
+            // The time to live is looked at, and taken from, before the size (connections.md
+            // §7.1, 3), so the quotation shows one less.
+            let ip = packet.bytes_mut().get_mut(parsed.ip.l3_offset.into()..);
+            let _ = rewrite::decrement_ttl(ip.unwrap_or_default());
+        }
+        let destination = parsed.key.destination.addr;
+        let ours = context.snapshot.role(destination).is_some();
+        let source = if ours {
+            destination
+        } else {
+            self.sessions.get(id).vip().addr
+        };
+        self.send_icmp_error(context, source, parsed, &packet, error);
+        self.out.discard(packet, reason);
+    }
+
+    /// Sends an ICMP error about `offending` to its sender, if the rate allows it.
+    pub(super) fn send_icmp_error(
+        &mut self,
+        context: Context<'_>,
+        source: V4,
+        parsed: &Parsed,
+        offending: &I::Packet,
+        error: IcmpError,
+    ) {
+        let start = usize::from(parsed.ip.l3_offset);
+        let end = start + usize::from(parsed.ip.total_len);
+        let Some(ip) = offending.bytes().get(start..end) else {
+            return;
+        };
+        if !icmp_error::may_answer(ip) || !self.out.may_send_icmp_error(context.now) {
+            return;
+        }
+        let (pool, ids) = (&mut self.out.pool, &mut self.ip_ids);
+        let Some(packet) = icmp_error::build(pool, ip, framing::ETHERNET, error, source, ids)
+        else {
+            return;
+        };
+        let destination = parsed.key.source.addr;
+        let slot = resolve(context.snapshot, destination).slot;
+        match context.snapshot.adjacency(slot) {
+            Some(adjacency) => {
+                let way = Way {
+                    adjacency: *adjacency,
+                    destination,
+                };
+                self.dispatch(context, &way, packet, framing::ETHERNET);
+            }
+            None => self.out.discard(packet, DropReason::NoRoute),
+        }
+    }
+}

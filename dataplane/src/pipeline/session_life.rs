@@ -1,0 +1,116 @@
+//! The ends of sessions: what each must give back, and whom to end when the table is full.
+
+use super::{Context, Pipeline};
+use crate::address::{Address, Protocol, V4};
+use crate::counters::Counter;
+use crate::drop_reason::DropReason;
+use crate::id::{SessionId, WorkerId};
+use crate::io::Io;
+use crate::schedule::load;
+use crate::service::Method;
+use crate::session::{Session, SessionFlags};
+use crate::snapshot::Snapshot;
+use crate::time::Tick;
+
+impl<I: Io> Pipeline<I> {
+    /// Ends the sessions whose time has come, at most `budget` of them; returns how many.
+    pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: u32) -> u32 {
+        let context = Context { snapshot, now };
+        let worker = self.worker;
+        let ended = self.sessions.expire(now, budget, &mut |session| {
+            release(context, worker, session);
+        });
+        self.counters().sessions_expired.add(u64::from(ended));
+        self.counters().sessions.set(self.sessions.len() as u64);
+        ended
+    }
+
+    /// Ends one session now.
+    pub(super) fn end_session(&mut self, context: Context<'_>, id: SessionId) {
+        if let Some(session) = self.sessions.remove(id) {
+            release(context, self.worker, &session);
+        }
+    }
+
+    /// Ends a session that gave its local port back, because another session has it now. Gives
+    /// the sequence number at which its client ended, if it was TCP.
+    pub(super) fn end_for_its_port(&mut self, context: Context<'_>, id: SessionId) -> Option<u32> {
+        let end = tcp_end(self.sessions.get(id));
+        self.end_session(context, id);
+        self.counters().sessions_evicted.add(1);
+        end
+    }
+
+    /// Whether a session's local port is no longer its own.
+    pub(super) fn returned_its_port(&self, id: SessionId) -> bool {
+        self.sessions
+            .get(id)
+            .flags
+            .contains(SessionFlags::PORT_RETURNED)
+    }
+
+    /// Gives the local port of a session that is over back, before the session ends: no living
+    /// connection needs it any more.
+    pub(super) fn return_port_early(&mut self, context: Context<'_>, id: SessionId) {
+        let session = self.sessions.get_mut(id);
+        release_port(context, self.worker, session);
+        session.flags.insert(SessionFlags::PORT_RETURNED);
+    }
+
+    /// Makes sure that one more session fits, by ending one that matters least if need be.
+    pub(super) fn make_room(&mut self, context: Context<'_>) -> Result<(), DropReason> {
+        if !self.sessions.is_full() {
+            return Ok(());
+        }
+        let least = self
+            .sessions
+            .eviction_candidate(context.now, &context.snapshot.timeouts);
+        let id = least.ok_or(DropReason::SessionTableFull)?;
+        let overdue = self.sessions.get(id).deadline().is_due(context.now);
+        self.end_session(context, id);
+        let counters = self.counters();
+        let counter: &Counter = if overdue {
+            &counters.sessions_expired
+        } else {
+            &counters.sessions_evicted
+        };
+        counter.add(1);
+        Ok(())
+    }
+
+    /// Gives a session's local port back that never came into the table.
+    pub(super) fn return_port(&self, context: Context<'_>, session: &Session<V4>) {
+        release_port(context, self.worker, session);
+    }
+}
+
+/// Gives back what an ended session held: its place at the server and its local port.
+fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
+    if let Some(server) = context.snapshot.server(session.server_slot) {
+        if session.flags.contains(SessionFlags::ACTIVE) {
+            load::deactivate(&server.shared);
+        }
+        load::unbind(server);
+    }
+    release_port(context, worker, session);
+}
+
+fn release_port(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
+    let has_one =
+        session.method() == Method::Fullnat && !session.flags.contains(SessionFlags::PORT_RETURNED);
+    if !has_one {
+        return;
+    }
+    let local = session.local();
+    if let Some(pool) = context.snapshot.local_pool(local.addr.to_ip()) {
+        let end = tcp_end(session);
+        pool.give_back(worker, session.server(), local.port, context.now, end);
+    }
+}
+
+/// The sequence number, as the server saw it, behind the last that the client of a TCP session
+/// sent.
+fn tcp_end(session: &Session<V4>) -> Option<u32> {
+    let is_tcp = session.protocol() == Protocol::Tcp && session.last_client_end != 0;
+    is_tcp.then_some(session.last_client_end)
+}

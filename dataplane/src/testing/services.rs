@@ -1,0 +1,132 @@
+//! Services built by name: `service(Protocol::Tcp, VIP).nat(RIP_1)`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+
+use crate::address::{Address, Endpoint, Protocol, V4};
+use crate::editor::{LocalSpec, ServerSpec, ServiceSpec};
+use crate::id::Weight;
+use crate::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+
+use super::{LIP, VIP};
+
+/// TCP on [`VIP`].
+pub const SERVICE_KEY: ServiceKey = ServiceKey {
+    protocol: Protocol::Tcp,
+    virtual_endpoint: Endpoint::new(IpAddr::V4(Ipv4Addr::from_bits(VIP.addr.0)), VIP.port),
+};
+
+/// A service in the making: round robin, [`LIP`] with ports 20000–20063 for its FULLNAT servers.
+#[derive(Clone, Debug)]
+pub struct TestService {
+    spec: ServiceSpec,
+}
+
+/// A service of `protocol` on `vip`, without servers.
+#[must_use]
+pub fn service(protocol: Protocol, vip: Endpoint<V4>) -> TestService {
+    TestService {
+        spec: ServiceSpec {
+            key: ServiceKey {
+                protocol,
+                virtual_endpoint: to_ip(vip),
+            },
+            scheduler: SchedulerKind::Rr,
+            servers: Vec::new(),
+            local_addresses: Vec::new(),
+            unserved: Unserved::Linux,
+            mss_clamp: MssClamp::Auto,
+        },
+    }
+}
+
+impl TestService {
+    /// Adds a server with weight 1 that is reached by `method`; by FULLNAT, from [`LIP`].
+    #[must_use]
+    pub fn server(self, server: Endpoint<V4>, method: Method) -> Self {
+        self.weighted(server, method, 1)
+    }
+
+    /// Adds a server with a weight.
+    #[must_use]
+    pub fn weighted(mut self, server: Endpoint<V4>, method: Method, weight: u32) -> Self {
+        self.spec.servers.push(ServerSpec {
+            endpoint: to_ip(server),
+            weight: Weight(weight),
+            method,
+            upper_threshold: 0,
+            lower_threshold: 0,
+        });
+        if method == Method::Fullnat && self.spec.local_addresses.is_empty() {
+            return self.local(LIP.addr, LIP.port..=LIP.port + 63);
+        }
+        self
+    }
+
+    /// Adds a DR server.
+    #[must_use]
+    pub fn dr(self, server: Endpoint<V4>) -> Self {
+        self.server(server, Method::Dr)
+    }
+
+    /// Adds a NAT server.
+    #[must_use]
+    pub fn nat(self, server: Endpoint<V4>) -> Self {
+        self.server(server, Method::Nat)
+    }
+
+    /// Adds a TUN server.
+    #[must_use]
+    pub fn tun(self, server: Endpoint<V4>) -> Self {
+        self.server(server, Method::Tun)
+    }
+
+    /// Adds a FULLNAT server.
+    #[must_use]
+    pub fn fullnat(self, server: Endpoint<V4>) -> Self {
+        self.server(server, Method::Fullnat)
+    }
+
+    /// Lends these ports of `addr` to its FULLNAT sessions; say it before the servers, or
+    /// [`LIP`] is lent too.
+    #[must_use]
+    pub fn local(mut self, addr: V4, ports: RangeInclusive<u16>) -> Self {
+        self.spec.local_addresses.push(LocalSpec {
+            addr: addr.to_ip(),
+            ports,
+            host: false,
+        });
+        self
+    }
+
+    /// Sets the scheduler; round robin otherwise.
+    #[must_use]
+    pub fn scheduler(mut self, scheduler: SchedulerKind) -> Self {
+        self.spec.scheduler = scheduler;
+        self
+    }
+
+    /// Sets what becomes of what it does not serve.
+    #[must_use]
+    pub fn unserved(mut self, unserved: Unserved) -> Self {
+        self.spec.unserved = unserved;
+        self
+    }
+
+    /// Sets what becomes of the MSS of SYNs.
+    #[must_use]
+    pub fn mss_clamp(mut self, clamp: MssClamp) -> Self {
+        self.spec.mss_clamp = clamp;
+        self
+    }
+
+    /// As the editor takes it.
+    #[must_use]
+    pub fn spec(&self) -> ServiceSpec {
+        self.spec.clone()
+    }
+}
+
+fn to_ip(end: Endpoint<V4>) -> Endpoint<IpAddr> {
+    Endpoint::new(end.addr.to_ip(), end.port)
+}

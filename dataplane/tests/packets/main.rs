@@ -1,0 +1,31 @@
+//! Packets in, packets out: the whole worker over memory, byte for byte.
+//!
+//! Each expected frame is built from scratch by the builders of `dataplane::testing`, never by
+//! the code under test; then the counters that moved are named, and no other may have moved.
+
+mod bad_input;
+mod bystanders;
+mod common;
+
+mod dr;
+mod fate;
+mod fragments;
+mod fullnat;
+mod fuzz;
+mod icmp;
+mod million;
+mod mixed;
+mod mss;
+mod nat;
+mod neighbours;
+mod ports;
+mod properties;
+mod punt;
+mod routes;
+mod servers;
+mod states;
+mod table;
+mod tun;
+mod unserved;
+mod vlan;
+mod workers;

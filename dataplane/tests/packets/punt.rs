@@ -1,0 +1,113 @@
+//! Punt classes: each with a ring and a rate of its own, so that no flood starves another.
+
+use std::time::Duration;
+
+use dataplane::address::{Endpoint, Protocol};
+use dataplane::drop_reason::DropReason;
+use dataplane::io::memory::MemoryPacket;
+use dataplane::punt::PuntClass;
+use dataplane::testing::*;
+
+use crate::common::*;
+
+fn gateway_with_vip() -> TestGateway {
+    serving(Setup::two_arm(), &service(Protocol::Tcp, VIP).dr(RIP_1))
+}
+
+fn flood(gateway: &mut TestGateway, frame: &[u8], count: usize) {
+    (0..count).for_each(|_| gateway.put(0, 0, MemoryPacket::new(frame)));
+    gateway.settle();
+}
+
+#[test]
+fn a_flood_of_unserved_packets_leaves_room_for_arp_and_pings() {
+    let mut gateway = gateway_with_vip();
+    let unserved = tcp().syn().to(Endpoint::new(VIP.addr, 81)).build();
+    let arp = arp_request(CLIENT.addr, VIP.addr);
+    let ping = icmp_echo().build();
+
+    flood(&mut gateway, &unserved, 5_000);
+    gateway.receive(0, &ping);
+    gateway.receive(0, &arp);
+
+    // 1,000 a second are let through, 250 of them at once; Linux sees what matters first.
+    let punted = gateway.punted(CLIENT_SIDE);
+    assert_eq!(punted.len(), 252);
+    assert_eq!(punted[..3], [arp, ping, unserved]);
+    assert_eq!(gateway.drops(DropReason::PuntLimit), 4_750);
+}
+
+#[test]
+fn a_flood_of_transit_fills_its_ring_and_no_other() {
+    let mut gateway = gateway_with_vip();
+    let transit = udp().to(endpoint([192, 0, 2, 1], 9)).build();
+    let bgp = tcp().syn().to(Endpoint::new(DIP_CLIENT_SIDE, 179)).build();
+
+    flood(&mut gateway, &transit, 1_000);
+    gateway.receive(0, &bgp);
+
+    let counts = PuntClass::ALL.map(|class| gateway.sum(|c| c.punts(class)));
+    assert_eq!(counts, [1, 0, 0, 256]);
+    assert_eq!(gateway.drops(DropReason::PuntLimit), 744);
+    assert_eq!(gateway.punted(CLIENT_SIDE)[0], bgp);
+}
+
+#[test]
+fn a_class_gets_its_rate_back_with_time() {
+    let mut gateway = gateway_with_vip();
+    let unserved = tcp().syn().to(Endpoint::new(VIP.addr, 81)).build();
+    flood(&mut gateway, &unserved, 300);
+    assert_eq!(gateway.punted(CLIENT_SIDE).len(), 250);
+
+    gateway.advance(Duration::from_millis(125));
+    flood(&mut gateway, &unserved, 300);
+
+    assert_eq!(gateway.punted(CLIENT_SIDE).len(), 125);
+}
+
+#[test]
+fn frames_from_linux_leave_by_their_interface_in_order() {
+    let mut gateway = gateway_with_vip();
+    let reply = |n| {
+        let dip = Endpoint::new(DIP_CLIENT_SIDE, 0);
+        let way = hop(OUT, (dip, CLIENT), 64);
+        on(icmp_echo().echo_reply().echo(1, n), &way).build()
+    };
+
+    for n in 0..3 {
+        assert!(gateway.inject(CLIENT_SIDE, &reply(n)));
+    }
+
+    assert_eq!(gateway.sent(0), [reply(0), reply(1), reply(2)]);
+    assert_eq!(gateway.moved(), [("transmitted", 3), ("injected", 3)]);
+}
+
+#[test]
+fn a_runt_from_linux_cannot_get_a_tag_and_is_dropped() {
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::vlans(Some(10), None), &service);
+
+    assert!(gateway.inject(CLIENT_SIDE, &[0; 13]));
+
+    assert_eq!(gateway.drops(DropReason::InjectFailed), 1);
+    assert!(gateway.sent(0).is_empty());
+}
+
+#[test]
+fn what_a_transmit_queue_does_not_take_is_a_counted_drop() {
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::two_arm().transmit_room(40), &service);
+    gateway.receive(0, &tcp().syn().build());
+    let _ = gateway.moved();
+
+    flood(&mut gateway, &tcp().syn().build(), 50);
+
+    let expected = [
+        ("received", 50),
+        ("transmitted", 39),
+        ("hits", 50),
+        ("transmit_full", 11),
+    ];
+    assert_eq!(gateway.moved(), expected);
+    assert_eq!(gateway.sent(1).len(), 40);
+}
