@@ -6,6 +6,8 @@
 
 use arrayvec::ArrayVec;
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod memory;
 
 /// The most packets one call receives or sends.
