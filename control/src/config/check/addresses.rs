@@ -1,0 +1,101 @@
+//! VIPs, RIPs and LIPs against each other: an address has one role.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::super::RawConfig;
+use super::super::section::Problems;
+use super::see;
+
+pub(super) fn check(raw: &RawConfig<'_>, problems: &Problems) {
+    let mut vips: HashMap<IpAddr, usize> = HashMap::new();
+    for service in &raw.services {
+        vips.entry(service.value.vip)
+            .or_insert(service.at.line_of("vip"));
+    }
+    let mut lips: HashMap<IpAddr, usize> = HashMap::new();
+    for pool in &raw.local_pools {
+        let line = pool.at.line_of("addresses");
+        for lip in pool.value.lips() {
+            lips.entry(lip).or_insert(line);
+            if let Some(&vip_line) = vips.get(&lip) {
+                let message = format!(
+                    "local address {lip} is also a VIP{}: servers would answer to the service; \
+                     take it out of the pool",
+                    see(vip_line)
+                );
+                problems.refuse(line, message);
+            }
+        }
+    }
+    check_servers(raw, &vips, &lips, problems);
+}
+
+fn check_servers(
+    raw: &RawConfig<'_>,
+    vips: &HashMap<IpAddr, usize>,
+    lips: &HashMap<IpAddr, usize>,
+    problems: &Problems,
+) {
+    for service in &raw.services {
+        for (server, at) in service.value.servers.iter().zip(&service.parts) {
+            let rip = server.endpoint.addr;
+            let line = at.line_of("address");
+            if let Some(&vip_line) = vips.get(&rip) {
+                let message = format!(
+                    "server {rip} has the address of a VIP{}: packets to it would come back \
+                     here; give the server's own address",
+                    see(vip_line)
+                );
+                problems.refuse(line, message);
+            }
+            if let Some(&lip_line) = lips.get(&rip) {
+                let message = format!(
+                    "server {rip} has a local address of a pool{}: \
+                     give the server's own address, or take it out of the pool",
+                    see(lip_line)
+                );
+                problems.refuse(line, message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::refusals;
+
+    const SERVICE: &str = "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n\
+                           [[service.server]]\naddress = \"10.2.0.11\"\n";
+
+    #[test]
+    fn a_server_cannot_have_the_address_of_a_vip() {
+        let text = SERVICE.to_owned()
+            + "[[service]]\nprotocol = \"udp\"\nvip = \"10.2.0.11\"\nport = 53\n";
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "6: server 10.2.0.11 has the address of a VIP (line 9): packets to it would \
+                 come back here; give the server's own address"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_local_address_is_neither_a_vip_nor_a_server() {
+        let text = SERVICE.to_owned()
+            + "[[local_pool]]\nname = \"p\"\naddresses = [\"10.2.0.10-10.2.0.12\"]\n\
+               [[local_pool]]\nname = \"q\"\naddresses = [\"10.1.0.1\"]\n";
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "6: server 10.2.0.11 has a local address of a pool (line 9): \
+                 give the server's own address, or take it out of the pool",
+                "12: local address 10.1.0.1 is also a VIP (line 3): servers would answer to \
+                 the service; take it out of the pool",
+            ]
+        );
+    }
+}

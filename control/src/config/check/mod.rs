@@ -1,0 +1,92 @@
+//! The relations between the parts of a configuration.
+//!
+//! Every part was read on its own; here is what only two of them together can get wrong.
+
+use std::collections::HashSet;
+
+use super::RawConfig;
+use super::document::{Table, Value};
+use super::section::Problems;
+
+mod addresses;
+mod pools;
+mod ports;
+mod servers;
+mod services;
+
+pub(super) use services::vips;
+
+/// Notes everything that contradicts something else.
+pub(super) fn all(raw: &RawConfig<'_>, problems: &Problems) {
+    let names = Names::declared(raw.root);
+    ports::check(raw, problems);
+    pools::check(raw, &names, problems);
+    services::check(raw, &names, problems);
+    for service in &raw.services {
+        servers::check(service, raw, problems);
+    }
+    addresses::check(raw, problems);
+}
+
+/// The names that the file gives, even to what could not be read: a reference to such a part
+/// is not a second mistake.
+struct Names<'a> {
+    /// Of ports and VLANs.
+    interfaces: HashSet<&'a str>,
+    /// Of local pools.
+    pools: HashSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn declared(root: &'a Table) -> Self {
+        let ports = tables(root, "port");
+        let vlans = ports.iter().flat_map(|port| tables(port, "vlan"));
+        Self {
+            interfaces: ports
+                .iter()
+                .copied()
+                .chain(vlans)
+                .filter_map(name)
+                .collect(),
+            pools: tables(root, "local_pool")
+                .into_iter()
+                .filter_map(name)
+                .collect(),
+        }
+    }
+}
+
+fn tables<'a>(table: &'a Table, key: &str) -> Vec<&'a Table> {
+    let Some(Value::List(items)) = table.entries.get(key).map(|entry| &entry.node.value) else {
+        return Vec::new();
+    };
+    items
+        .iter()
+        .filter_map(|item| match &item.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        })
+        .collect()
+}
+
+fn name(table: &Table) -> Option<&str> {
+    match &table.entries.get("name")?.node.value {
+        Value::Text(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// ` (line 12)`, or nothing where there are no lines.
+fn see(line: usize) -> String {
+    match line {
+        0 => String::new(),
+        line => format!(" (line {line})"),
+    }
+}
+
+/// The names for a sentence: `wan, lan`, sorted.
+fn listed(names: &HashSet<&str>) -> String {
+    let mut names: Vec<_> = names.iter().copied().collect();
+    names.sort_unstable();
+    names.join(", ")
+}

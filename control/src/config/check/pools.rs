@@ -1,0 +1,153 @@
+//! Local pools against each other and against the interfaces.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::super::RawConfig;
+use super::super::local_pool::LocalPool;
+use super::super::section::{Problems, Written};
+use super::{Names, listed, see};
+
+pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems) {
+    let own = own_addresses(raw);
+    let mut pools = HashMap::new();
+    let mut lips = HashMap::new();
+    for pool in &raw.local_pools {
+        let name = &pool.value.name;
+        if let Some(first) = pools.insert(name, pool.at.line_of("name")) {
+            let message = format!(
+                "local pool \"{name}\" already exists{}: give this one another name",
+                see(first)
+            );
+            problems.refuse(pool.at.line_of("name"), message);
+        }
+        check_lips(pool, &mut lips, &own, problems);
+        check_ports(pool, raw.gateway.workers.count(), problems);
+        check_interface(pool, names, problems);
+    }
+}
+
+fn own_addresses(raw: &RawConfig<'_>) -> HashSet<IpAddr> {
+    let ports = raw.ports.iter();
+    ports
+        .flat_map(|port| port.value.interfaces())
+        .flat_map(|(_, interface)| interface.addresses.iter())
+        .map(|written| written.address)
+        .collect()
+}
+
+fn check_lips<'a>(
+    pool: &'a Written<'_, LocalPool>,
+    lips: &mut HashMap<IpAddr, &'a str>,
+    own: &HashSet<IpAddr>,
+    problems: &Problems,
+) {
+    let line = pool.at.line_of("addresses");
+    for lip in pool.value.lips() {
+        if let Some(other) = lips.insert(lip, &pool.value.name) {
+            let message = format!(
+                "local address {lip} is already in pool \"{other}\": \
+                 each port of an address can be lent only once"
+            );
+            problems.refuse(line, message);
+        }
+        if own.contains(&lip) {
+            let message = format!(
+                "local address {lip} is also the gateway's own: keep `ports` {} of pool \"{}\" \
+                 apart from net.ipv4.ip_local_port_range, or take an address of its own",
+                pool.value.ports, pool.value.name
+            );
+            problems.warn(line, message);
+        }
+    }
+}
+
+fn check_ports(pool: &Written<'_, LocalPool>, workers: u16, problems: &Problems) {
+    let count = pool.value.ports.count();
+    if count < u32::from(workers) {
+        let message = format!(
+            "`ports` {} are {count} for {workers} workers: every worker needs at least one",
+            pool.value.ports
+        );
+        problems.refuse(pool.at.line_of("ports"), message);
+    }
+}
+
+fn check_interface(pool: &Written<'_, LocalPool>, names: &Names<'_>, problems: &Problems) {
+    let Some(interface) = &pool.value.interface else {
+        return;
+    };
+    if !names.interfaces.contains(interface.as_str()) {
+        let message = format!(
+            "no port or VLAN is called `{interface}`: the names are {}",
+            listed(&names.interfaces)
+        );
+        problems.refuse(pool.at.line_of("interface"), message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{config, refusals, warnings};
+
+    fn pool(name: &str, addresses: &str) -> String {
+        format!("[[local_pool]]\nname = \"{name}\"\naddresses = [\"{addresses}\"]\n")
+    }
+
+    #[test]
+    fn two_pools_of_one_name_are_refused() {
+        let text = pool("lips", "10.2.0.1") + &pool("lips", "10.2.0.2");
+
+        assert_eq!(
+            refusals(&text),
+            ["5: local pool \"lips\" already exists (line 2): give this one another name"]
+        );
+    }
+
+    #[test]
+    fn a_local_address_in_two_pools_is_refused() {
+        let text = pool("a", "10.2.0.1-10.2.0.3") + &pool("b", "10.2.0.3");
+
+        assert_eq!(
+            refusals(&text),
+            ["6: local address 10.2.0.3 is already in pool \"a\": \
+                 each port of an address can be lent only once"]
+        );
+    }
+
+    #[test]
+    fn fewer_ports_than_workers_are_refused() {
+        let text = pool("a", "10.2.0.1") + "ports = \"2000-2002\"\n[gateway]\nworkers = 4\n";
+
+        assert_eq!(
+            refusals(&text),
+            ["4: `ports` 2000-2002 are 3 for 4 workers: every worker needs at least one"]
+        );
+        config(&text.replace("2002", "2003"));
+    }
+
+    #[test]
+    fn an_interface_that_no_port_names_is_refused() {
+        let text = pool("a", "10.2.0.1") + "interface = \"lan\"\n";
+
+        assert_eq!(
+            refusals(&text),
+            ["4: no port or VLAN is called `lan`: the names are wan"]
+        );
+        config(&text.replace("\"lan\"", "\"wan\""));
+    }
+
+    #[test]
+    fn a_local_address_that_is_the_gateways_own_is_a_warning() {
+        let text = pool("a", "10.2.0.1")
+            + "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\naddresses = [\"10.2.0.1/24\"]\n";
+
+        assert_eq!(
+            warnings(&text),
+            [
+                "3: local address 10.2.0.1 is also the gateway's own: keep `ports` 1024-65535 of \
+                 pool \"a\" apart from net.ipv4.ip_local_port_range, or take an address of its own"
+            ]
+        );
+    }
+}

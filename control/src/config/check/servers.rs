@@ -1,0 +1,243 @@
+//! Real servers against their service.
+
+use std::collections::HashMap;
+
+use dataplane::service::Method;
+
+use super::super::RawConfig;
+use super::super::document::Table;
+use super::super::section::{Problems, Written};
+use super::super::service::{Server, Service};
+use super::see;
+
+pub(super) fn check(service: &Written<'_, Service>, raw: &RawConfig<'_>, problems: &Problems) {
+    let mut endpoints = HashMap::new();
+    for (server, at) in service.value.servers.iter().zip(&service.parts) {
+        let (addr, port) = (server.endpoint.addr, server.endpoint.port);
+        let shown = shown(server);
+        if let Some(first) = endpoints.insert((addr, port), at.line) {
+            let message = format!(
+                "server {shown} of {} is already there{}: give it once, with its whole weight",
+                service.value.key(),
+                see(first)
+            );
+            problems.refuse(at.line, message);
+        }
+        check_family(&service.value, server, at, problems);
+        check_port(&service.value, server, at, problems);
+        check_thresholds(server, at, problems);
+        if server.method == Method::Fullnat {
+            check_pool(service, server, at, raw, problems);
+        }
+    }
+}
+
+fn shown(server: &Server) -> std::net::SocketAddr {
+    std::net::SocketAddr::new(server.endpoint.addr, server.endpoint.port)
+}
+
+fn check_family(service: &Service, server: &Server, at: &Table, problems: &Problems) {
+    if server.endpoint.addr.is_ipv4() != service.vip.is_ipv4() {
+        let message = format!(
+            "server {} and VIP {} are of different families: \
+             give the server's address in the VIP's family",
+            server.endpoint.addr, service.vip
+        );
+        problems.refuse(at.line_of("address"), message);
+    }
+}
+
+fn check_port(service: &Service, server: &Server, at: &Table, problems: &Problems) {
+    let (port, service_port) = (server.endpoint.port, service.port);
+    let message = if port == service_port {
+        return;
+    } else if !server.method.sees_replies() {
+        // A word that is no method was noted where it stands, and may have been another.
+        let written = at.entries.get("method");
+        if written.is_some_and(|entry| entry.node.text() != Ok(server.method.name())) {
+            return;
+        }
+        format!(
+            "server {} has another port than its service ({service_port}), but {} delivers \
+             packets unchanged: take `port` away, or use method \"nat\" or \"fullnat\"",
+            shown(server),
+            server.method
+        )
+    } else if port == 0 {
+        format!(
+            "port 0 of server {} keeps the packet's port, which only a service with port 0 can \
+             have: give the server's port, or leave it out for {service_port}",
+            server.endpoint.addr
+        )
+    } else {
+        return;
+    };
+    problems.refuse(at.line_of("port"), message);
+}
+
+fn check_thresholds(server: &Server, at: &Table, problems: &Problems) {
+    let Server {
+        upper_threshold: upper,
+        lower_threshold: lower,
+        ..
+    } = *server;
+    let message = if lower <= upper {
+        return;
+    } else if upper == 0 {
+        format!("`lower_threshold` {lower} needs an `upper_threshold` above it: give both or none")
+    } else {
+        format!("`lower_threshold` {lower} is above `upper_threshold` {upper}: exchange them")
+    };
+    problems.refuse(at.line_of("lower_threshold"), message);
+}
+
+fn check_pool(
+    service: &Written<'_, Service>,
+    server: &Server,
+    at: &Table,
+    raw: &RawConfig<'_>,
+    problems: &Problems,
+) {
+    let Some(name) = &service.value.local_pool else {
+        // A pool that is named but could not be read was noted where it stands.
+        if !service.at.entries.contains_key("local_pool") {
+            let message = format!(
+                "server {} is reached by fullnat, which needs local addresses: \
+                 give its service a `local_pool`",
+                shown(server)
+            );
+            problems.refuse(at.line_of("method"), message);
+        }
+        return;
+    };
+    let pool = raw.local_pools.iter().find(|pool| pool.value.name == *name);
+    if pool.is_some_and(|pool| pool.value.is_ipv4() != server.endpoint.addr.is_ipv4()) {
+        let message = format!(
+            "server {} and local pool \"{name}\" are of different families: \
+             give the service a pool of the server's family",
+            server.endpoint.addr
+        );
+        problems.refuse(at.line_of("address"), message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{config, refusals};
+
+    /// A service on lines 1 to 4 and its servers behind it.
+    fn service(port: u16, servers: &str) -> String {
+        format!("[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = {port}\n{servers}")
+    }
+
+    fn server(lines: &str) -> String {
+        format!("[[service.server]]\naddress = \"10.2.0.11\"\n{lines}\n")
+    }
+
+    #[test]
+    fn a_server_is_there_once() {
+        let text = service(
+            80,
+            &(server("method = \"nat\"") + &server("method = \"dr\"")),
+        );
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "8: server 10.2.0.11:80 of tcp 10.1.0.1:80 is already there (line 5): \
+                 give it once, with its whole weight"
+            ]
+        );
+        let other_port = service(80, &(server("") + &server("method = \"nat\"\nport = 81")));
+        config(&other_port);
+    }
+
+    #[test]
+    fn mixed_families_are_refused() {
+        let text = service(80, "[[service.server]]\naddress = \"2001:db8::11\"\n");
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "6: server 2001:db8::11 and VIP 10.1.0.1 are of different families: \
+                 give the server's address in the VIP's family"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pool_of_the_other_family_is_refused() {
+        let text = service(80, "local_pool = \"six\"\n")
+            + &server("method = \"fullnat\"")
+            + "[[local_pool]]\nname = \"six\"\naddresses = [\"2001:db8::200\"]\n";
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "7: server 10.2.0.11 and local pool \"six\" are of different families: \
+                 give the service a pool of the server's family"
+            ]
+        );
+    }
+
+    #[test]
+    fn dr_and_tun_cannot_map_ports() {
+        for method in ["dr", "tun"] {
+            let text = service(80, &server(&format!("port = 8080\nmethod = \"{method}\"")));
+
+            assert_eq!(
+                refusals(&text),
+                [format!(
+                    "7: server 10.2.0.11:8080 has another port than its service (80), but \
+                     {method} delivers packets unchanged: take `port` away, or use method \
+                     \"nat\" or \"fullnat\""
+                )]
+            );
+        }
+        config(&service(80, &server("port = 8080\nmethod = \"nat\"")));
+    }
+
+    #[test]
+    fn port_0_is_for_services_of_every_port() {
+        assert_eq!(
+            refusals(&service(80, &server("port = 0\nmethod = \"nat\""))),
+            [
+                "7: port 0 of server 10.2.0.11 keeps the packet's port, which only a service \
+                 with port 0 can have: give the server's port, or leave it out for 80"
+            ]
+        );
+        config(&service(0, &server("port = 0\nmethod = \"nat\"")));
+        config(&service(0, &server("port = 8080\nmethod = \"nat\"")));
+        config(&service(0, &server("")));
+    }
+
+    #[test]
+    fn thresholds_that_cannot_be_left_are_refused() {
+        assert_eq!(
+            refusals(&service(
+                80,
+                &server("lower_threshold = 20\nupper_threshold = 10")
+            )),
+            ["7: `lower_threshold` 20 is above `upper_threshold` 10: exchange them"]
+        );
+        assert_eq!(
+            refusals(&service(80, &server("lower_threshold = 20"))),
+            ["7: `lower_threshold` 20 needs an `upper_threshold` above it: give both or none"]
+        );
+        config(&service(
+            80,
+            &server("lower_threshold = 10\nupper_threshold = 10"),
+        ));
+    }
+
+    #[test]
+    fn fullnat_needs_a_local_pool() {
+        assert_eq!(
+            refusals(&service(80, &server("method = \"fullnat\""))),
+            [
+                "7: server 10.2.0.11:80 is reached by fullnat, which needs local addresses: \
+                 give its service a `local_pool`"
+            ]
+        );
+    }
+}

@@ -1,0 +1,496 @@
+//! `[[service]]` and `[[service.server]]`: virtual services and their real servers.
+
+use std::net::IpAddr;
+
+use dataplane::address::{Endpoint, Protocol};
+use dataplane::id::Weight;
+use dataplane::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+
+use super::document::{Node, Table, Value};
+use super::network::{not_a_host, parse_address};
+use super::section::{Section, Written};
+
+/// The most sessions a threshold can ask for: more than a session table can hold.
+const MAX_THRESHOLD: u32 = i32::MAX as u32;
+
+/// The default MSS of IPv4 (RFC 9293 §3.7.1): clamping below it breaks senders.
+const MIN_MSS: u16 = 536;
+
+/// The largest MSS: a 65,535-byte packet without 40 bytes of headers.
+const MAX_MSS: u16 = u16::MAX - 40;
+
+/// One virtual service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// What tables and metrics call it; `None` is its key.
+    pub name: Option<String>,
+    /// The transport.
+    pub protocol: Protocol,
+    /// The address that clients speak to.
+    pub vip: IpAddr,
+    /// Who puts the VIP on a twin, and on which; the same for every service of the VIP.
+    pub placement: Placement,
+    /// The L4 port; 0 is every port that no other service of the VIP has.
+    pub port: u16,
+    /// How a server is chosen.
+    pub scheduler: SchedulerKind,
+    /// The pool of its FULLNAT servers.
+    pub local_pool: Option<String>,
+    /// What becomes of other packets to the VIP; `None` leaves it to its other services
+    /// ([`super::Config::vips`] tells the result).
+    pub unserved: Option<Unserved>,
+    /// Whether the MSS of TCP is lowered.
+    pub mss_clamp: MssClamp,
+    /// Its servers, in the order of the file.
+    pub servers: Vec<Server>,
+}
+
+impl Service {
+    /// What names the service on the packet path.
+    #[must_use]
+    pub const fn key(&self) -> ServiceKey {
+        ServiceKey {
+            protocol: self.protocol,
+            virtual_endpoint: Endpoint::new(self.vip, self.port),
+        }
+    }
+}
+
+/// Who puts a VIP on a twin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// The gateway, on the twin whose subnet covers it, else on that of the default route.
+    #[default]
+    Auto,
+    /// The gateway, on the twin of this interface (by its name in this file).
+    Interface(String),
+    /// Nobody here: keepalived, BIRD or an operator.
+    External,
+}
+
+/// One real server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// RIP and port; port 0 (only where the service's is 0) keeps the packet's.
+    pub endpoint: Endpoint<IpAddr>,
+    /// Its share of new sessions; 0 takes none.
+    pub weight: Weight,
+    /// How packets reach it.
+    pub method: Method,
+    /// Sessions at which it is overloaded; 0 is never.
+    pub upper_threshold: u32,
+    /// Sessions below which it no longer is; 0 is three quarters of the upper threshold.
+    pub lower_threshold: u32,
+}
+
+const PROTOCOLS: [(&str, Protocol); 3] = [
+    ("tcp", Protocol::Tcp),
+    ("udp", Protocol::Udp),
+    ("sctp", Protocol::Sctp),
+];
+
+const METHODS: [(&str, Method); 4] = [
+    ("dr", Method::Dr),
+    ("nat", Method::Nat),
+    ("tun", Method::Tun),
+    ("fullnat", Method::Fullnat),
+];
+
+const SCHEDULERS: [(&str, SchedulerKind); 4] = [
+    ("rr", SchedulerKind::Rr),
+    ("wrr", SchedulerKind::Wrr),
+    ("wlc", SchedulerKind::Wlc),
+    (
+        "mh",
+        SchedulerKind::Mh {
+            fallback: false,
+            port: false,
+        },
+    ),
+];
+
+pub(super) const UNSERVED: [(&str, Unserved); 3] = [
+    ("linux", Unserved::Linux),
+    ("reject", Unserved::Reject),
+    ("drop", Unserved::Drop),
+];
+
+impl Service {
+    pub(super) fn read(mut section: Section<'_>) -> Option<Written<'_, Self>> {
+        let at = section.table();
+        let name = section.optional("name", read_name);
+        let protocol = section.required("protocol", "give \"tcp\", \"udp\" or \"sctp\"", |node| {
+            node.word(&PROTOCOLS)
+        });
+        let vip = read_vip(&mut section);
+        let port = section.required("port", "give the L4 port, or 0 for every port", |node| {
+            node.number(0, u16::MAX)
+        });
+        let scheduler = read_scheduler(&mut section);
+        let local_pool = section.optional("local_pool", |node| Ok(node.text()?.to_owned()));
+        let unserved = section.optional("unserved", |node| node.word(&UNSERVED));
+        let mss_clamp = section.or("mss_clamp", MssClamp::Auto, read_mss_clamp);
+        let (servers, parts) = read_servers(&mut section, port);
+        section.finish();
+        let (vip, placement) = vip?;
+        let value = Self {
+            name,
+            protocol: protocol?,
+            vip,
+            placement,
+            port: port?,
+            scheduler,
+            local_pool,
+            unserved,
+            mss_clamp,
+            servers,
+        };
+        Some(Written { value, at, parts })
+    }
+}
+
+impl Server {
+    /// `service_port` is the default port, `None` when the service's cannot be read.
+    fn read(section: &mut Section<'_>, service_port: Option<u16>) -> Option<Self> {
+        let address = section.required(
+            "address",
+            "give the real server's address, like \"10.2.0.11\"",
+            |node| read_host(node, "the real server's own address"),
+        );
+        let written_port = section.optional("port", |node| node.number(0, u16::MAX));
+        let weight = section.or("weight", 1, |node| node.number(0, 65_535));
+        let method = section.or("method", Method::Dr, |node| node.word(&METHODS));
+        let mut threshold = |key| section.or(key, 0, |node| node.number(0, MAX_THRESHOLD));
+        let upper_threshold = threshold("upper_threshold");
+        let lower_threshold = threshold("lower_threshold");
+        Some(Self {
+            endpoint: Endpoint::new(address?, written_port.or(service_port)?),
+            weight: Weight(weight),
+            method,
+            upper_threshold,
+            lower_threshold,
+        })
+    }
+}
+
+fn read_servers<'a>(
+    section: &mut Section<'a>,
+    service_port: Option<u16>,
+) -> (Vec<Server>, Vec<&'a Table>) {
+    let mut servers = Vec::new();
+    let mut tables = Vec::new();
+    for mut section in section.tables("server") {
+        let at = section.table();
+        let server = Server::read(&mut section, service_port);
+        section.finish();
+        if let Some(server) = server {
+            servers.push(server);
+            tables.push(at);
+        }
+    }
+    (servers, tables)
+}
+
+fn read_name(node: &Node) -> Result<String, String> {
+    let text = node.text()?;
+    if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
+        return Err("must have 1 to 64 printable characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn read_host(node: &Node, wanted: &str) -> Result<IpAddr, String> {
+    let address = parse_address(node.text()?)?;
+    match not_a_host(address) {
+        Some(what) => Err(format!("{address} is {what}: give {wanted}")),
+        None => Ok(address),
+    }
+}
+
+/// `vip = "10.1.0.100"` or `vip = { address = "10.1.0.100", place = "external" }`.
+fn read_vip(section: &mut Section<'_>) -> Option<(IpAddr, Placement)> {
+    const WANTED: &str = "a unicast address that clients can reach";
+    const MISSING: &str = "give the address that clients speak to, like \"10.1.0.100\"";
+    let is_table = |node: &Node| Ok(matches!(node.value, Value::Table(_)));
+    if section.optional("vip", is_table) != Some(true) {
+        let address = section.required("vip", MISSING, |node| read_host(node, WANTED))?;
+        return Some((address, Placement::Auto));
+    }
+    let mut vip = section.inner("vip")?;
+    let address = vip.required("address", MISSING, |node| read_host(node, WANTED));
+    let is_external = vip.or("place", false, |node| {
+        node.word(&[("auto", false), ("external", true)])
+    });
+    let interface = vip.optional("interface", |node| Ok(node.text()?.to_owned()));
+    let placement = match interface {
+        Some(_) if is_external => {
+            let line = vip.table().line_of("interface");
+            vip.refuse(
+                line,
+                "`interface` says where the gateway puts the VIP, but with place = \"external\" \
+                 it does not: take one of them away",
+            );
+            Placement::External
+        }
+        None if is_external => Placement::External,
+        Some(interface) => Placement::Interface(interface),
+        None => Placement::Auto,
+    };
+    vip.finish();
+    Some((address?, placement))
+}
+
+fn read_scheduler(section: &mut Section<'_>) -> SchedulerKind {
+    let kind = section.or("scheduler", SchedulerKind::Wlc, |node| {
+        let text = node.text()?;
+        let known = SCHEDULERS.iter().find(|(name, _)| *name == text);
+        known.map(|(_, kind)| *kind).ok_or_else(|| {
+            // `sh` and `lc` are schedulers too, only not yet: to guess at them would mislead.
+            let names = SCHEDULERS.map(|(name, _)| name).join(", ");
+            format!("\"{text}\" is not a scheduler of this version: give one of {names}")
+        })
+    });
+    let flags = section
+        .list("scheduler_flags", |node| {
+            node.word(&[("mh-fallback", false), ("mh-port", true)])
+        })
+        .unwrap_or_default();
+    match kind {
+        SchedulerKind::Mh { .. } => SchedulerKind::Mh {
+            fallback: flags.contains(&false),
+            port: flags.contains(&true),
+        },
+        other => {
+            if !flags.is_empty() {
+                let message = format!(
+                    "`scheduler_flags` are for mh, not for {}: take them away",
+                    other.name()
+                );
+                section.refuse(section.table().line_of("scheduler_flags"), &message);
+            }
+            other
+        }
+    }
+}
+
+fn read_mss_clamp(node: &Node) -> Result<MssClamp, String> {
+    match &node.value {
+        Value::Integer(_) => node.number(MIN_MSS, MAX_MSS).map(MssClamp::To),
+        Value::Text(text) if text == "auto" => Ok(MssClamp::Auto),
+        Value::Text(text) if text == "off" => Ok(MssClamp::Off),
+        _ => Err("must be \"auto\", \"off\" or a number of bytes".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{config, refusals};
+    use super::*;
+
+    /// The service that these lines make, without what they do not concern.
+    fn service(lines: &str) -> Service {
+        let text =
+            format!("[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n{lines}\n");
+        config(&text).services()[0].clone()
+    }
+
+    #[test]
+    fn defaults_are_ipvsadms() {
+        let service = service("[[service.server]]\naddress = \"10.2.0.11\"");
+
+        assert_eq!(
+            service,
+            Service {
+                name: None,
+                protocol: Protocol::Tcp,
+                vip: "10.1.0.100".parse().unwrap(),
+                placement: Placement::Auto,
+                port: 80,
+                scheduler: SchedulerKind::Wlc,
+                local_pool: None,
+                unserved: None,
+                mss_clamp: MssClamp::Auto,
+                servers: vec![Server {
+                    endpoint: Endpoint::new("10.2.0.11".parse().unwrap(), 80),
+                    weight: Weight(1),
+                    method: Method::Dr,
+                    upper_threshold: 0,
+                    lower_threshold: 0,
+                }],
+            }
+        );
+        assert_eq!(service.key().to_string(), "tcp 10.1.0.100:80");
+    }
+
+    #[test]
+    fn every_key_of_a_server_is_read() {
+        let service = service(
+            "[[service.server]]\naddress = \"10.2.0.11\"\nport = 8080\nweight = 65535\n\
+             method = \"nat\"\nupper_threshold = 100\nlower_threshold = 50",
+        );
+
+        assert_eq!(
+            service.servers,
+            [Server {
+                endpoint: Endpoint::new("10.2.0.11".parse().unwrap(), 8080),
+                weight: Weight(65_535),
+                method: Method::Nat,
+                upper_threshold: 100,
+                lower_threshold: 50,
+            }]
+        );
+    }
+
+    #[test]
+    fn every_word_has_its_meaning() {
+        let text = |key: &str, word: &str| format!("{key} = \"{word}\"");
+        for (word, meaning) in UNSERVED {
+            assert_eq!(service(&text("unserved", word)).unserved, Some(meaning));
+        }
+        for (word, meaning) in SCHEDULERS {
+            assert_eq!(service(&text("scheduler", word)).scheduler, meaning);
+            assert_eq!(meaning.name(), word);
+        }
+        assert_eq!(service("mss_clamp = 1400").mss_clamp, MssClamp::To(1400));
+        assert_eq!(service("mss_clamp = \"off\"").mss_clamp, MssClamp::Off);
+        let words: Vec<_> = METHODS.map(|(word, method)| (word, method.name())).into();
+        assert!(words.iter().all(|(word, name)| word == name));
+        let words: Vec<_> = PROTOCOLS.map(|(word, it)| (word, it.name())).into();
+        assert!(words.iter().all(|(word, name)| word == name));
+    }
+
+    #[test]
+    fn flags_are_mhs() {
+        let flags = |flags: &str| {
+            service(&format!("scheduler = \"mh\"\nscheduler_flags = [{flags}]")).scheduler
+        };
+        let mh = |fallback, port| SchedulerKind::Mh { fallback, port };
+
+        assert_eq!(flags(""), mh(false, false));
+        assert_eq!(flags("\"mh-port\""), mh(false, true));
+        assert_eq!(flags("\"mh-fallback\", \"mh-port\""), mh(true, true));
+    }
+
+    #[test]
+    fn a_vip_says_who_puts_it_where() {
+        let placement = |vip: &str| {
+            let text = format!("[[service]]\nprotocol = \"udp\"\nvip = {vip}\nport = 53\n");
+            config(&text).services()[0].placement.clone()
+        };
+
+        assert_eq!(placement("{ address = \"10.1.0.1\" }"), Placement::Auto);
+        assert_eq!(
+            placement("{ address = \"10.1.0.1\", place = \"external\" }"),
+            Placement::External
+        );
+        assert_eq!(
+            placement("{ address = \"10.1.0.1\", place = \"auto\", interface = \"wan\" }"),
+            Placement::Interface("wan".to_owned())
+        );
+    }
+
+    #[test]
+    fn missing_keys_are_refused() {
+        let vip = "give the address that clients speak to, like \"10.1.0.100\"";
+
+        assert_eq!(
+            refusals("[[service]]\n[[service.server]]\n"),
+            [
+                "1: `protocol` is missing: give \"tcp\", \"udp\" or \"sctp\"".to_owned(),
+                format!("1: `vip` is missing: {vip}"),
+                "1: `port` is missing: give the L4 port, or 0 for every port".to_owned(),
+                "2: `address` is missing: give the real server's address, like \"10.2.0.11\""
+                    .to_owned(),
+            ]
+        );
+        assert_eq!(
+            refusals("[[service]]\nprotocol = \"tcp\"\nport = 80\nvip = { place = \"auto\" }\n"),
+            [format!("4: `address` is missing: {vip}")]
+        );
+    }
+
+    #[test]
+    fn values_that_do_not_exist_are_refused() {
+        let found = refusals(
+            "[[service]]\nname = \"\"\nprotocol = \"tpc\"\nvip = \"10.1.0\"\nport = 65536\n\
+             scheduler = \"sh\"\nunserved = \"accept\"\nmss_clamp = 100\n\
+             [[service.server]]\naddress = \"10.2.0.11\"\nweight = 70000\nmethod = \"masq\"\n\
+             port = -1\nupper_threshold = \"1\"\n\
+             [[service]]\nscheduler_flags = [\"mh-prot\"]\nmss_clamp = \"on\"\n\
+             protocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n",
+        );
+
+        assert_eq!(
+            found,
+            [
+                "2: `name` must have 1 to 64 printable characters",
+                "3: `protocol` \"tpc\" is not known: did you mean `tcp`?",
+                "4: `vip` \"10.1.0\" is not an IP address: \
+                 write it like 10.2.0.11 or 2001:db8::11",
+                "5: `port` 65536 is above 65535: give 0 to 65535",
+                "6: `scheduler` \"sh\" is not a scheduler of this version: \
+                 give one of rr, wrr, wlc, mh",
+                "7: `unserved` \"accept\" is not known: \
+                 what can stand here is linux, reject, drop",
+                "8: `mss_clamp` 100 is below 536: give 536 to 65495",
+                "11: `weight` 70000 is above 65535: give 0 to 65535",
+                "12: `method` \"masq\" is not known: what can stand here is dr, nat, tun, fullnat",
+                "13: `port` -1 is below 0: give 0 to 65535",
+                "14: `upper_threshold` must be a whole number, not text",
+                "16: `scheduler_flags` \"mh-prot\" is not known: did you mean `mh-port`?",
+                "17: `mss_clamp` must be \"auto\", \"off\" or a number of bytes",
+            ]
+        );
+    }
+
+    #[test]
+    fn flags_of_another_scheduler_are_refused() {
+        assert_eq!(
+            refusals(
+                "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n\
+                 scheduler_flags = [\"mh-port\"]\n"
+            ),
+            ["5: `scheduler_flags` are for mh, not for wlc: take them away"]
+        );
+    }
+
+    #[test]
+    fn addresses_that_no_host_has_are_refused() {
+        for (address, what) in [
+            ("0.0.0.0", "the unspecified address"),
+            ("127.0.0.1", "a loopback address"),
+            ("::1", "a loopback address"),
+            ("239.0.0.1", "a multicast address"),
+            ("255.255.255.255", "the broadcast address"),
+        ] {
+            let found = refusals(&format!(
+                "[[service]]\nprotocol = \"tcp\"\nvip = \"{address}\"\nport = 80\n\
+                 [[service.server]]\naddress = \"{address}\"\n"
+            ));
+            assert_eq!(
+                found,
+                [
+                    format!(
+                        "3: `vip` {address} is {what}: \
+                         give a unicast address that clients can reach"
+                    ),
+                    format!("6: `address` {address} is {what}: give the real server's own address"),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn an_external_vip_with_an_interface_is_refused() {
+        assert_eq!(
+            refusals(
+                "[[service]]\nprotocol = \"tcp\"\nport = 80\n\
+                 vip = { address = \"10.1.0.1\", place = \"external\", interface = \"wan\" }\n"
+            ),
+            [
+                "4: `interface` says where the gateway puts the VIP, but with place = \
+                 \"external\" it does not: take one of them away"
+            ]
+        );
+    }
+}
