@@ -6,3 +6,6 @@
 /// One declarative file: text in, every mistake named, a checked configuration out.
 pub mod config;
 
+/// Linux as the slow path: twins, routes, neighbours, addresses.
+pub mod linux;
+

@@ -1,0 +1,315 @@
+//! Mirrors what Linux knows about the twins: links, addresses, routes, neighbours.
+//!
+//! ```text
+//!   kernel --multicast--> [mirror thread: view] --batches of events--> listener
+//!          <----dump-----
+//! ```
+//!
+//! The thread subscribes first and then reads everything, so nothing is missed in between. It
+//! compares before it tells: after notifications were lost (`ENOBUFS`), or when Linux changes
+//! something it does not report in full, everything is read again and only the differences are
+//! told. A listener that is slow holds the thread back, and the kernel's bounded buffer takes the
+//! rest: nothing grows without limit.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::counters::Counter;
+use netlink_packet_core::{NLM_F_REPLACE, NetlinkPayload};
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc;
+
+use self::fact::Scope;
+use self::view::{Trust, View};
+use super::netlink::{Messages, RouteSocket, receive};
+use super::twin::TwinLink;
+
+/// What the mirror tells its listener.
+mod event;
+/// Turns rtnetlink messages into facts.
+mod fact;
+/// What Linux knows, and how it changes.
+mod view;
+
+pub use self::event::{InterfaceAddress, MirrorEvent, NextHop, Prefix, Route, RouteTarget};
+
+/// The main routing table (`RT_TABLE_MAIN`).
+pub const MAIN_TABLE: u32 = 254;
+
+/// Events after which a batch is handed over though more are waiting.
+const BATCH_EVENTS: usize = 1024;
+
+/// The kernel's buffer for notifications; it grants at most `net.core.rmem_max`.
+const NOTIFICATION_BUFFER_BYTES: u32 = 4 << 20;
+
+/// How long after its cause everything is read again: causes come in swarms.
+const RESYNC_DELAY: Duration = Duration::from_millis(50);
+
+/// Between two full readings pass at least this many times the duration of one.
+const RESYNC_REST: u32 = 4;
+
+/// `RTNLGRP_LINK`, `NEIGH`, `IPV4_IFADDR`, `IPV4_ROUTE`, `IPV6_IFADDR`, `IPV6_ROUTE`
+/// (`linux/rtnetlink.h`).
+const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+
+/// What the mirror counts about itself.
+#[derive(Debug, Default)]
+pub struct MirrorCounters {
+    /// Events told.
+    pub events: Counter,
+    /// Times everything was read again.
+    pub resyncs: Counter,
+    /// Times the kernel lost notifications because they were not read in time.
+    pub overruns: Counter,
+}
+
+/// The running mirror. Dropping it ends its thread.
+pub struct Mirror {
+    counters: Arc<MirrorCounters>,
+    /// Closing it wakes the thread, which then ends.
+    _stop: UnixStream,
+}
+
+impl Mirror {
+    /// Starts to mirror `twins` and the routing `tables` (first looked at first) of the calling
+    /// thread's network namespace into `listener`.
+    ///
+    /// Linux looks a destination up in one table after the other; the mirror merges them, and
+    /// for the same prefix the first table wins. The batch with [`MirrorEvent::Synchronised`]
+    /// completes the first picture. The channel closes if the mirror fails.
+    ///
+    /// # Errors
+    ///
+    /// When a socket or thread cannot be made.
+    pub fn start(
+        twins: &[TwinLink],
+        tables: &[u32],
+        listener: mpsc::Sender<Vec<MirrorEvent>>,
+    ) -> io::Result<Self> {
+        let scope = Scope {
+            twins: twins
+                .iter()
+                .map(|twin| (twin.ifindex, twin.interface))
+                .collect(),
+            tables: tables.to_vec(),
+        };
+        let (stop, stopped) = UnixStream::pair()?;
+        let counters = Arc::new(MirrorCounters::default());
+        let mut reflector = Reflector {
+            view: View::new(scope.twins.clone()),
+            scope,
+            notifications: subscribe()?,
+            requests: RouteSocket::open()?,
+            buffer: Vec::new(),
+            listener,
+            counters: Arc::clone(&counters),
+            resync_at: Some(Instant::now()),
+            rest_until: Instant::now(),
+        };
+        std::thread::Builder::new()
+            .name("sluice-mirror".to_owned())
+            .spawn(move || match reflector.run(&stopped) {
+                Ok(()) => {}
+                Err(error) => tracing::error!(%error, "the mirror of Linux's routes has failed"),
+            })?;
+        Ok(Self {
+            counters,
+            _stop: stop,
+        })
+    }
+
+    /// What it counts about itself.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<MirrorCounters> {
+        &self.counters
+    }
+}
+
+fn subscribe() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
+    socket.bind(&SocketAddr::new(0, groups))?;
+    socket.set_non_blocking(true)?;
+    socket.set_rx_buf_sz(NOTIFICATION_BUFFER_BYTES)?;
+    Ok(socket)
+}
+
+/// The state of the thread.
+struct Reflector {
+    scope: Scope,
+    view: View,
+    notifications: Socket,
+    requests: RouteSocket,
+    buffer: Vec<u8>,
+    listener: mpsc::Sender<Vec<MirrorEvent>>,
+    counters: Arc<MirrorCounters>,
+    /// When everything is to be read again, if it is.
+    resync_at: Option<Instant>,
+    /// Until when the next full reading has to wait.
+    rest_until: Instant,
+}
+
+/// Why the thread goes on or ends.
+#[derive(PartialEq, Eq)]
+enum Listener {
+    Listens,
+    Left,
+}
+
+impl Reflector {
+    fn run(&mut self, stopped: &UnixStream) -> io::Result<()> {
+        loop {
+            if self.wait(stopped)? == Listener::Left {
+                return Ok(());
+            }
+            let events = self.read_batch()?;
+            if self.tell(events) == Listener::Left {
+                return Ok(());
+            }
+            // After the notifications, or they would tell the past once more.
+            if self.resync_at.is_some_and(|at| at <= Instant::now()) {
+                let events = self.resync()?;
+                if self.tell(events) == Listener::Left {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Waits for notifications, a resync that is due, or the end.
+    fn wait(&self, stopped: &UnixStream) -> io::Result<Listener> {
+        let timeout = match self.resync_at {
+            // Rounded up, so as not to spin through the last millisecond.
+            Some(at) => {
+                let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let mut fds = [
+            PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(match fds[1].any() {
+            Some(true) => Listener::Left,
+            _ => Listener::Listens,
+        })
+    }
+
+    /// Takes in the notifications that are waiting.
+    fn read_batch(&mut self) -> io::Result<Vec<MirrorEvent>> {
+        let mut events = Vec::new();
+        while events.len() < BATCH_EVENTS {
+            match receive(&self.notifications, &mut self.buffer) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.discard_notifications()?;
+                    self.ask_resync();
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            self.take_in(&mut events);
+        }
+        Ok(events)
+    }
+
+    /// Empties the kernel's buffer after it ran over. Until it is empty Linux throws away every
+    /// notification without reporting that again, so a reading begun earlier could miss some.
+    fn discard_notifications(&mut self) -> io::Result<()> {
+        self.counters.overruns.add(1);
+        loop {
+            match receive(&self.notifications, &mut self.buffer) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn take_in(&mut self, events: &mut Vec<MirrorEvent>) {
+        let mut trust_lost = false;
+        for message in Messages(&self.buffer) {
+            let NetlinkPayload::InnerMessage(inner) = &message.payload else {
+                continue;
+            };
+            if let Some(fact) = self.scope.fact(inner) {
+                let replaces = message.header.flags & NLM_F_REPLACE != 0;
+                trust_lost |= self.view.apply(fact, replaces, events) == Trust::Lost;
+            }
+        }
+        if trust_lost {
+            self.ask_resync();
+        }
+    }
+
+    fn ask_resync(&mut self) {
+        let soon = (Instant::now() + RESYNC_DELAY).max(self.rest_until);
+        self.resync_at.get_or_insert(soon);
+    }
+
+    /// Reads everything and tells what differs.
+    fn resync(&mut self) -> io::Result<Vec<MirrorEvent>> {
+        let began = Instant::now();
+        let mut fresh = View::new(self.scope.twins.clone());
+        for question in questions() {
+            for answer in self.requests.dump(question)? {
+                if let Some(fact) = self.scope.fact(&answer) {
+                    fresh.fill(fact);
+                }
+            }
+        }
+        let mut events = self.view.differences(&fresh);
+        events.push(MirrorEvent::Synchronised);
+        self.view = fresh;
+        self.counters.resyncs.add(1);
+        self.resync_at = None;
+        self.rest_until = Instant::now() + began.elapsed() * RESYNC_REST;
+        tracing::debug!(events = events.len(), took = ?began.elapsed(), "read Linux's tables");
+        Ok(events)
+    }
+
+    fn tell(&self, events: Vec<MirrorEvent>) -> Listener {
+        if events.is_empty() {
+            return Listener::Listens;
+        }
+        self.counters.events.add(events.len() as u64);
+        match self.listener.blocking_send(events) {
+            Ok(()) => Listener::Listens,
+            Err(_) => Listener::Left,
+        }
+    }
+}
+
+/// The dumps that make a whole picture.
+fn questions() -> [RouteNetlinkMessage; 5] {
+    let routes = |family| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        RouteNetlinkMessage::GetRoute(message)
+    };
+    [
+        RouteNetlinkMessage::GetLink(LinkMessage::default()),
+        RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+        RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
+        routes(AddressFamily::Inet),
+        routes(AddressFamily::Inet6),
+    ]
+}
