@@ -3,9 +3,27 @@
 //! Configuration, its validation and publication, the API, metrics, and Linux as the slow path.
 //! This crate knows no mbuf and no packet. The modules stand in the order a change meets them.
 
+/// `sluicectl`: what an operator types, asked of the API and shown as tables.
+pub mod ctl;
+
+/// HTTP/1.1 and JSON over a Unix socket: the door through which changes and questions come.
+pub mod api;
+
 /// One declarative file: text in, every mistake named, a checked configuration out.
 pub mod config;
+
+/// The running gateway as control sees it: applies changes, publishes snapshots, answers
+/// questions.
+pub mod gateway;
+
+/// What the API shows.
+pub mod view;
+
+/// Keeps Linux and the packet path in step.
+pub mod follow;
 
 /// Linux as the slow path: twins, routes, neighbours, addresses.
 pub mod linux;
 
+/// What Prometheus scrapes: the counters of workers, services, servers, ethdevs and twins.
+pub mod metrics;

@@ -1,0 +1,53 @@
+//! Runs an HTTP server until it is told to stop, and no longer.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::Listener;
+use tokio::sync::oneshot;
+
+/// How long requests under way may take once the server was told to stop.
+const LAST_REQUESTS: Duration = Duration::from_millis(300);
+
+/// Serves `router` on `listener` until `shutdown` completes and requests under way have ended,
+/// or [`LAST_REQUESTS`] later.
+pub(crate) async fn run<L>(
+    listener: L,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    let (tell, told) = oneshot::channel();
+    let shutdown = async move {
+        shutdown.await;
+        // Nobody listens when the server has ended before.
+        let _ended = tell.send(());
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown);
+    let patience = async {
+        let _told = told.await;
+        tokio::time::sleep(LAST_REQUESTS).await;
+    };
+    tokio::select! {
+        ended = serving.into_future() => ended,
+        () = patience => Ok(()),
+    }
+}
+
+/// Computes on a thread on which waiting hurts nobody, as with 100,000 servers it may take a
+/// while.
+///
+/// # Errors
+///
+/// Only when the runtime is ending, or `work` has panicked.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+}

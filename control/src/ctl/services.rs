@@ -1,0 +1,184 @@
+//! Virtual services with their servers, as readers of `ipvsadm -Ln --stats` expect them.
+
+use std::io::{self, Write};
+
+use super::client::Client;
+use super::failure::Failure;
+use super::table::{Align, Table};
+use super::{Console, Exit};
+use crate::view::{ServerView, ServiceView, TrafficView};
+
+/// Columns of numbers, between what something is and what is to be said about it.
+const NUMBERS: [&str; 8] = [
+    "Weight",
+    "ActiveConn",
+    "InActConn",
+    "Conns",
+    "InPkts",
+    "OutPkts",
+    "InBytes",
+    "OutBytes",
+];
+
+pub(super) fn show(client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
+    let answer = client.get("/v1/services")?.accepted()?;
+    if console.json {
+        console.raw(&answer.body)?;
+    } else {
+        write(&answer.view::<Vec<_>>()?, console.out)?;
+    }
+    Ok(Exit::Well)
+}
+
+fn write(services: &[ServiceView], out: &mut dyn Write) -> io::Result<()> {
+    if services.is_empty() {
+        return writeln!(out, "No services.");
+    }
+    let numbers = NUMBERS.map(|_| Align::Right);
+    let mut table = Table::new(
+        [Align::Left; 2]
+            .into_iter()
+            .chain(numbers)
+            .chain([Align::Left]),
+    );
+    table.row(["Prot Service".to_owned(), "Scheduler".to_owned()]);
+    let heading = ["  -> Server", "Forward"].into_iter().chain(NUMBERS);
+    table.row(heading.map(str::to_owned));
+    for service in services {
+        table.row(service_row(service));
+        for server in &service.servers {
+            table.row(server_row(server));
+        }
+    }
+    table.write(out)
+}
+
+fn service_row(service: &ServiceView) -> Vec<String> {
+    let sum = |number: fn(&ServerView) -> u32| -> u64 {
+        service.servers.iter().map(|it| u64::from(number(it))).sum()
+    };
+    let mut row = vec![
+        format!("{:<4} {}", service.protocol, service.vip),
+        service.scheduler.clone(),
+        String::new(),
+        sum(|server| server.active).to_string(),
+        sum(|server| server.inactive).to_string(),
+    ];
+    row.extend(traffic_cells(&service.traffic));
+    let left_to_linux = (!service.forwarded).then_some("IPv6: left to Linux");
+    let notes: Vec<_> = service
+        .name
+        .as_deref()
+        .into_iter()
+        .chain(left_to_linux)
+        .collect();
+    row.push(notes.join(", "));
+    row
+}
+
+fn server_row(server: &ServerView) -> Vec<String> {
+    let mut row = vec![
+        format!("  -> {}", server.address),
+        server.method.clone(),
+        server.weight.to_string(),
+        server.active.to_string(),
+        server.inactive.to_string(),
+    ];
+    row.extend(traffic_cells(&server.traffic));
+    let overloaded = server.overloaded.then_some("overloaded");
+    let removed = (!server.available).then_some("removed, its last sessions end");
+    let notes: Vec<_> = overloaded.into_iter().chain(removed).collect();
+    row.push(notes.join(", "));
+    row
+}
+
+fn traffic_cells(traffic: &TrafficView) -> [String; 5] {
+    [
+        traffic.sessions,
+        traffic.in_packets,
+        traffic.out_packets,
+        traffic.in_bytes,
+        traffic.out_bytes,
+    ]
+    .map(|number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traffic(sessions: u64) -> TrafficView {
+        TrafficView {
+            sessions,
+            in_packets: sessions * 10,
+            in_bytes: sessions * 600,
+            out_packets: sessions * 8,
+            out_bytes: sessions * 100_000,
+        }
+    }
+
+    fn server(address: &str, method: &str) -> ServerView {
+        ServerView {
+            address: address.parse().unwrap(),
+            method: method.to_owned(),
+            weight: 1,
+            active: 3,
+            inactive: 20,
+            overloaded: false,
+            available: true,
+            traffic: traffic(1_234),
+        }
+    }
+
+    fn rendered(services: &[ServiceView]) -> String {
+        let mut out = Vec::new();
+        write(services, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn servers_stand_indented_under_their_service() {
+        let services = [
+            ServiceView {
+                name: Some("web".to_owned()),
+                protocol: "tcp".to_owned(),
+                vip: "10.1.0.100:80".parse().unwrap(),
+                scheduler: "wlc".to_owned(),
+                forwarded: true,
+                traffic: traffic(2_468),
+                servers: vec![
+                    server("10.2.0.11:8080", "fullnat"),
+                    ServerView {
+                        overloaded: true,
+                        available: false,
+                        ..server("10.2.0.12:80", "nat")
+                    },
+                ],
+            },
+            ServiceView {
+                name: None,
+                protocol: "sctp".to_owned(),
+                vip: "[2001:db8::1]:53".parse().unwrap(),
+                scheduler: "mh".to_owned(),
+                forwarded: false,
+                traffic: traffic(0),
+                servers: vec![],
+            },
+        ];
+
+        let expected = "\
+Prot Service           Scheduler
+  -> Server            Forward    Weight  ActiveConn  InActConn  Conns  InPkts  OutPkts  InBytes   OutBytes
+tcp  10.1.0.100:80     wlc                         6         40   2468   24680    19744  1480800  246800000  web
+  -> 10.2.0.11:8080    fullnat         1           3         20   1234   12340     9872   740400  123400000
+  -> 10.2.0.12:80      nat             1           3         20   1234   12340     9872   740400  123400000  overloaded, removed, its last sessions end
+sctp [2001:db8::1]:53  mh                          0          0      0       0        0        0          0  IPv6: left to Linux
+";
+        assert_eq!(rendered(&services), expected);
+    }
+
+    #[test]
+    fn a_gateway_without_services_says_so() {
+        assert_eq!(rendered(&[]), "No services.\n");
+    }
+}

@@ -1,0 +1,152 @@
+//! From a checked configuration to what the packet path is told.
+
+use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
+
+use crate::config::{Config, Service};
+
+/// The services of a configuration, in the order of the file.
+#[must_use]
+pub fn services(config: &Config) -> Vec<ServiceSpec> {
+    let vips = config.vips();
+    (config.services().iter())
+        .map(|service| {
+            let vip = vips.iter().find(|vip| vip.address == service.vip);
+            ServiceSpec {
+                key: service.key(),
+                scheduler: service.scheduler,
+                servers: service.servers.iter().map(server).collect(),
+                local_addresses: local_addresses(config, service),
+                unserved: vip.map(|vip| vip.unserved).unwrap_or_default(),
+                mss_clamp: service.mss_clamp,
+            }
+        })
+        .collect()
+}
+
+fn server(server: &crate::config::Server) -> ServerSpec {
+    ServerSpec {
+        endpoint: server.endpoint,
+        weight: server.weight,
+        method: server.method,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+    }
+}
+
+fn local_addresses(config: &Config, service: &Service) -> Vec<LocalSpec> {
+    let pool = service
+        .local_pool
+        .as_deref()
+        .and_then(|name| config.local_pool(name));
+    pool.into_iter()
+        .flat_map(|pool| pool.lips().map(|addr| (addr, pool.ports)))
+        .map(|(addr, ports)| LocalSpec {
+            addr,
+            ports: ports.first..=ports.last,
+            host: is_host_address(config, addr),
+        })
+        .collect()
+}
+
+/// Whether the file itself makes this address one of the box's own.
+fn is_host_address(config: &Config, addr: std::net::IpAddr) -> bool {
+    config
+        .interfaces()
+        .flat_map(|numbered| &numbered.interface.addresses)
+        .any(|address| address.address == addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use dataplane::service::{Method, Unserved};
+
+    use super::*;
+
+    const TEXT: &str = r#"
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["10.1.0.1/24"]
+
+[[local_pool]]
+name = "lips"
+addresses = ["10.1.0.200-10.1.0.201", "10.1.0.1"]
+ports = "30000-39999"
+
+[[service]]
+protocol = "tcp"
+vip = "10.1.0.100"
+port = 443
+unserved = "drop"
+local_pool = "lips"
+[[service.server]]
+address = "10.2.0.11"
+method = "fullnat"
+port = 8443
+weight = 3
+[[service.server]]
+address = "10.2.0.12"
+method = "nat"
+upper_threshold = 100
+
+[[service]]
+protocol = "udp"
+vip = "10.1.0.101"
+port = 53
+"#;
+
+    fn compiled() -> Vec<ServiceSpec> {
+        let (config, _) = Config::from_toml(TEXT, Path::new("t.toml")).unwrap();
+        services(&config)
+    }
+
+    #[test]
+    fn services_and_servers_keep_their_order_and_what_is_said_of_them() {
+        let specs = compiled();
+
+        let keys: Vec<_> = specs.iter().map(|spec| spec.key.to_string()).collect();
+        assert_eq!(keys, ["tcp 10.1.0.100:443", "udp 10.1.0.101:53"]);
+        let [one, other] = specs[0].servers.as_slice() else {
+            panic!("there are two servers");
+        };
+        assert_eq!(
+            (one.endpoint.port, one.weight.0, one.method),
+            (8443, 3, Method::Fullnat)
+        );
+        assert_eq!(
+            (other.endpoint.port, other.weight.0, other.method),
+            (443, 1, Method::Nat)
+        );
+        assert_eq!((other.upper_threshold, other.lower_threshold), (100, 0));
+        assert!(specs[1].servers.is_empty());
+    }
+
+    #[test]
+    fn what_a_vip_does_with_the_rest_belongs_to_its_services() {
+        let specs = compiled();
+
+        assert_eq!(specs[0].unserved, Unserved::Drop);
+        assert_eq!(specs[1].unserved, Unserved::default());
+    }
+
+    #[test]
+    fn every_local_address_has_the_pools_ports_and_knows_whether_the_box_has_it_too() {
+        let specs = compiled();
+
+        let locals: Vec<_> = (specs[0].local_addresses.iter())
+            .map(|local| (local.addr.to_string(), local.ports.clone(), local.host))
+            .collect();
+        let local = |addr: &str, host| (addr.to_owned(), 30_000..=39_999, host);
+        assert_eq!(
+            locals,
+            [
+                local("10.1.0.200", false),
+                local("10.1.0.201", false),
+                local("10.1.0.1", true)
+            ]
+        );
+        assert!(specs[1].local_addresses.is_empty());
+    }
+}

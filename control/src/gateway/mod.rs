@@ -1,0 +1,392 @@
+//! The running gateway as control sees it.
+//!
+//! One lock holds the editor and the configuration it came from. Everything that changes the
+//! packet path (a new configuration, news from Linux, slots that became free) goes through it
+//! and ends in one snapshot for all workers; questions are answered from shared counters.
+
+mod alarms;
+mod compile;
+mod fixed;
+mod ledger;
+mod listing;
+mod pulse;
+mod report;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataplane::address::{Address, V4};
+use dataplane::counters::WorkerCounters;
+use dataplane::editor::{self, Editor};
+use dataplane::id::{CoreId, InterfaceId};
+use dataplane::mailbox::Mailbox;
+use dataplane::snapshot::Snapshot;
+use dataplane::steering::Steering;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::linux::addresses::WantedAddress;
+use crate::linux::journal::AddressRole;
+use crate::linux::mirror::{InterfaceAddress, MirrorEvent, RouteTarget};
+use crate::view::AppliedView;
+use ledger::Ledger;
+use listing::Unanswered;
+use pulse::Pulse;
+
+pub use alarms::Alarms;
+pub use compile::services;
+pub use fixed::ApplyError;
+pub use listing::ListingError;
+
+/// What an ethdev counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EthdevStats {
+    /// The port's name in the configuration.
+    pub name: String,
+    /// Packets and bytes received.
+    pub received: (u64, u64),
+    /// Packets and bytes sent.
+    pub transmitted: (u64, u64),
+    /// Packets the ethdev had no descriptor for.
+    pub missed: u64,
+    /// Packets received with errors.
+    pub receive_errors: u64,
+    /// Packets that could not be sent.
+    pub transmit_errors: u64,
+    /// Packets for which no buffer was free.
+    pub no_buffer: u64,
+}
+
+/// Reads the ethdevs' own counters.
+pub trait EthdevSource: Send + Sync {
+    /// What each ethdev counted, in the order of the configuration.
+    fn stats(&self) -> Vec<EthdevStats>;
+}
+
+/// The packet path as control holds it.
+pub struct Plane {
+    /// The way to each worker.
+    pub mailboxes: Vec<Arc<Mailbox>>,
+    /// What each worker counts.
+    pub counters: Vec<Arc<WorkerCounters>>,
+    /// The core each worker is pinned to.
+    pub cores: Vec<Option<CoreId>>,
+    /// Places in each worker's session table.
+    pub session_capacity: u64,
+    /// The ethdevs' own counters.
+    pub ethdevs: Box<dyn EthdevSource>,
+    /// Version and commit.
+    pub version: String,
+    /// DPDK's version.
+    pub dpdk: String,
+}
+
+struct State {
+    editor: Editor,
+    config: Arc<Config>,
+    published: Arc<Snapshot>,
+    published_at: Instant,
+    ledger: Ledger,
+    /// What Linux has on the twins.
+    addresses: BTreeMap<InterfaceId, Vec<InterfaceAddress>>,
+    /// What an operator should mend.
+    warnings: Vec<String>,
+}
+
+/// The running gateway.
+pub struct Gateway {
+    state: Mutex<State>,
+    plane: Plane,
+    started: Instant,
+    listing: tokio::sync::Mutex<Unanswered>,
+    pulse: Pulse,
+    /// Rings when the addresses or neighbours that are wished for may have changed.
+    changed: Notify,
+}
+
+impl Gateway {
+    /// A gateway that runs `plane` with the services of `config`; `editor` knows the interfaces.
+    #[must_use]
+    pub fn new(plane: Plane, mut editor: Editor, config: Config) -> Arc<Self> {
+        editor.set_timeouts(config.timeouts().clone());
+        editor.set_services(&compile::services(&config));
+        let published = editor.snapshot();
+        let workers = plane.mailboxes.len();
+        let gateway = Self {
+            state: Mutex::new(State {
+                editor,
+                config: Arc::new(config),
+                published,
+                published_at: Instant::now(),
+                ledger: Ledger::default(),
+                addresses: BTreeMap::new(),
+                warnings: Vec::new(),
+            }),
+            plane,
+            started: Instant::now(),
+            listing: tokio::sync::Mutex::new(Unanswered::new(workers)),
+            pulse: Pulse::default(),
+            changed: Notify::new(),
+        };
+        gateway.send(&gateway.state.lock().published);
+        Arc::new(gateway)
+    }
+
+    /// The configuration that runs.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.state.lock().config)
+    }
+
+    /// The packet path.
+    #[must_use]
+    pub const fn plane(&self) -> &Plane {
+        &self.plane
+    }
+
+    /// Makes the services, pools and time-outs those of `config`: all of it or none.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Fixed`] when it differs in what only a restart can change.
+    pub fn apply(&self, config: Config) -> Result<AppliedView, ApplyError> {
+        let mut state = self.state.lock();
+        fixed::check(&state.config, &config)?;
+        state.editor.set_timeouts(config.timeouts().clone());
+        state.editor.set_services(&compile::services(&config));
+        state.config = Arc::new(config);
+        state.forget_services_gone();
+        let generation = self.publish(&mut state);
+        let services = state.config.services();
+        let applied = AppliedView {
+            generation,
+            services: services.len(),
+            servers: services.iter().map(|service| service.servers.len()).sum(),
+            warnings: Vec::new(),
+        };
+        drop(state);
+        self.changed.notify_one();
+        Ok(applied)
+    }
+
+    /// Whether [`Self::apply`] would accept `config`; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    pub fn check(&self, config: &Config) -> Result<(), ApplyError> {
+        fixed::check(&self.config(), config)
+    }
+
+    /// Takes over what Linux said.
+    pub fn mirrored(&self, events: &[MirrorEvent]) {
+        let mut state = self.state.lock();
+        for event in events {
+            state.mirrored(event);
+        }
+        self.publish(&mut state);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Steers by software from now on if a worker found that an ethdev's RSS does not do what it
+    /// says. Returns whether that was so; call it about once a second.
+    pub fn distrust_rss(&self) -> bool {
+        let mismatch = self
+            .plane
+            .counters
+            .iter()
+            .any(|counters| counters.rss_mismatches.get() > 0);
+        let mut state = self.state.lock();
+        let by_rss = matches!(*state.editor.state().steering, Steering::Toeplitz(_));
+        if mismatch && by_rss {
+            let workers = u16::try_from(self.plane.mailboxes.len()).unwrap_or(u16::MAX);
+            state.editor.set_steering(Steering::Software { workers });
+            self.publish(&mut state);
+        }
+        mismatch && by_rss
+    }
+
+    /// Frees what no worker and no session refers to any more. Call it about once a second.
+    pub fn collect(&self) {
+        let oldest = self
+            .plane
+            .mailboxes
+            .iter()
+            .map(|mailbox| mailbox.adopted())
+            .min();
+        let mut state = self.state.lock();
+        let before = Arc::clone(&state.published);
+        if state.editor.collect(oldest.unwrap_or(0)) {
+            self.publish(&mut state);
+            let State {
+                ledger, published, ..
+            } = &mut *state;
+            ledger.close(&before, published);
+            state.forget_services_gone();
+        }
+    }
+
+    /// Waits until the wishes below may have changed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The addresses the gateway should put on its twins.
+    #[must_use]
+    pub fn wished_addresses(&self) -> Vec<WantedAddress> {
+        let config = self.config();
+        let by_name = |name: &str| config.interface(name).map(|numbered| numbered.id);
+        let vips = config.vips().into_iter().filter_map(|vip| {
+            let interface = match vip.placement {
+                crate::config::Placement::Auto => None,
+                crate::config::Placement::Interface(name) => Some(by_name(name)?),
+                crate::config::Placement::External => return None,
+            };
+            Some(WantedAddress {
+                addr: vip.address,
+                role: AddressRole::Vip,
+                interface,
+            })
+        });
+        let lips = config.local_pools().iter().flat_map(|pool| {
+            let interface = pool.interface.as_deref().and_then(by_name);
+            pool.lips().map(move |addr| WantedAddress {
+                addr,
+                role: AddressRole::Lip,
+                interface,
+            })
+        });
+        vips.chain(lips).collect()
+    }
+
+    /// The neighbours whose MACs the packet path needs: next hops towards all real servers, and
+    /// all routers.
+    #[must_use]
+    pub fn wished_neighbours(&self) -> Vec<(InterfaceId, IpAddr)> {
+        let state = self.state.lock();
+        let servers = state
+            .config
+            .services()
+            .iter()
+            .flat_map(|service| &service.servers);
+        let mut wished: Vec<_> = servers
+            .flat_map(|server| state.editor.neighbours_towards(server.endpoint.addr))
+            .chain(state.editor.routers())
+            .collect();
+        wished.sort_unstable();
+        wished.dedup();
+        wished
+    }
+
+    /// The neighbours that workers asked for since the last call and Linux has not told yet.
+    #[must_use]
+    pub fn asked_neighbours(&self) -> Vec<(InterfaceId, IpAddr)> {
+        let asked = self.plane.mailboxes.iter();
+        let asked: Vec<_> = asked
+            .flat_map(|mailbox| std::iter::from_fn(|| mailbox.wanted_neighbour()))
+            .collect();
+        if asked.is_empty() {
+            return Vec::new();
+        }
+        let state = self.state.lock();
+        let unknown = asked
+            .iter()
+            .filter(|it| !state.editor.knows_neighbour(it.interface, it.addr));
+        unknown.map(|it| (it.interface, it.addr.to_ip())).collect()
+    }
+
+    /// Replaces the list of what an operator should mend.
+    pub fn set_warnings(&self, warnings: Vec<String>) {
+        self.state.lock().warnings = warnings;
+    }
+
+    fn publish(&self, state: &mut State) -> u64 {
+        state.published = state.editor.snapshot();
+        state.published_at = Instant::now();
+        self.send(&state.published);
+        state.published.generation
+    }
+
+    fn send(&self, snapshot: &Arc<Snapshot>) {
+        for mailbox in &self.plane.mailboxes {
+            mailbox.publish(Arc::clone(snapshot));
+        }
+    }
+}
+
+impl State {
+    fn forget_services_gone(&mut self) {
+        self.ledger.keep_only(&self.config);
+    }
+
+    fn mirrored(&mut self, event: &MirrorEvent) {
+        match event {
+            MirrorEvent::LinkChanged { interface, mtu, .. } => {
+                self.editor
+                    .set_mtu(*interface, u16::try_from(*mtu).unwrap_or(u16::MAX));
+            }
+            MirrorEvent::AddressAdded(address) => {
+                self.editor.add_host_address(address.addr);
+                self.addresses
+                    .entry(address.interface)
+                    .or_default()
+                    .push(*address);
+                self.choose_address(address.interface);
+            }
+            MirrorEvent::AddressRemoved(address) => {
+                self.editor.remove_host_address(address.addr);
+                self.addresses
+                    .entry(address.interface)
+                    .or_default()
+                    .retain(|it| it != address);
+                self.choose_address(address.interface);
+            }
+            MirrorEvent::RouteSet { prefix, route } => {
+                let hops: Vec<_> = match &route.target {
+                    RouteTarget::NextHops(hops) => (hops.iter())
+                        .map(|hop| editor::NextHop {
+                            via: hop.via,
+                            interface: hop.interface,
+                        })
+                        .collect(),
+                    RouteTarget::Elsewhere
+                    | RouteTarget::Blackhole
+                    | RouteTarget::Unreachable
+                    | RouteTarget::Prohibited => Vec::new(),
+                };
+                let mtu = route.mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
+                self.editor.set_route(prefix.addr, prefix.len, &hops, mtu);
+            }
+            MirrorEvent::RouteRemoved(prefix) => self.editor.remove_route(prefix.addr, prefix.len),
+            MirrorEvent::NeighbourSet {
+                interface,
+                addr,
+                mac,
+            } => {
+                self.editor.set_neighbour(*interface, *addr, Some(*mac));
+            }
+            MirrorEvent::NeighbourRemoved { interface, addr } => {
+                self.editor.set_neighbour(*interface, *addr, None);
+            }
+            MirrorEvent::Synchronised => {}
+        }
+    }
+
+    /// Chooses the box's own address on an interface, from which tunnels begin: the first one
+    /// with a subnet, which VIPs and local addresses have not.
+    fn choose_address(&mut self, interface: InterfaceId) {
+        let addresses = self
+            .addresses
+            .get(&interface)
+            .map_or(&[][..], Vec::as_slice);
+        let own = addresses
+            .iter()
+            .find(|address| address.prefix_len < 32 && address.addr.is_ipv4());
+        self.editor
+            .set_interface_address(interface, own.and_then(|own| V4::from_ip(own.addr)));
+    }
+}

@@ -1,0 +1,286 @@
+//! What the gateway says about itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dataplane::counters::{TrafficTotals, WorkerCounters};
+use dataplane::drop_reason::DropReason;
+use dataplane::id::InterfaceId;
+use dataplane::punt::PuntClass;
+use dataplane::service::{RealServer, Service, ServiceKey};
+use dataplane::snapshot::{Role, Snapshot};
+
+use super::Gateway;
+use crate::config::Config;
+use crate::linux::mirror::InterfaceAddress;
+use crate::view::{
+    DropView, HealthView, InterfaceView, LocalAddressView, ServerView, ServiceView, StatusView,
+    TrafficView, WorkerView,
+};
+
+/// How long a worker may stand still or be behind: it turns many times in a millisecond, unless
+/// something else has its core.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Gateway {
+    /// The gateway as a whole.
+    #[must_use]
+    pub fn status(&self) -> StatusView {
+        let (config, snapshot) = self.present();
+        let (addresses, warnings) = {
+            let state = self.state.lock();
+            (state.addresses.clone(), state.warnings.clone())
+        };
+        let workers: Vec<_> = (0..self.plane.mailboxes.len())
+            .map(|index| self.worker(index))
+            .collect();
+        let services = config.services();
+        StatusView {
+            version: self.plane.version.clone(),
+            dpdk: self.plane.dpdk.clone(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: snapshot.generation,
+            services: services.len(),
+            servers: services.iter().map(|service| service.servers.len()).sum(),
+            sessions: workers.iter().map(|worker| worker.sessions).sum(),
+            workers,
+            interfaces: interfaces(&config, &snapshot, &addresses),
+            local_addresses: local_addresses(&snapshot),
+            drops: drops(&self.plane.counters),
+            warnings,
+        }
+    }
+
+    /// The virtual services with their servers, in the order of the configuration.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        let (config, snapshot) = self.present();
+        let gone = self.state.lock().ledger.clone();
+        let by_key: HashMap<_, _> = (snapshot.services.iter().flatten())
+            .map(|service| (service.key, service))
+            .collect();
+        let mut draining: HashMap<ServiceKey, Vec<&RealServer>> = HashMap::new();
+        let servers = snapshot.servers.iter().flatten();
+        for server in servers.filter(|server| !server.available) {
+            draining.entry(server.service).or_default().push(server);
+        }
+        (config.services().iter())
+            .filter_map(|config| {
+                let key = config.key();
+                let service = by_key.get(&key)?;
+                let draining = draining.remove(&key).unwrap_or_default();
+                let name = config.name.clone();
+                Some(service_view(name, service, &draining, gone.of(key)))
+            })
+            .collect()
+    }
+
+    /// Whether every worker runs and follows the configuration.
+    #[must_use]
+    pub fn health(&self) -> HealthView {
+        let (generation, published_at) = {
+            let state = self.state.lock();
+            (state.published.generation, state.published_at)
+        };
+        let turns = self.plane.counters.iter();
+        let turns = turns.map(|it| it.busy_turns.get() + it.idle_turns.get());
+        let still = self.pulse.still(turns, Instant::now());
+        let late = published_at.elapsed() >= PATIENCE;
+        let problems: Vec<_> = (self.plane.mailboxes.iter())
+            .zip(still)
+            .filter_map(|(mailbox, still)| {
+                let (worker, adopted) = (mailbox.worker, mailbox.adopted());
+                if adopted == 0 {
+                    Some(format!("worker {worker} has not started"))
+                } else if still >= PATIENCE {
+                    let seconds = still.as_secs();
+                    Some(format!("worker {worker} has stood still for {seconds} s"))
+                } else if adopted < generation && late {
+                    Some(format!(
+                        "worker {worker} works with snapshot {adopted} of {generation}"
+                    ))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        let version = self.plane.version.clone();
+        HealthView {
+            healthy: problems.is_empty(),
+            problems,
+            version,
+        }
+    }
+
+    /// The configuration and the snapshot made of it. Views are built from these without the
+    /// lock, so that looking at 100,000 servers delays no change.
+    fn present(&self) -> (Arc<Config>, Arc<Snapshot>) {
+        let state = self.state.lock();
+        (Arc::clone(&state.config), Arc::clone(&state.published))
+    }
+
+    fn worker(&self, index: usize) -> WorkerView {
+        let counters = &self.plane.counters[index];
+        let mailbox = &self.plane.mailboxes[index];
+        WorkerView {
+            id: mailbox.worker.0,
+            core: self
+                .plane
+                .cores
+                .get(index)
+                .copied()
+                .flatten()
+                .map(|core| core.0),
+            generation: mailbox.adopted(),
+            sessions: counters.sessions.get(),
+            session_capacity: self.plane.session_capacity,
+            received_packets: counters.received_packets.get(),
+            transmitted_packets: counters.transmitted_packets.get(),
+            session_hits: counters.session_hits.get(),
+            sessions_created: counters.sessions_created.get(),
+            arrived_at_wrong_worker: counters.arrived_at_wrong_worker.get(),
+            punted_packets: PuntClass::ALL
+                .iter()
+                .map(|class| counters.punts(*class).get())
+                .sum(),
+            dropped_packets: DropReason::ALL
+                .iter()
+                .map(|why| counters.drops(*why).get())
+                .sum(),
+        }
+    }
+}
+
+fn interfaces(
+    config: &Config,
+    snapshot: &Snapshot,
+    addresses: &BTreeMap<InterfaceId, Vec<InterfaceAddress>>,
+) -> Vec<InterfaceView> {
+    (config.interfaces())
+        .map(|numbered| {
+            let port = &config.ports()[numbered.ethdev.index()];
+            let known = snapshot.interfaces.get(numbered.id);
+            let addresses = addresses.get(&numbered.id).map_or(&[][..], Vec::as_slice);
+            InterfaceView {
+                name: numbered.interface.name.clone(),
+                device: port.device.devargs().to_owned(),
+                vlan: numbered.vlan.map(|vlan| vlan.0),
+                twin: numbered.interface.twin.name.clone(),
+                mac: known.map(|it| it.mac.to_string()).unwrap_or_default(),
+                mtu: known.map_or(numbered.interface.mtu, |it| it.mtu),
+                addresses: (addresses.iter())
+                    .map(|address| format!("{}/{}", address.addr, address.prefix_len))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+fn service_view(
+    name: Option<String>,
+    service: &Service,
+    draining: &[&RealServer],
+    gone: TrafficTotals,
+) -> ServiceView {
+    // The list is newest first; an operator added them the other way round.
+    let present = service.servers.iter().rev().map(|server| &**server);
+    let servers: Vec<_> = present
+        .chain(draining.iter().copied())
+        .map(server_view)
+        .collect();
+    let mut traffic = gone;
+    for server in &servers {
+        traffic += totals(server.traffic);
+    }
+    let key = service.key;
+    ServiceView {
+        name,
+        protocol: key.protocol.name().to_owned(),
+        vip: SocketAddr::new(key.virtual_endpoint.addr, key.virtual_endpoint.port),
+        scheduler: service.kind.name().to_owned(),
+        forwarded: key.virtual_endpoint.addr.is_ipv4(),
+        traffic: traffic_view(traffic),
+        servers,
+    }
+}
+
+fn server_view(server: &RealServer) -> ServerView {
+    let sessions = server.shared.sessions.load(Ordering::Relaxed);
+    let active = server.shared.active.load(Ordering::Relaxed);
+    ServerView {
+        address: SocketAddr::new(server.endpoint.addr, server.endpoint.port),
+        method: server.method.name().to_owned(),
+        weight: server.weight.0,
+        active,
+        inactive: sessions.saturating_sub(active),
+        overloaded: server.is_overloaded(),
+        available: server.available,
+        traffic: traffic_view(server.shared.traffic.totals()),
+    }
+}
+
+const fn traffic_view(totals: TrafficTotals) -> TrafficView {
+    let TrafficTotals {
+        sessions,
+        in_packets,
+        in_bytes,
+        out_packets,
+        out_bytes,
+    } = totals;
+    TrafficView {
+        sessions,
+        in_packets,
+        in_bytes,
+        out_packets,
+        out_bytes,
+    }
+}
+
+const fn totals(view: TrafficView) -> TrafficTotals {
+    let TrafficView {
+        sessions,
+        in_packets,
+        in_bytes,
+        out_packets,
+        out_bytes,
+    } = view;
+    TrafficTotals {
+        sessions,
+        in_packets,
+        in_bytes,
+        out_packets,
+        out_bytes,
+    }
+}
+
+fn local_addresses(snapshot: &Snapshot) -> Vec<LocalAddressView> {
+    let mut views: Vec<_> = (snapshot.roles.values())
+        .filter_map(|role| match role {
+            Role::Local { pool, .. } => Some(LocalAddressView {
+                address: pool.addr(),
+                in_use: pool.in_use() as u64,
+                capacity: pool.capacity() as u64,
+            }),
+            Role::Host | Role::Vip(_) => None,
+        })
+        .collect();
+    views.sort_by_key(|view| view.address);
+    views
+}
+
+fn drops(counters: &[Arc<WorkerCounters>]) -> Vec<DropView> {
+    (DropReason::ALL.iter())
+        .map(|reason| DropView {
+            reason: reason.name().to_owned(),
+            meaning: reason.sentence().to_owned(),
+            packets: counters
+                .iter()
+                .map(|counters| counters.drops(*reason).get())
+                .sum(),
+        })
+        .filter(|view| view.packets > 0)
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! What Prometheus scrapes.
+//!
+//! Nothing is counted for Prometheus: `GET /metrics` reads the counters that workers, ethdevs and
+//! twins keep anyway, at the moment of the scrape. `GET /healthz` answers 200 while every worker
+//! runs and follows the configuration, else 503 and why.
+//!
+//! Names are `sluice_<noun>_<unit>_total` for what only grows and `sluice_<noun>` for what goes
+//! up and down. Labels come from closed sets: workers, drop reasons and punt classes are fixed;
+//! services (`tcp 10.1.0.100:80`), servers, ethdevs, twins and local addresses are those of the
+//! configuration. No label holds anything a client sends.
+
+/// A metric with its help and samples.
+mod family;
+
+/// The gateway as a whole, and its local addresses.
+mod overview;
+
+/// Each worker.
+mod workers;
+
+/// Each service and each of its servers.
+mod services;
+
+/// Each ethdev.
+mod ethdevs;
+
+/// Each twin, and the mirror of Linux's tables.
+mod linux;
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
+use tokio::net::TcpListener;
+
+use crate::api::server::{self, aside};
+use crate::gateway::Gateway;
+use crate::linux::mirror::MirrorCounters;
+use crate::linux::pump::TwinCounters;
+use crate::linux::twin::TwinLink;
+
+/// Where the numbers come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// The twins, as [`Pump::counters`](crate::linux::pump::Pump::counters) gives them.
+    pub twins: Vec<(TwinLink, Arc<TwinCounters>)>,
+    /// The mirror's, as [`Mirror::counters`](crate::linux::mirror::Mirror::counters) gives them.
+    pub mirror: Option<Arc<MirrorCounters>>,
+}
+
+/// Answers scrapes until `shutdown` completes.
+///
+/// # Errors
+///
+/// None that is known of: a connection that fails ends alone.
+pub async fn serve(
+    listener: TcpListener,
+    sources: Sources,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    server::run(listener, router(sources), shutdown).await
+}
+
+/// The paths of the metrics' listener.
+pub fn router(sources: Sources) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(healthz))
+        .with_state(sources)
+}
+
+/// All metrics in Prometheus's text format.
+///
+/// # Errors
+///
+/// None that is known of: every family has a name, and samples of its type.
+pub fn text(sources: &Sources) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&gather(sources))
+}
+
+/// All metrics that have a sample, in the order of the modules above.
+fn gather(sources: &Sources) -> Vec<MetricFamily> {
+    let gateway = &sources.gateway;
+    let mut families = overview::gather(&gateway.status());
+    families.extend(workers::gather(gateway.plane()));
+    families.extend(services::gather(&gateway.services()));
+    families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
+    families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
+    let families = families.into_iter().map(MetricFamily::from);
+    families
+        .filter(|family| !family.get_metric().is_empty())
+        .collect()
+}
+
+async fn scrape(State(sources): State<Sources>) -> Response {
+    let text = aside(move || text(&sources)).await;
+    match text
+        .map_err(|error| error.to_string())
+        .and_then(|text| text.map_err(|error| error.to_string()))
+    {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+    }
+}
+
+async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
+    let health = sources.gateway.health();
+    if health.healthy {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        let problems = health.problems.join("\n");
+        (StatusCode::SERVICE_UNAVAILABLE, problems + "\n")
+    }
+}

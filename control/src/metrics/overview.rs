@@ -1,0 +1,48 @@
+//! The gateway as a whole, and its local addresses.
+
+use super::family::Family;
+use crate::view::{LocalAddressView, StatusView};
+
+pub(super) fn gather(status: &StatusView) -> Vec<Family> {
+    let count = |number: usize| number as u64;
+    let build = [(&status.version, &status.dpdk)];
+    let mut families = vec![
+        Family::gauge("sluice_build_info", "What runs; always 1.")
+            .each(build, |(version, dpdk)| {
+                ([("version", version.clone()), ("dpdk", dpdk.clone())], 1)
+            }),
+        Family::gauge(
+            "sluice_uptime_seconds",
+            "Seconds since the gateway's start.",
+        )
+        .only(status.uptime_seconds),
+        Family::gauge("sluice_generation", "The snapshot that was published last.")
+            .only(status.generation),
+        Family::gauge("sluice_services", "Virtual services.").only(count(status.services)),
+        Family::gauge("sluice_servers", "Real servers of all services.")
+            .only(count(status.servers)),
+        Family::gauge(
+            "sluice_warnings",
+            "Things an operator should mend; `sluicectl status` names them.",
+        )
+        .only(count(status.warnings.len())),
+    ];
+    families.extend(local_addresses(&status.local_addresses));
+    families
+}
+
+fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 2] {
+    let label = |view: &LocalAddressView| [("address", view.address.to_string())];
+    [
+        Family::gauge(
+            "sluice_local_address_sessions",
+            "FULLNAT sessions that have a port of the local address.",
+        )
+        .each(addresses, |view| (label(view), view.in_use)),
+        Family::gauge(
+            "sluice_local_address_capacity",
+            "FULLNAT sessions that can have a port of the local address.",
+        )
+        .each(addresses, |view| (label(view), view.capacity)),
+    ]
+}

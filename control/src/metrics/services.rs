@@ -1,0 +1,141 @@
+//! Each service and each of its servers.
+
+use super::family::Family;
+use crate::view::{ServerView, ServiceView, TrafficView};
+
+/// What both count: the end of the name, the help, and where it stands.
+struct Traffic {
+    of_service: (&'static str, &'static str),
+    of_server: (&'static str, &'static str),
+    read: fn(&TrafficView) -> u64,
+}
+
+const TRAFFIC: [Traffic; 5] = [
+    Traffic {
+        of_service: (
+            "sluice_service_sessions_total",
+            "Sessions made, those on servers it no longer has included.",
+        ),
+        of_server: (
+            "sluice_server_sessions_total",
+            "Sessions made on the real server.",
+        ),
+        read: |it| it.sessions,
+    },
+    Traffic {
+        of_service: (
+            "sluice_service_in_packets_total",
+            "Packets from clients of the service.",
+        ),
+        of_server: (
+            "sluice_server_in_packets_total",
+            "Packets from clients to the real server.",
+        ),
+        read: |it| it.in_packets,
+    },
+    Traffic {
+        of_service: (
+            "sluice_service_in_bytes_total",
+            "IP bytes from clients of the service.",
+        ),
+        of_server: (
+            "sluice_server_in_bytes_total",
+            "IP bytes from clients to the real server.",
+        ),
+        read: |it| it.in_bytes,
+    },
+    Traffic {
+        of_service: (
+            "sluice_service_out_packets_total",
+            "Packets from servers that passed the gateway (NAT and FULLNAT).",
+        ),
+        of_server: (
+            "sluice_server_out_packets_total",
+            "Packets from the real server that passed the gateway (NAT and FULLNAT).",
+        ),
+        read: |it| it.out_packets,
+    },
+    Traffic {
+        of_service: (
+            "sluice_service_out_bytes_total",
+            "IP bytes from servers that passed the gateway (NAT and FULLNAT).",
+        ),
+        of_server: (
+            "sluice_server_out_bytes_total",
+            "IP bytes from the real server that passed the gateway (NAT and FULLNAT).",
+        ),
+        read: |it| it.out_bytes,
+    },
+];
+
+type Read = fn(&ServerView) -> u64;
+
+/// What goes up and down about a server.
+const GAUGES: [(&str, &str, Read); 5] = [
+    (
+        "sluice_server_active_sessions",
+        "Sessions in an active state (TCP: established and alike).",
+        |it| it.active.into(),
+    ),
+    ("sluice_server_inactive_sessions", "Other sessions.", |it| {
+        it.inactive.into()
+    }),
+    (
+        "sluice_server_weight",
+        "The real server's weight; 0 takes no new sessions.",
+        |it| it.weight.into(),
+    ),
+    (
+        "sluice_server_overloaded",
+        "1 while the real server has reached its upper threshold.",
+        |it| it.overloaded.into(),
+    ),
+    (
+        "sluice_server_available",
+        "0 once the real server was removed and its last sessions have not ended yet.",
+        |it| it.available.into(),
+    ),
+];
+
+pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
+    // A server's labels are written once and copied into each of its metrics.
+    let servers: Vec<_> = (services.iter())
+        .flat_map(|service| {
+            let service_label = label(service);
+            let servers = service.servers.iter();
+            servers.map(move |server| (server_labels(&service_label, server), server))
+        })
+        .collect();
+    let of_services = TRAFFIC.iter().map(|traffic| {
+        let (name, help) = traffic.of_service;
+        Family::counter(name, help).each(services, |service| {
+            (
+                [("service", label(service))],
+                (traffic.read)(&service.traffic),
+            )
+        })
+    });
+    let of_servers = TRAFFIC.iter().map(|traffic| {
+        let (name, help) = traffic.of_server;
+        Family::counter(name, help).each(&servers, |(labels, server)| {
+            (labels.clone(), (traffic.read)(&server.traffic))
+        })
+    });
+    let gauges = GAUGES.iter().map(|(name, help, read)| {
+        Family::gauge(name, help).each(&servers, |(labels, server)| (labels.clone(), read(server)))
+    });
+    of_services.chain(of_servers).chain(gauges).collect()
+}
+
+/// What names a service: `tcp 10.1.0.100:80`.
+fn label(service: &ServiceView) -> String {
+    format!("{} {}", service.protocol, service.vip)
+}
+
+fn server_labels(service: &str, server: &ServerView) -> [(&'static str, String); 3] {
+    [
+        ("service", service.to_owned()),
+        ("server", server.address.to_string()),
+        ("method", server.method.clone()),
+    ]
+}

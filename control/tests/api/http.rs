@@ -1,0 +1,62 @@
+//! The least of an HTTP client, so that the tests do not ask the gateway with its own client.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use serde_json::Value;
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect(&self.body)
+    }
+
+    /// The sentences of a refusal.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        serde_json::from_value(self.json()["errors"].clone()).expect(&self.body)
+    }
+}
+
+/// Asks over a Unix socket. `headers` are whole lines, each with its line end.
+pub(crate) fn ask(socket: &Path, request: &str, headers: &str, body: &[u8]) -> Answer {
+    let stream = UnixStream::connect(socket).expect("the gateway answers");
+    exchange(stream, request, headers, body)
+}
+
+pub(crate) fn get(socket: &Path, path: &str) -> Answer {
+    ask(socket, &format!("GET {path}"), "", b"")
+}
+
+pub(crate) fn get_tcp(address: std::net::SocketAddr, path: &str) -> Answer {
+    let stream = TcpStream::connect(address).expect("the gateway answers");
+    exchange(stream, &format!("GET {path}"), "", b"")
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str, headers: &str, body: &[u8]) -> Answer {
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: sluice\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // Who refuses a body may do so before all of it has arrived.
+    let _unread = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+    Answer {
+        status: head[9..12].parse().unwrap(),
+        head: head.to_lowercase(),
+        body: body.to_owned(),
+    }
+}

@@ -1,0 +1,18 @@
+//! The API, the metrics and `sluicectl` as an operator meets them: over a real socket, before a
+//! gateway whose worker forwards packets between wires in memory.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod configuration;
+mod ctl;
+mod fixture;
+mod http;
+mod metrics;
+mod questions;
+mod sessions;
+mod socket;

@@ -1,0 +1,290 @@
+//! What Prometheus scrapes: every metric explained, and each moves with what it counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use control::linux::mirror::MirrorCounters;
+use control::linux::pump::TwinCounters;
+use control::linux::twin::TwinLink;
+use control::metrics::{self, Sources};
+use dataplane::counters::Counter;
+use dataplane::drop_reason::DropReason;
+use dataplane::id::InterfaceId;
+use dataplane::punt::PuntClass;
+use dataplane::testing::GATEWAY_MAC;
+use tokio::net::TcpListener;
+
+use crate::fixture::{Running, gateway};
+use crate::http::get_tcp;
+
+fn sources() -> Sources {
+    let (gateway, ..) = gateway();
+    let link = TwinLink {
+        interface: InterfaceId(0),
+        ifindex: 1,
+        name: "sl-wan".to_owned(),
+        mac: GATEWAY_MAC,
+    };
+    Sources {
+        gateway,
+        twins: vec![(link, Arc::new(TwinCounters::default()))],
+        mirror: Some(Arc::new(MirrorCounters::default())),
+    }
+}
+
+/// Each series, its labels included, with its value.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            (series.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// What `change` changes, with by how much.
+fn moved(sources: &Sources, change: impl FnOnce()) -> Vec<(String, f64)> {
+    let before = series(&metrics::text(sources).unwrap());
+    change();
+    let after = series(&metrics::text(sources).unwrap());
+    let moved = after.into_iter().map(|(series, value)| {
+        let by = value - before.get(&series).copied().unwrap_or(0.0);
+        (series, by)
+    });
+    moved
+        .filter(|(series, by)| *by != 0.0 && series != "sluice_uptime_seconds")
+        .collect()
+}
+
+#[test]
+fn every_metric_has_a_sentence_and_a_name_that_says_its_type() {
+    let text = metrics::text(&sources()).unwrap();
+
+    let mut seen = 0;
+    let lines: Vec<_> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        let Some(typed) = line.strip_prefix("# TYPE ") else {
+            continue;
+        };
+        seen += 1;
+        let (name, kind) = typed.split_once(' ').unwrap();
+        let help = lines[index - 1].strip_prefix(&format!("# HELP {name} "));
+        assert!(
+            help.is_some_and(|help| help.ends_with('.')),
+            "{name}: {help:?}"
+        );
+        assert!(name.starts_with("sluice_"), "{name}");
+        assert_eq!(
+            name.ends_with("_total"),
+            kind == "counter",
+            "{name} is a {kind}"
+        );
+        let promised = text.matches(&format!("# TYPE {name} ")).count();
+        assert_eq!(promised, 1, "{name} comes twice");
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn each_counter_of_a_worker_moves_its_own_metric() {
+    let sources = sources();
+    let counters = Arc::clone(&sources.gateway.plane().counters[0]);
+    let expected: [(&str, &Counter); 17] = [
+        ("sluice_received_packets_total", &counters.received_packets),
+        ("sluice_received_bytes_total", &counters.received_bytes),
+        (
+            "sluice_transmitted_packets_total",
+            &counters.transmitted_packets,
+        ),
+        (
+            "sluice_transmitted_bytes_total",
+            &counters.transmitted_bytes,
+        ),
+        ("sluice_session_hit_packets_total", &counters.session_hits),
+        ("sluice_created_sessions_total", &counters.sessions_created),
+        ("sluice_expired_sessions_total", &counters.sessions_expired),
+        ("sluice_evicted_sessions_total", &counters.sessions_evicted),
+        ("sluice_sessions", &counters.sessions),
+        (
+            "sluice_arrived_at_wrong_worker_packets_total",
+            &counters.arrived_at_wrong_worker,
+        ),
+        ("sluice_taken_over_packets_total", &counters.taken_over),
+        ("sluice_icmp_error_packets_total", &counters.icmp_errors),
+        (
+            "sluice_suppressed_icmp_error_packets_total",
+            &counters.icmp_errors_suppressed,
+        ),
+        ("sluice_ipv6_packets_total", &counters.ipv6_packets),
+        ("sluice_injected_packets_total", &counters.injected_packets),
+        (
+            "sluice_reused_local_ports_total",
+            &counters.local_port_reuses,
+        ),
+        ("sluice_rss_mismatches_total", &counters.rss_mismatches),
+    ];
+
+    for (name, counter) in expected {
+        let moved = moved(&sources, || counter.add(3));
+        assert_eq!(moved, [(format!("{name}{{worker=\"0\"}}"), 3.0)]);
+    }
+    for (kind, counter) in [
+        ("busy", &counters.busy_turns),
+        ("idle", &counters.idle_turns),
+    ] {
+        let moved = moved(&sources, || counter.add(2));
+        let expected = format!("sluice_turns_total{{worker=\"0\",kind=\"{kind}\"}}");
+        assert_eq!(moved, [(expected, 2.0)]);
+    }
+}
+
+#[test]
+fn each_drop_reason_and_punt_class_has_a_series() {
+    let sources = sources();
+    let counters = Arc::clone(&sources.gateway.plane().counters[0]);
+
+    for reason in DropReason::ALL {
+        let moved = moved(&sources, || counters.drops(*reason).add(1));
+        let expected = format!("sluice_dropped_packets_total{{worker=\"0\",reason=\"{reason}\"}}");
+        assert_eq!(moved, [(expected, 1.0)]);
+    }
+    for class in PuntClass::ALL {
+        let moved = moved(&sources, || counters.punts(class).add(1));
+        let name = class.name();
+        let expected = format!("sluice_punted_packets_total{{worker=\"0\",class=\"{name}\"}}");
+        assert_eq!(moved, [(expected, 1.0)]);
+    }
+}
+
+#[test]
+fn twins_and_the_mirror_are_counted() {
+    let sources = sources();
+    let twin = Arc::clone(&sources.twins[0].1);
+    let mirror = Arc::clone(sources.mirror.as_ref().unwrap());
+    let expected: [(&str, &Counter); 9] = [
+        (
+            "sluice_twin_to_linux_frames_total{twin=\"sl-wan\"}",
+            &twin.frames_to_linux,
+        ),
+        (
+            "sluice_twin_to_linux_failed_frames_total{twin=\"sl-wan\"}",
+            &twin.frames_to_linux_failed,
+        ),
+        (
+            "sluice_twin_from_linux_frames_total{twin=\"sl-wan\"}",
+            &twin.frames_from_linux,
+        ),
+        (
+            "sluice_twin_from_linux_failed_frames_total{twin=\"sl-wan\"}",
+            &twin.frames_from_linux_failed,
+        ),
+        (
+            "sluice_twin_read_failures_total{twin=\"sl-wan\"}",
+            &twin.read_failures,
+        ),
+        ("sluice_twin_removed{twin=\"sl-wan\"}", &twin.removed),
+        ("sluice_mirror_events_total", &mirror.events),
+        ("sluice_mirror_resyncs_total", &mirror.resyncs),
+        ("sluice_mirror_overruns_total", &mirror.overruns),
+    ];
+
+    for (name, counter) in expected {
+        assert_eq!(moved(&sources, || counter.add(1)), [(name.to_owned(), 1.0)]);
+    }
+}
+
+#[test]
+fn sessions_move_their_service_and_server() {
+    let running = Running::start();
+    let sources = Sources {
+        gateway: Arc::clone(&running.gateway),
+        twins: vec![],
+        mirror: None,
+    };
+
+    let moved = moved(&sources, || running.open_sessions(1_000..1_002));
+
+    let moved: BTreeMap<_, _> = moved.into_iter().collect();
+    let service = "service=\"tcp 10.1.0.100:80\"";
+    assert_eq!(
+        moved[&format!("sluice_service_sessions_total{{{service}}}")],
+        2.0
+    );
+    assert_eq!(
+        moved[&format!("sluice_service_in_packets_total{{{service}}}")],
+        2.0
+    );
+    for rip in ["10.2.0.11:80", "10.2.0.12:80"] {
+        let server = format!("{{{service},server=\"{rip}\",method=\"dr\"}}");
+        assert_eq!(moved[&format!("sluice_server_sessions_total{server}")], 1.0);
+        assert_eq!(
+            moved[&format!("sluice_server_in_bytes_total{server}")],
+            40.0
+        );
+        assert_eq!(
+            moved[&format!("sluice_server_active_sessions{server}")],
+            1.0
+        );
+    }
+}
+
+#[test]
+fn what_stands_still_is_there_too() {
+    let series = series(&metrics::text(&sources()).unwrap());
+
+    let server = "service=\"tcp 10.1.0.100:80\",server=\"10.2.0.11:80\",method=\"dr\"";
+    for (name, value) in [
+        (
+            "sluice_build_info{version=\"0.1.0 (test)\",dpdk=\"none\"}",
+            1.0,
+        ),
+        ("sluice_services", 2.0),
+        ("sluice_servers", 2.0),
+        ("sluice_session_capacity{worker=\"0\"}", 4_096.0),
+        ("sluice_worker_generation{worker=\"0\"}", 0.0),
+        ("sluice_ethdev_received_packets_total{ethdev=\"wan\"}", 1.0),
+        ("sluice_ethdev_received_bytes_total{ethdev=\"wan\"}", 2.0),
+        (
+            "sluice_ethdev_transmitted_packets_total{ethdev=\"wan\"}",
+            3.0,
+        ),
+        ("sluice_ethdev_transmitted_bytes_total{ethdev=\"wan\"}", 4.0),
+        ("sluice_ethdev_missed_packets_total{ethdev=\"wan\"}", 5.0),
+        ("sluice_ethdev_receive_errors_total{ethdev=\"wan\"}", 6.0),
+        ("sluice_ethdev_transmit_errors_total{ethdev=\"wan\"}", 7.0),
+        ("sluice_ethdev_no_buffer_packets_total{ethdev=\"wan\"}", 8.0),
+        (&format!("sluice_server_weight{{{server}}}"), 1.0),
+        (&format!("sluice_server_available{{{server}}}"), 1.0),
+        (&format!("sluice_server_overloaded{{{server}}}"), 0.0),
+    ] {
+        assert_eq!(series.get(name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn prometheus_and_load_balancers_can_ask() {
+    let running = Running::start();
+    let sources = Sources {
+        gateway: Arc::clone(&running.gateway),
+        twins: vec![],
+        mirror: None,
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = runtime.spawn(metrics::serve(listener, sources, std::future::pending()));
+
+    let scraped = get_tcp(address, "/metrics");
+    let health = get_tcp(address, "/healthz");
+
+    assert_eq!(scraped.status, 200);
+    assert!(
+        scraped
+            .head
+            .contains("content-type: text/plain; version=0.0.4")
+    );
+    assert!(scraped.body.contains("\nsluice_services 2\n"));
+    assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
+    serving.abort();
+}
