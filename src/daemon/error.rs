@@ -1,0 +1,118 @@
+//! Why the gateway did not start, in sentences.
+
+use control::linux::device::DeviceError;
+use control::linux::fence::FenceError;
+use control::linux::furnish::FurnishError;
+use control::linux::journal::JournalError;
+use control::linux::twin::TwinError;
+use dataplane::id::CoreId;
+use dataplane::io::dpdk::{EalError, EthdevError, MempoolError, ThreadError};
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The API's socket could not be had.
+    #[error(transparent)]
+    Socket(#[from] control::api::SocketError),
+    /// The metrics' port could not be had.
+    #[error("cannot listen for metrics on {address}: {source}: {advice}, or change `metrics`")]
+    Metrics {
+        /// Where to listen.
+        address: std::net::SocketAddr,
+        /// What would help.
+        advice: &'static str,
+        /// What Linux says.
+        source: std::io::Error,
+    },
+    /// The journal of addresses could not be had.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A kernel interface is in use.
+    #[error("port {port}: {source}")]
+    Device {
+        /// The port's name.
+        port: String,
+        /// What is wrong.
+        source: DeviceError,
+    },
+    /// The kernel could not be kept off an interface.
+    #[error("port {port}: {source}")]
+    Fence {
+        /// The port's name.
+        port: String,
+        /// What is wrong.
+        source: FenceError,
+    },
+    /// DPDK does not start.
+    #[error("{0}{advice}", advice = advice(.0))]
+    Eal(#[from] EalError),
+    /// There is no memory for packets.
+    #[error(transparent)]
+    Mempool(#[from] MempoolError),
+    /// A NIC or vdev does not start.
+    #[error("port {port}: {source}")]
+    Ethdev {
+        /// The port's name.
+        port: String,
+        /// What is wrong.
+        source: EthdevError,
+    },
+    /// A twin cannot be made.
+    #[error(transparent)]
+    Twin(#[from] TwinError),
+    /// An address or route cannot be put on a twin.
+    #[error(transparent)]
+    Furnish(#[from] FurnishError),
+    /// There is no memory for the session tables.
+    #[error("{sessions} sessions per worker do not fit: {source}")]
+    Sessions {
+        /// Places asked for.
+        sessions: u32,
+        /// What is wrong.
+        source: dataplane::memory::MapError,
+    },
+    /// A worker cannot run on its core.
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    /// The configuration asks for more workers than there are cores.
+    #[error(
+        "{wanted} workers need {wanted} cores, but this process may use {usable}: lower `workers`"
+    )]
+    TooFewCores {
+        /// Workers asked for.
+        wanted: u16,
+        /// Cores there are.
+        usable: usize,
+    },
+    /// The configuration names a core that there is not.
+    #[error(
+        "`workers` names core {core}, but this process may use only {usable}: name other cores"
+    )]
+    NoSuchCore {
+        /// The core asked for.
+        core: CoreId,
+        /// Cores there are, in words.
+        usable: String,
+    },
+    /// The mirror or another part that speaks to Linux cannot start.
+    #[error("cannot follow Linux's addresses and routes: {0}")]
+    Linux(String),
+    /// The mirror failed while the gateway ran.
+    #[error("Linux's routes can no longer be followed: start the gateway again")]
+    MirrorEnded,
+    /// Something else of Linux's.
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What the configuration can do about DPDK's complaint.
+const fn advice(error: &EalError) -> &'static str {
+    match error {
+        EalError::TooFewHugePages { .. } => {
+            ": reserve more in /proc/sys/vm/nr_hugepages, lower `memory_mb`, or set \
+             `huge_pages = \"auto\"`"
+        }
+        EalError::NotEnoughMemory(_) => ": lower `memory_mb`",
+        _ => "",
+    }
+}

@@ -1,0 +1,99 @@
+//! `sluice`: the gateway's daemon.
+//!
+//! Arguments become a configuration, the configuration becomes running ethdevs, twins and
+//! workers ([`daemon`]), and whatever goes wrong on the way is one sentence and exit code 1.
+
+mod daemon;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use control::config::Config;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// A layer-4 gateway on DPDK: DR, NAT, TUN and FULLNAT for people who run LVS.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version = daemon::VERSION)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sluice/sluice.toml"
+    )]
+    config: PathBuf,
+    /// Check the configuration file and exit.
+    #[arg(long)]
+    check: bool,
+    /// Which log lines are written to standard error (as RUST_LOG: `info`, `debug`, ...).
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "SLUICE_LOG",
+        default_value = "info",
+        value_parser = filter
+    )]
+    log: String,
+}
+
+/// A filter as `EnvFilter` reads it; a lone word must be a level, as it takes others for the name
+/// of a module and then writes nothing.
+fn filter(text: &str) -> Result<String, String> {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_meant = |part: &str| part.contains(['=', '[']) || is_level(part.trim());
+    if !text.split(',').all(is_meant) {
+        return Err("give off, error, warn, info, debug or trace, or MODULE=LEVEL".to_owned());
+    }
+    EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&arguments.log))
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
+    let (config, warnings) = match Config::load(&arguments.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in &warnings.0 {
+        tracing::warn!("{warning}");
+    }
+    if arguments.check {
+        println!("{}: the configuration is valid", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    match daemon::run(config, &arguments.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sluice: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_of_modules() {
+        for text in ["info", "WARN", "off", "info,control::api=debug"] {
+            assert_eq!(filter(text), Ok(text.to_owned()));
+        }
+        for text in ["loud", "info,debugg", "control=loud"] {
+            assert!(filter(text).is_err(), "{text}");
+        }
+    }
+}
