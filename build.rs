@@ -1,5 +1,6 @@
 //! Stamps the binary with the commit it was built from.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -13,5 +14,14 @@ fn main() {
             |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
         );
     println!("cargo:rustc-env=SLUICE_COMMIT={commit}");
-    println!("cargo:rerun-if-changed=.git/HEAD");
+    // The log of HEAD moves with each commit; a source archive has none.
+    let log = ".git/logs/HEAD";
+    println!(
+        "cargo:rerun-if-changed={}",
+        if Path::new(log).exists() {
+            log
+        } else {
+            "build.rs"
+        }
+    );
 }
