@@ -174,10 +174,9 @@ impl<I: Io> Pipeline<I> {
         let before = session.state;
         let activity = session.advance(direction, event(parsed));
         let state = session.state;
-        let ends = is_over(state)
-            && !is_over(before)
-            && session.method() == Method::Fullnat
-            && !session.flags.contains(SessionFlags::PORT_RETURNED);
+        let frees_port = session.method() == Method::Fullnat
+            && !session.flags.contains(SessionFlags::PORT_RETURNED)
+            && frees_port(before, direction, state);
         if let Some(server) = context.snapshot.server(session.server_slot) {
             let traffic = server.shared.traffic.of(self.worker);
             match direction {
@@ -198,7 +197,7 @@ impl<I: Io> Pipeline<I> {
         }
         self.sessions
             .extend(id, context.now, context.snapshot.timeouts.ticks(state));
-        if ends {
+        if frees_port {
             self.return_port_early(context, id);
         }
     }
@@ -287,6 +286,20 @@ pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
 /// it begins a new connection (connections.md §6.4, conn_reuse_mode 1).
 const fn is_over(state: State) -> bool {
     matches!(state, State::TimeWait | State::Close | State::SctpClosed)
+}
+
+/// Whether a packet ended the connection for its server too, so that another one may have the
+/// local port at once. Anybody can forge the client's packets: as long as the server has not
+/// ended its side, they end nothing there, and another client with the port would get its bytes.
+const fn frees_port(before: State, direction: Direction, after: State) -> bool {
+    let server_ended = match direction {
+        Direction::ToClient => true,
+        Direction::ToServer => matches!(
+            before,
+            State::FinWait | State::SctpShutdownSent | State::SctpShutdownAckSent
+        ),
+    };
+    server_ended && is_over(after) && !is_over(before)
 }
 
 /// Whether the reply came by an interface that leads to the server, or is allowed to bring any.

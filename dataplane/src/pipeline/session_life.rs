@@ -49,8 +49,8 @@ impl<I: Io> Pipeline<I> {
             .contains(SessionFlags::PORT_RETURNED)
     }
 
-    /// Gives the local port of a session that is over back, before the session ends: no living
-    /// connection needs it any more.
+    /// Gives the local port of a session that its server ended back, before the session ends: no
+    /// living connection needs it any more.
     pub(super) fn return_port_early(&mut self, context: Context<'_>, id: SessionId) {
         let session = self.sessions.get_mut(id);
         release_port(context, self.worker, session);

@@ -47,7 +47,7 @@ impl SessionFlags {
     /// SYN and SYN-ACK get at most the MSS of [`Session::mss_clamp`]; here, so that other packets
     /// need not look there.
     pub const CLAMP_MSS: Self = Self(1 << 3);
-    /// Its local port was given back when the session was over; it stays for late packets until
+    /// Its local port was given back when its server had ended it; it stays for late packets until
     /// it expires, or until the port is lent for another session with the same server.
     pub const PORT_RETURNED: Self = Self(1 << 4);
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dataplane::address::{Endpoint, Protocol};
 use dataplane::drop_reason::DropReason;
 use dataplane::testing::*;
+use dataplane::wire::tcp::Flags;
 
 use crate::common::*;
 
@@ -210,6 +211,61 @@ fn sessions_that_are_over_leave_their_port_to_new_ones_of_any_server() {
     gateway.advance(Duration::from_secs(121));
     assert_eq!(gateway.lent_ports(LIP.addr), Some(0));
     assert_eq!(gateway.load(rip_5), (0, 0));
+}
+
+#[test]
+fn segments_that_anyone_can_forge_leave_a_connection_its_port() {
+    let forged: [fn(Builder<Tcp>) -> Builder<Tcp>; 3] = [
+        Builder::rst,
+        |segment| segment.flags(Flags(0)),
+        |segment| segment.rst().ttl(1),
+    ];
+    for forge in forged {
+        // Given a connection with the one port of a pool.
+        let mut gateway = serving(Setup::two_arm(), &pool(1, Protocol::Tcp).fullnat(RIP_1));
+        let from_server = |segment| on(segment, &hop(FROM_SERVER, (RIP_1, LIP), 64)).build();
+        gateway.receive(0, &tcp().syn().build());
+        gateway.receive(1, &from_server(tcp().syn_ack()));
+        gateway.receive(0, &tcp().ack().build());
+
+        // When somebody who knows its ends sends a segment in its client's name, and another
+        // client comes.
+        gateway.receive(0, &forge(tcp()).build());
+        gateway.receive(0, &tcp().syn().from(client(2_222)).build());
+
+        // Then the server's next bytes still go to the first client, and to nobody else.
+        let _ = (gateway.sent(0), gateway.sent(1));
+        gateway.receive(1, &from_server(tcp().data(b"secret")));
+        let expected = on(tcp().data(b"secret"), &hop(OUT, (VIP, CLIENT), 63));
+        assert_eq!(gateway.sent(0), [expected.build()]);
+        assert_eq!(gateway.lent_ports(LIP.addr), Some(1));
+    }
+}
+
+#[test]
+fn a_connection_that_both_sides_end_gives_its_port_back_at_once() {
+    type Segment = fn(Builder<Tcp>) -> Builder<Tcp>;
+    let (fin, rst): (Segment, Segment) = (Builder::fin, Builder::rst);
+    // Which side sends what: 0 is the client.
+    for end in [
+        [(0, fin), (1, fin)],
+        [(1, fin), (0, fin)],
+        [(0, fin), (1, rst)],
+    ] {
+        let mut gateway = serving(Setup::two_arm(), &pool(1, Protocol::Tcp).fullnat(RIP_1));
+        gateway.receive(0, &tcp().syn().build());
+        gateway.receive(0, &tcp().ack().build());
+
+        for (side, segment) in end {
+            let ways = [
+                hop(IN, (CLIENT, VIP), 64),
+                hop(FROM_SERVER, (RIP_1, LIP), 64),
+            ];
+            gateway.receive(side, &on(segment(tcp()), &ways[usize::from(side)]).build());
+        }
+
+        assert_eq!(gateway.lent_ports(LIP.addr), Some(0));
+    }
 }
 
 #[test]
