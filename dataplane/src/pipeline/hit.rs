@@ -1,6 +1,7 @@
 //! A packet that belongs to a session: account for it, move the state on, rewrite, send.
 
 use super::miss::{event, opens_connection};
+use super::session_life::has_port;
 use super::{Context, Pipeline, Work};
 use crate::address::{Protocol, V4};
 use crate::adjacency::Adjacency;
@@ -174,9 +175,7 @@ impl<I: Io> Pipeline<I> {
         let before = session.state;
         let activity = session.advance(direction, event(parsed));
         let state = session.state;
-        let frees_port = session.method() == Method::Fullnat
-            && !session.flags.contains(SessionFlags::PORT_RETURNED)
-            && frees_port(before, direction, state);
+        let frees_port = has_port(session) && frees_port(before, direction, state);
         if let Some(server) = context.snapshot.server(session.server_slot) {
             let traffic = server.shared.traffic.of(self.worker);
             match direction {

@@ -188,10 +188,7 @@ impl<I: Io> Pipeline<I> {
         };
         let server_end = Endpoint::new(server_addr, server_port);
         let lent = match server.method {
-            Method::Fullnat => {
-                let lent = self.borrow_port(context, service, server_end, key.protocol);
-                Some(lent.ok_or(DropReason::LocalPortsExhausted)?)
-            }
+            Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
         let mut session = Session::new(
@@ -241,7 +238,22 @@ impl<I: Io> Pipeline<I> {
         filed
     }
 
-    /// Takes a local port for a session to `server`; the service's local addresses in turn.
+    /// Takes a local port for a session to `server`, from a session that matters less if need be.
+    fn find_port(
+        &mut self,
+        context: Context<'_>,
+        service: &Service,
+        server: Endpoint<V4>,
+        protocol: Protocol,
+    ) -> Result<(V4, Lent), DropReason> {
+        let mut lent = self.borrow_port(context, service, server, protocol);
+        if lent.is_none() && self.reclaim_port(context, &service.local_addresses, server) {
+            lent = self.borrow_port(context, service, server, protocol);
+        }
+        lent.ok_or(DropReason::LocalPortsExhausted)
+    }
+
+    /// Takes a free local port for a session to `server`; the service's local addresses in turn.
     fn borrow_port(
         &mut self,
         context: Context<'_>,

@@ -1,7 +1,9 @@
 //! The ends of sessions: what each must give back, and whom to end when the table is full.
 
+use std::sync::Arc;
+
 use super::{Context, Pipeline};
-use crate::address::{Address, Protocol, V4};
+use crate::address::{Address, Endpoint, Protocol, V4};
 use crate::counters::Counter;
 use crate::drop_reason::DropReason;
 use crate::id::{SessionId, WorkerId};
@@ -10,6 +12,7 @@ use crate::schedule::load;
 use crate::service::Method;
 use crate::session::{Session, SessionFlags};
 use crate::snapshot::Snapshot;
+use crate::snat::LocalAddress;
 use crate::time::Tick;
 
 impl<I: Io> Pipeline<I> {
@@ -66,6 +69,36 @@ impl<I: Io> Pipeline<I> {
             .sessions
             .eviction_candidate(context.now, &context.snapshot.timeouts);
         let id = least.ok_or(DropReason::SessionTableFull)?;
+        self.evict(context, id);
+        Ok(())
+    }
+
+    /// Ends a session that matters little so that a local port of one of `pools` can be lent
+    /// towards `server`: without it, a flood of openings that nobody means would keep all ports.
+    /// False when there is none.
+    pub(super) fn reclaim_port(
+        &mut self,
+        context: Context<'_>,
+        pools: &[Arc<LocalAddress>],
+        server: Endpoint<V4>,
+    ) -> bool {
+        let Context { snapshot, now } = context;
+        let worker = self.worker;
+        let timeouts = &snapshot.timeouts;
+        let candidate = self.sessions.port_candidate(now, timeouts, |session| {
+            let could_move = |pool: &Arc<LocalAddress>| {
+                pool.could_move(worker, session.local(), session.server(), server)
+            };
+            has_port(session) && pools.iter().any(could_move)
+        });
+        if let Some(id) = candidate {
+            self.evict(context, id);
+        }
+        candidate.is_some()
+    }
+
+    /// Ends a session so that another one gets what it had.
+    fn evict(&mut self, context: Context<'_>, id: SessionId) {
         let overdue = self.sessions.get(id).deadline().is_due(context.now);
         self.end_session(context, id);
         let counters = self.counters();
@@ -75,7 +108,6 @@ impl<I: Io> Pipeline<I> {
             &counters.sessions_evicted
         };
         counter.add(1);
-        Ok(())
     }
 
     /// Gives a session's local port back that never came into the table.
@@ -96,9 +128,7 @@ fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
 }
 
 fn release_port(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
-    let has_one =
-        session.method() == Method::Fullnat && !session.flags.contains(SessionFlags::PORT_RETURNED);
-    if !has_one {
+    if !has_port(session) {
         return;
     }
     let local = session.local();
@@ -106,6 +136,12 @@ fn release_port(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
         let end = tcp_end(session);
         pool.give_back(worker, session.server(), local.port, context.now, end);
     }
+}
+
+/// Whether a local port is lent to a session.
+pub(super) const fn has_port(session: &Session<V4>) -> bool {
+    matches!(session.method(), Method::Fullnat)
+        && !session.flags.contains(SessionFlags::PORT_RETURNED)
 }
 
 /// The sequence number, as the server saw it, behind the last that the client of a TCP session

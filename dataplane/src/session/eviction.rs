@@ -14,6 +14,10 @@ const SEARCH_PLACES: usize = 64;
 /// Ticks without a packet after which a UDP flow counts as idle: 30 s.
 const IDLE_TICKS: i32 = (30 * TICKS_PER_SECOND).cast_signed();
 
+/// Ticks without a packet before a session is ended for its local port: 1 s, as long as a client
+/// waits for an answer before it asks again.
+const QUIET_TICKS: i32 = TICKS_PER_SECOND.cast_signed();
+
 /// How willingly a session goes, the most willing first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
@@ -31,23 +35,50 @@ impl<A: Address> SessionTable<A> {
     ///
     /// Each search goes on where the last one ended. `timeouts` tells how long a flow is idle.
     pub fn eviction_candidate(&mut self, now: Tick, timeouts: &Timeouts) -> Option<SessionId> {
-        let mut best: Option<(Class, i32, u32)> = None;
-        let places = self.sessions.len();
+        self.search(|session| {
+            let class = class(session, now, timeouts)?;
+            Some((class, now.until(session.deadline)))
+        })
+    }
+
+    /// The session that should give its local port to another, of those that `has_port` says yes
+    /// to: of the next 64 places, one of those that would make room in a full table and had no
+    /// packet for a second, so that whoever is still opening gets an answer first; the one that
+    /// would end first.
+    ///
+    /// Each search goes on where the last one ended.
+    pub fn port_candidate(
+        &mut self,
+        now: Tick,
+        timeouts: &Timeouts,
+        has_port: impl Fn(&Session<A>) -> bool,
+    ) -> Option<SessionId> {
+        self.search(|session| {
+            class(session, now, timeouts)?;
+            let is_quiet = quiet_ticks(session, now, timeouts) >= QUIET_TICKS;
+            (is_quiet && has_port(session)).then(|| now.until(session.deadline))
+        })
+    }
+
+    /// The first by `rank` of the next 64 places.
+    fn search<R: Ord>(&mut self, rank: impl Fn(&Session<A>) -> Option<R>) -> Option<SessionId> {
+        let mut best: Option<(R, u32)> = None;
+        // Places from `unused` on never held a session, and their memory is not to be touched.
+        let places = self.unused as usize;
         for _ in 0..places.min(SEARCH_PLACES) {
             let place = self.hand;
-            let is_last = place as usize + 1 == places;
+            let is_last = place as usize + 1 >= places;
             self.hand = if is_last { 0 } else { place + 1 };
 
-            let session = &self.sessions[place as usize];
-            let Some(class) = class(session, now, timeouts) else {
+            let Some(rank) = rank(&self.sessions[place as usize]) else {
                 continue;
             };
-            let candidate = (class, now.until(session.deadline), place);
-            if best.is_none_or(|best| candidate < best) {
+            let candidate = (rank, place);
+            if best.as_ref().is_none_or(|best| candidate < *best) {
                 best = Some(candidate);
             }
         }
-        best.map(|(_, _, place)| SessionId(place))
+        best.map(|(_, place)| SessionId(place))
     }
 }
 
@@ -63,13 +94,18 @@ fn class<A: Address>(session: &Session<A>, now: Tick, timeouts: &Timeouts) -> Op
         Phase::Opening => Some(Class::Opening),
         Phase::Closing => Some(Class::Closing),
         Phase::Datagram => {
-            let left = now.until(session.deadline);
-            let idle = timeouts.ticks(session.state).cast_signed() - left;
             let is_single = session.in_packets + session.out_packets <= 1;
-            (is_single || idle >= IDLE_TICKS).then_some(Class::Datagram)
+            let is_idle = quiet_ticks(session, now, timeouts) >= IDLE_TICKS;
+            (is_single || is_idle).then_some(Class::Datagram)
         }
         Phase::Open => None,
     }
+}
+
+/// Ticks since the session's last packet.
+fn quiet_ticks<A: Address>(session: &Session<A>, now: Tick, timeouts: &Timeouts) -> i32 {
+    let left = now.until(session.deadline);
+    timeouts.ticks(session.state).cast_signed() - left
 }
 
 #[cfg(test)]

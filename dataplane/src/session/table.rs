@@ -53,7 +53,7 @@ pub struct SessionTable<A: Address> {
     /// The first of the places that were vacated, linked by `next`.
     vacated: u32,
     /// Places from here on were never used, so that unused memory is never touched.
-    unused: u32,
+    pub(super) unused: u32,
     len: u32,
     keys: usize,
     keys_max: usize,

@@ -140,6 +140,27 @@ impl LocalAddress {
         }
     }
 
+    /// Whether the port of `local`, once a session of `worker` towards `from` gave it back, could
+    /// be lent to one towards `to`.
+    #[must_use]
+    pub fn could_move<A: Address>(
+        &self,
+        worker: WorkerId,
+        local: Endpoint<A>,
+        from: Endpoint<A>,
+        to: Endpoint<A>,
+    ) -> bool {
+        let reply = FlowKey {
+            source: to,
+            destination: local,
+            protocol: Protocol::default(),
+        };
+        local.addr.to_ip() == self.addr
+            && self.ports.contains(&local.port)
+            && bucket_of(from) == bucket_of(to)
+            && self.steering.local_reply_owner(&reply) == worker
+    }
+
     /// How many ports are lent now, counted once for each session.
     #[must_use]
     pub fn in_use(&self) -> usize {

@@ -85,6 +85,34 @@ fn ipv6_replies_come_home_too() {
 }
 
 #[test]
+fn a_port_that_could_move_is_lent_to_the_other_server_when_it_is_back() {
+    for steering in [Steering::Software { workers: 2 }, rss(128, 2)] {
+        // Given that all ports of one server's bucket are lent.
+        let local = LocalAddress::new(lip(), 1024..=1087, &steering, 2);
+        let (from, to) = (server(0), server(4));
+        let worker = WorkerId(1);
+        let ports = take_all(&local, worker, from);
+        take_all(&local, worker, to);
+        let end = |port| Endpoint::new(V4::from([10, 2, 0, 1]), port);
+
+        let mut moved = 0;
+        for port in ports {
+            // When one comes back, then the other server gets it if that was said before.
+            let could_move = local.could_move(worker, end(port), from, to);
+            local.give_back(worker, from, port, NOW, None);
+            let lent = local.take(worker, to, Protocol::Tcp, NOW);
+            assert_eq!(lent.map(|lent| lent.port), could_move.then_some(port));
+            moved += usize::from(could_move);
+        }
+
+        assert!(moved > 8, "{moved} under {steering:?}");
+        assert!(!local.could_move(worker, end(1024), from, server(1)));
+        assert!(!local.could_move(worker, end(1023), from, to));
+        assert!(!local.could_move(worker, Endpoint::new(V4(7), 1024), from, to));
+    }
+}
+
+#[test]
 fn a_server_of_the_other_family_gets_no_port() {
     let steering = Steering::Software { workers: 1 };
     let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 1);

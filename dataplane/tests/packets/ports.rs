@@ -269,6 +269,60 @@ fn a_connection_that_both_sides_end_gives_its_port_back_at_once() {
 }
 
 #[test]
+fn a_flood_of_openings_leaves_ports_for_those_who_mean_it() {
+    // Given a pool of 8 ports: an open connection has the first, half-open ones the others.
+    let mut gateway = serving(Setup::two_arm(), &pool(8, Protocol::Tcp).fullnat(RIP_1));
+    gateway.receive(0, &tcp().syn().build());
+    gateway.receive(0, &tcp().ack().build());
+    let syn = |port| tcp().syn().from(client(port)).build();
+    (1_000..1_007).for_each(|port| gateway.receive(0, &syn(port)));
+    assert_eq!(gateway.sent(1).len(), 9);
+
+    // When others come within the second that an answer may take, then they have to wait.
+    assert!(gateway.forward(&syn(2_000)).is_empty());
+    assert_eq!(gateway.drops(DropReason::LocalPortsExhausted), 1);
+
+    // And when that second is over, each takes the port of one that was not heard of since.
+    gateway.advance(Duration::from_millis(900));
+    gateway.receive(0, &syn(1_006));
+    let _ = gateway.sent(1);
+    gateway.advance(Duration::from_millis(200));
+    for port in 2_000..2_006 {
+        assert_eq!(gateway.forward(&syn(port)).len(), 1, "{port}");
+    }
+    assert!(gateway.forward(&syn(2_006)).is_empty());
+    let mut left: Vec<_> = (gateway.sessions().iter())
+        .map(|session| session.client.port)
+        .collect();
+    left.sort_unstable();
+    let new: Vec<_> = (2_000..2_006).collect();
+    assert_eq!(left, [&[1_006][..], &new, &[CLIENT.port]].concat());
+    assert_eq!(gateway.sum(|c| &c.sessions_evicted), 6);
+    assert_eq!(gateway.lent_ports(LIP.addr), Some(8));
+    assert_eq!(gateway.load(RIP_1), (8, 8));
+}
+
+#[test]
+fn datagrams_without_an_answer_do_not_keep_others_from_a_port() {
+    let mut gateway = serving(Setup::two_arm(), &pool(1, Protocol::Udp).fullnat(RIP_1));
+    let question = |port| udp().from(client(port)).build();
+    gateway.receive(0, &question(1_000));
+    gateway.advance(Duration::from_secs(1));
+
+    // One that was not answered makes room; one that was stays for 30 seconds.
+    gateway.receive(0, &question(2_000));
+    let answer = on(udp(), &hop(FROM_SERVER, (RIP_1, LIP), 64));
+    gateway.receive(1, &answer.build());
+    gateway.advance(Duration::from_secs(29));
+    gateway.receive(0, &question(3_000));
+
+    assert_eq!(gateway.session().client.port, 2_000);
+    gateway.advance(Duration::from_secs(1));
+    gateway.receive(0, &question(3_000));
+    assert_eq!(gateway.session().client.port, 3_000);
+}
+
+#[test]
 fn a_pool_whose_range_changes_never_lends_a_port_that_a_session_has() {
     // Given two sessions with the first two ports of a pool.
     let mut gateway = serving(Setup::two_arm(), &pool(4, Protocol::Udp).fullnat(RIP_1));
