@@ -5,7 +5,7 @@
 //! comes before its first, or after the note was replaced, is dropped (`fragment_without_first`):
 //! the sender tries again.
 
-use super::hit::Way;
+use super::hit::{Way, barrier};
 use super::{Context, Pipeline, Work};
 use crate::address::V4;
 use crate::drop_reason::DropReason;
@@ -83,6 +83,10 @@ impl<I: Io> Pipeline<I> {
         direction: Direction,
         work: Work<I::Packet>,
     ) {
+        let session = self.sessions.get(id);
+        if let Some(reason) = barrier(context.snapshot, session, direction, work.interface) {
+            return self.out.discard(work.packet, reason);
+        }
         self.counters().session_hits.add(1);
         let Work {
             mut packet,

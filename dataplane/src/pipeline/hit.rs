@@ -7,7 +7,7 @@ use crate::address::{Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
-use crate::id::{AdjacencySlot, SessionId};
+use crate::id::{AdjacencySlot, InterfaceId, SessionId};
 use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Ipv4Facts, Parsed};
 use crate::rewrite::sequence::SeqShift;
@@ -39,24 +39,15 @@ impl<I: Io> Pipeline<I> {
         work: Work<I::Packet>,
     ) {
         let session = self.sessions.get(id);
-        let Some(server) = context.snapshot.server(session.server_slot) else {
-            return self.out.discard(work.packet, DropReason::ServerRemoved);
-        };
-        match direction {
-            Direction::ToServer => {
-                if opens_connection(&work.parsed) && is_over(session.state) {
-                    self.end_session(context, id);
-                    return self.miss(context, work);
-                }
-                if !server.available {
-                    return self.out.discard(work.packet, DropReason::ServerRemoved);
-                }
-            }
-            Direction::ToClient => {
-                if !accepts_reply(context.snapshot, session, &work) {
-                    return self.out.discard(work.packet, DropReason::ReplyOnWrongPort);
-                }
-            }
+        if direction == Direction::ToServer
+            && opens_connection(&work.parsed)
+            && is_over(session.state)
+        {
+            self.end_session(context, id);
+            return self.miss(context, work);
+        }
+        if let Some(reason) = barrier(context.snapshot, session, direction, work.interface) {
+            return self.out.discard(work.packet, reason);
         }
         self.counters().session_hits.add(1);
         self.carry(context, id, direction, work);
@@ -301,18 +292,39 @@ const fn frees_port(before: State, direction: Direction, after: State) -> bool {
     server_ended && is_over(after) && !is_over(before)
 }
 
-/// Whether the reply came by an interface that leads to the server, or is allowed to bring any.
+/// Why a packet that came by `from` may not go on with its session: its server is no longer a
+/// server, or a reply came from where its server is not.
 #[inline]
-fn accepts_reply<P>(snapshot: &Snapshot, session: &Session<V4>, work: &Work<P>) -> bool {
+pub(super) fn barrier(
+    snapshot: &Snapshot,
+    session: &Session<V4>,
+    direction: Direction,
+    from: InterfaceId,
+) -> Option<DropReason> {
+    let Some(server) = snapshot.server(session.server_slot) else {
+        return Some(DropReason::ServerRemoved);
+    };
+    match direction {
+        Direction::ToServer => (!server.available).then_some(DropReason::ServerRemoved),
+        Direction::ToClient => {
+            let accepted = accepts_reply(snapshot, session, from);
+            (!accepted).then_some(DropReason::ReplyOnWrongPort)
+        }
+    }
+}
+
+/// Whether an interface leads to the server, or is allowed to bring any reply.
+#[inline]
+fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) -> bool {
     let known = snapshot.adjacency(session.to_server.slot);
     // Behind another epoch may stand another next hop, at another interface.
     let known = known.filter(|adjacency| adjacency.epoch == session.to_server.epoch);
-    if known.is_some_and(|adjacency| adjacency.interface == work.interface) {
+    if known.is_some_and(|adjacency| adjacency.interface == from) {
         return true;
     }
-    let interface = snapshot.interfaces.get(work.interface);
+    let interface = snapshot.interfaces.get(from);
     interface.is_some_and(|interface| interface.accept_replies)
-        || snapshot.routes_to(session.server().addr, work.interface)
+        || snapshot.routes_to(session.server().addr, from)
 }
 
 /// Rewrites a client's packet for its server, up to the tunnel header.

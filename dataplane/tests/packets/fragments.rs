@@ -107,6 +107,44 @@ fn a_first_fragment_is_forgotten_after_30_seconds() {
 }
 
 #[test]
+fn a_later_fragment_of_a_reply_is_taken_only_where_its_server_is() {
+    for method in [Method::Nat, Method::Fullnat] {
+        // Given a reply whose first fragment has passed.
+        let mut gateway = gateway(Protocol::Udp, method);
+        gateway.receive(0, &udp().build());
+        let local = if method == Method::Nat { CLIENT } else { LIP };
+        let reply = on(datagram(), &hop(FROM_SERVER, (RIP_1, local), 64)).fragments(1_500);
+        gateway.receive(1, &reply[0]);
+        let _ = (gateway.sent(0), gateway.moved());
+
+        // When somebody on the clients' side sends a later one in the server's name.
+        let forged = on(datagram(), &hop(IN, (RIP_1, local), 64)).fragments(1_500);
+        gateway.receive(0, &forged[1]);
+
+        // Then it goes nowhere, and the server's own does.
+        let expected = [("received", 1), ("reply_on_wrong_port", 1)];
+        assert_eq!(gateway.moved(), expected, "{method}");
+        gateway.receive(1, &reply[1]);
+        let expected = on(datagram(), &hop(OUT, (VIP, CLIENT), 63)).fragments(1_500);
+        assert_eq!(gateway.sent(0), expected[1..2], "{method}");
+    }
+}
+
+#[test]
+fn later_fragments_go_to_a_removed_server_no_more_than_first_ones() {
+    let mut gateway = gateway(Protocol::Udp, Method::Nat);
+    let frames = datagram().fragments(1_500);
+    gateway.receive(0, &frames[0]);
+    gateway.serve(&[service(Protocol::Udp, VIP).nat(RIP_2)]);
+    let _ = gateway.moved();
+
+    gateway.receive(0, &frames[1]);
+    gateway.receive(0, &frames[0]);
+
+    assert_eq!(gateway.moved(), [("received", 2), ("server_removed", 2)]);
+}
+
+#[test]
 fn fragments_that_are_linuxs_go_there() {
     let mut gateway = gateway(Protocol::Udp, Method::Nat);
     let dip = Endpoint::new(DIP_CLIENT_SIDE, 9);
