@@ -22,6 +22,9 @@ pub(super) struct ServiceBook {
     /// Servers that left their service while sessions referred to them, by what revives them,
     /// and the generation from which on no worker gives them new sessions.
     retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
+    /// Servers that may have sessions by NAT from the time before their present method, and the
+    /// generation from which on no worker makes more of those.
+    once_nat: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
     /// Slots no snapshot in use refers to.
     free_servers: Vec<ServerSlot>,
     /// Servers with new thresholds, and the generation from which on no worker goes by the old.
@@ -78,14 +81,20 @@ impl Editor {
             }
             !free
         });
+        let has_sessions = |slot: ServerSlot| {
+            let server = self.next.servers.get(slot.index()).and_then(Option::as_ref);
+            server.is_some_and(|server| server.shared.sessions.load(Ordering::Acquire) > 0)
+        };
+        // A worker with an older snapshot might still bind a session to it.
+        let is_drained = |(generation, slot): (u64, ServerSlot)| {
+            oldest_adopted >= generation && !has_sessions(slot)
+        };
+        let known_by_nat = book.once_nat.len();
+        book.once_nat.retain(|_, since| !is_drained(*since));
+        let nat_changed = book.once_nat.len() != known_by_nat;
         let drained: Vec<_> = (book.retired.iter())
-            // A worker with an older snapshot might still bind a session to it.
-            .filter(|(_, (generation, _))| oldest_adopted >= *generation)
+            .filter(|(_, since)| is_drained(**since))
             .map(|(key, (_, slot))| (*key, *slot))
-            .filter(|(_, slot)| {
-                let server = self.next.servers.get(slot.index()).and_then(Option::as_ref);
-                server.is_none_or(|server| server.shared.sessions.load(Ordering::Acquire) == 0)
-            })
             .collect();
         for (key, slot) in &drained {
             self.services.retired.remove(key);
@@ -96,12 +105,12 @@ impl Editor {
                 *entry = None;
             }
         }
-        if !drained.is_empty() {
+        if nat_changed || !drained.is_empty() {
             self.index_nat_servers();
         }
         self.settle_thresholds(oldest_adopted);
         let pools = self.collect_pools(oldest_adopted);
-        !drained.is_empty() || pools
+        nat_changed || !drained.is_empty() || pools
     }
 
     /// Judges servers with new thresholds once more when all workers know them: one that did not
@@ -114,6 +123,7 @@ impl Editor {
             }
         }
     }
+
     /// Makes new versions of all services, which then lend from the present pools.
     pub(super) fn renew_services(&mut self) {
         let keys: Vec<ServiceKey> = self.services.specs.keys().copied().collect();
@@ -238,6 +248,9 @@ impl Editor {
                 || Arc::new(ServerShared::new(self.workers)),
                 |old| Arc::clone(&old.shared),
             );
+        if revived.is_some() {
+            self.remember_nat(key, spec, slot);
+        }
         let server = RealServer {
             slot,
             service: key,
@@ -259,6 +272,9 @@ impl Editor {
         } else {
             spec.weight
         };
+        if old.method == Method::Nat {
+            self.remember_nat(old.service, spec, old.slot);
+        }
         self.put_server(RealServer {
             weight: spec.weight,
             last_weight,
@@ -269,8 +285,19 @@ impl Editor {
         })
     }
 
+    /// Notes that a server may still answer sessions by NAT that its new specification would not
+    /// make.
+    fn remember_nat(&mut self, key: ServiceKey, spec: &ServerSpec, slot: ServerSlot) {
+        if spec.method != Method::Nat {
+            let since = (self.next.generation + 1, slot);
+            self.services.once_nat.insert((key, spec.endpoint), since);
+        }
+    }
+
     /// Takes a server out of its service; its sessions keep its slot.
     fn retire(&mut self, key: ServiceKey, server: &RealServer) {
+        // That it is retired says as much.
+        self.services.once_nat.remove(&(key, server.endpoint));
         let retired = (self.next.generation + 1, server.slot);
         self.services
             .retired
@@ -320,7 +347,8 @@ impl Editor {
                 .filter(|server| server.method == Method::Nat);
             by_nat.map(|server| (spec.key, server.endpoint))
         });
-        for (key, endpoint) in present.chain(self.services.retired.keys().copied()) {
+        let past = (self.services.retired.keys()).chain(self.services.once_nat.keys());
+        for (key, endpoint) in present.chain(past.copied()) {
             let (Some(vip), Some(server)) =
                 (v4_endpoint(key.virtual_endpoint), v4_endpoint(endpoint))
             else {

@@ -190,6 +190,41 @@ fn a_nat_server_of_all_ports_is_known_by_its_address() {
 }
 
 #[test]
+fn replies_of_a_server_that_is_no_longer_reached_by_nat_still_find_their_sessions() {
+    let dr = service(Protocol::Udp, VIP).dr(RIP_1);
+    for steps in [&[][..], &[service(Protocol::Udp, VIP).dr(RIP_2)]] {
+        // Given NAT sessions of both workers, whose server is then reached by another method, at
+        // once or after it was away.
+        let mut gateway = two_workers(Method::Nat);
+        CLIENTS.for_each(|port| gateway.receive(0, &udp().from(client(port)).build()));
+        for service in steps.iter().chain([&dr]) {
+            gateway.serve(std::slice::from_ref(service));
+            gateway.collect();
+        }
+        let _ = (gateway.sent(1), gateway.moved());
+
+        // When its replies arrive, each at the worker that does not own its session.
+        for port in CLIENTS {
+            let at = 1 - owner(&gateway, client(port)).index();
+            let reply = on(udp(), &hop(FROM_SERVER, (RIP_1, client(port)), 64));
+            gateway.receive_at(at, 1, MemoryPacket::new(&reply.build()));
+
+            // Then none is left to Linux, which would send it on with the server's own address.
+            let expected = on(udp(), &hop(OUT, (VIP, client(port)), 63));
+            assert_eq!(gateway.sent(0), [expected.build()]);
+        }
+
+        // And when the last session has ended, the server's packets are Linux's again.
+        gateway.advance(std::time::Duration::from_secs(301));
+        gateway.collect();
+        let _ = gateway.moved();
+        let stray = on(udp(), &hop(FROM_SERVER, (RIP_1, CLIENT), 64));
+        gateway.receive(1, &stray.build());
+        assert_eq!(gateway.moved(), [("received", 1), ("transit", 1)]);
+    }
+}
+
+#[test]
 fn a_full_hand_over_ring_is_a_counted_drop() {
     let mut gateway = two_workers(Method::Dr);
     let mut foreign = (1_024..).filter(|port| owner(&gateway, client(*port)) == WorkerId(1));
