@@ -196,8 +196,8 @@ is_up() {
     [ -d "$state" ] || [ -n "$(hosts)" ]
 }
 
-# Makes this demo the only one. What a killed one left behind is taken down first.
-claim() {
+# Refuses to start beside another demo.
+be_the_only_one() {
     if [ -e "$state/kept" ]; then
         fail "a demo is already up: stop it with scripts/demo --stop"
     fi
@@ -206,6 +206,10 @@ claim() {
     if [ -n "$owner" ] && grep --quiet --text demo "/proc/$owner/cmdline" 2>/dev/null; then
         fail "a demo is already running (process $owner): let it end first"
     fi
+}
+
+# Takes the place of whoever was here before. What a killed demo left behind is taken down first.
+claim() {
     if is_up; then
         note "an earlier demo was killed; taking down what it left"
         take_down
