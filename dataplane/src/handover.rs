@@ -94,12 +94,16 @@ impl<P> Handover<P> {
         }
     }
 
-    /// The next packet for `to`, taking from each worker in turn as long as it has some.
+    /// The next packet for `to`. `turn` names the worker whose ring is looked into first, and then
+    /// the one behind the giver, so that all that have packets are taken from alike.
     #[must_use]
-    pub fn pop(&self, to: WorkerId) -> Option<Handed<P>> {
-        (0..self.workers)
-            .filter_map(|from| self.rings.get(from * self.workers + to.index()))
-            .find_map(ArrayQueue::pop)
+    pub fn pop(&self, to: WorkerId, turn: &mut usize) -> Option<Handed<P>> {
+        let workers = (*turn..self.workers).chain(0..(*turn).min(self.workers));
+        let (from, handed) = workers
+            .filter_map(|from| Some((from, self.rings.get(from * self.workers + to.index())?)))
+            .find_map(|(from, ring)| Some((from, ring.pop()?)))?;
+        *turn = from + 1;
+        Some(handed)
     }
 }
 
@@ -121,8 +125,25 @@ mod tests {
 
         rings.push(WorkerId(0), WorkerId(2), handed(7)).unwrap();
 
-        assert!(rings.pop(WorkerId(1)).is_none());
-        assert_eq!(rings.pop(WorkerId(2)).map(|handed| handed.packet), Some(7));
+        assert!(rings.pop(WorkerId(1), &mut 0).is_none());
+        let popped = rings.pop(WorkerId(2), &mut 0);
+        assert_eq!(popped.map(|handed| handed.packet), Some(7));
+    }
+
+    #[test]
+    fn workers_that_have_packets_are_taken_from_in_turn() {
+        let rings = Handover::new(3);
+        for (from, packet) in [(0, 1), (0, 2), (0, 3), (1, 11), (2, 21), (2, 22)] {
+            let handed = handed(packet);
+            rings.push(WorkerId(from), WorkerId(1), handed).unwrap();
+        }
+
+        let mut turn = 0;
+        let popped: Vec<_> = std::iter::from_fn(|| rings.pop(WorkerId(1), &mut turn))
+            .map(|handed| handed.packet)
+            .collect();
+
+        assert_eq!(popped, [1, 11, 21, 2, 22, 3]);
     }
 
     #[test]

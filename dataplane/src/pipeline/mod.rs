@@ -119,7 +119,8 @@ impl<I: Io> Pipeline<I> {
         self.run(context, &mut work);
     }
 
-    /// Takes the packets that other workers handed over through the stages; returns how many.
+    /// Takes up to a burst of packets that other workers handed over through the stages; returns
+    /// how many.
     pub fn take_over(&mut self, snapshot: &Snapshot, now: Tick) -> usize {
         let context = Context { snapshot, now };
         let mut work = ArrayVec::<_, BURST>::new();

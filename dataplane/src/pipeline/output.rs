@@ -53,6 +53,8 @@ pub struct Outputs<I: Io> {
     pub pool: I::Pool,
     twins: Vec<Arc<TwinRings<I::Packet>>>,
     handover: Handover<I::Packet>,
+    /// The worker whose handed frames come next.
+    giver: usize,
     /// The worker's counters.
     pub counters: Arc<WorkerCounters>,
     mailbox: Arc<Mailbox>,
@@ -81,6 +83,7 @@ impl<I: Io> Outputs<I> {
             pool,
             twins,
             handover,
+            giver: 0,
             counters,
             mailbox,
             held: ArrayVec::new(),
@@ -127,8 +130,8 @@ impl<I: Io> Outputs<I> {
     }
 
     /// The next frame that another worker handed to this one.
-    pub fn take_over(&self) -> Option<Handed<I::Packet>> {
-        self.handover.pop(self.worker)
+    pub fn take_over(&mut self) -> Option<Handed<I::Packet>> {
+        self.handover.pop(self.worker, &mut self.giver)
     }
 
     /// Whether one more ICMP error may be sent now; counts it either way.

@@ -240,6 +240,30 @@ fn a_full_hand_over_ring_is_a_counted_drop() {
     assert_eq!(gateway.sent(1).len(), 1_024);
 }
 
+#[test]
+fn a_worker_takes_as_much_over_as_it_may_receive_and_from_all_alike() {
+    // Given that two workers have each filled their ring to the third.
+    let service = service(Protocol::Udp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::two_arm().workers(3), &service);
+    let mut foreign = (1_024..).filter(|port| owner(&gateway, client(*port)) == WorkerId(2));
+    let frame = udp().from(client(foreign.next().unwrap())).build();
+    for worker in [0, 1] {
+        (0..1_024).for_each(|_| gateway.put(worker, 0, MemoryPacket::new(&frame)));
+        while gateway.turn_of(worker) > 0 {}
+    }
+
+    // When the third does a turn, then it takes a burst for each of its two ethdevs.
+    assert_eq!(gateway.turn_of(2), 64);
+
+    // And the others have room for as many each.
+    let full = gateway.drops(DropReason::HandoverFull);
+    for worker in [0, 1] {
+        (0..32).for_each(|_| gateway.put(worker, 0, MemoryPacket::new(&frame)));
+        gateway.turn_of(worker);
+    }
+    assert_eq!(gateway.drops(DropReason::HandoverFull), full);
+}
+
 /// Lets a frame arrive where an ethdev with RSS would put it.
 fn arrive(gateway: &mut TestGateway, ethdev: u16, frame: &[u8], key: &FlowKey<V4>) {
     let steering = std::sync::Arc::clone(&gateway.state().steering);
