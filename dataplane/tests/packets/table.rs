@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use dataplane::address::Protocol;
 use dataplane::drop_reason::DropReason;
+use dataplane::io::memory::MemoryPacket;
 use dataplane::service::Method;
+use dataplane::session::{State, Timeouts};
 use dataplane::testing::*;
 
 use crate::common::*;
@@ -100,4 +102,30 @@ fn an_evicted_session_gives_its_local_port_back() {
     assert_eq!(gateway.sum(|c| &c.sessions_evicted), 8);
     assert_eq!(gateway.lent_ports(LIP.addr), Some(2));
     assert_eq!(gateway.load(RIP_1), (2, 2));
+}
+
+#[test]
+fn sessions_end_in_time_while_every_packet_makes_one() {
+    // Given half-open sessions that last 4 seconds.
+    let mut timeouts = Timeouts::default();
+    timeouts.set(State::SynRecv, 4);
+    let setup = Setup::two_arm().sessions(100_000).timeouts(timeouts);
+    let mut gateway = serving(setup, &service(Protocol::Tcp, VIP).dr(RIP_1));
+
+    // When for 20 seconds each turn brings two full bursts of new ones, 128 in a tenth of a
+    // second.
+    let mut clients = (1_024..).map(|port| tcp().syn().from(client(port)));
+    for _ in 0..200 {
+        for (ethdev, mac) in [(0, GATEWAY_MAC), (1, GATEWAY_SERVER_MAC)] {
+            for syn in clients.by_ref().take(64) {
+                gateway.put(0, ethdev, MemoryPacket::new(&syn.eth_to(mac).build()));
+            }
+        }
+        gateway.advance(Duration::from_millis(100));
+    }
+
+    // Then no more are left than those of the last 4 seconds.
+    assert_eq!(gateway.sum(|c| &c.sessions_created), 200 * 128);
+    let left = gateway.sum(|c| &c.sessions);
+    assert!(left <= 42 * 128, "{left}");
 }
