@@ -1,0 +1,6 @@
+//! Measures sluice, and fails rather than print a figure it did not earn.
+//!
+//! Every case says what it expects (hits, sessions, drops, a frame byte for byte) and asserts it;
+//! a case that does not meet it prints no figure. Costs are CPU time of the worker's thread per
+//! packet, taken beside a baseline in the same run, because clock rates and neighbours on shared
+//! machines drift.
