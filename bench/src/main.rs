@@ -1,6 +1,12 @@
 //! `sluice-bench`: one subcommand for each kind of measurement.
 
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bench::generator::{Case, Load};
 use clap::Parser;
+use dataplane::address::Protocol;
+use dataplane::service::{Method, SchedulerKind};
 
 /// Measures sluice.
 #[derive(Parser)]
@@ -10,8 +16,62 @@ struct Arguments {
 }
 
 #[derive(clap::Subcommand)]
-enum Command {}
+enum Command {
+    /// Generated packets around the worker itself.
+    Generator(GeneratorArguments),
+}
 
-fn main() {
-    match Arguments::parse().command {}
+#[derive(clap::Args)]
+struct GeneratorArguments {
+    #[arg(long, default_value = "fullnat")]
+    method: String,
+    #[arg(long, default_value = "udp")]
+    proto: String,
+    #[arg(long, default_value_t = 1_000)]
+    flows: u64,
+    #[arg(long, value_enum, default_value = "request")]
+    load: Load,
+    /// Seconds to run before it is measured, for a profiler.
+    #[arg(long, default_value_t = 0)]
+    profile: u64,
+}
+
+fn main() -> ExitCode {
+    let Command::Generator(arguments) = Arguments::parse().command;
+    let methods = [Method::Dr, Method::Nat, Method::Tun, Method::Fullnat];
+    for method in methods {
+        if !arguments
+            .method
+            .split(',')
+            .any(|name| name == method.name())
+        {
+            continue;
+        }
+        let case = Case {
+            method,
+            protocol: if arguments.proto == "udp" {
+                Protocol::Udp
+            } else {
+                Protocol::Tcp
+            },
+            flows: arguments.flows,
+            load: arguments.load,
+            scheduler: SchedulerKind::Rr,
+            servers: 100,
+        };
+        match case.run(Some(Duration::from_secs(arguments.profile))) {
+            Ok(figures) => println!(
+                "{method} {:?} {}: {:.1} ns, baseline {:.1}, net {:.1}",
+                arguments.load,
+                arguments.flows,
+                figures.nanos,
+                figures.baseline_nanos,
+                figures.net_nanos()
+            ),
+            Err(error) => {
+                println!("{method}: {error}");
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }

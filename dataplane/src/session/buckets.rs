@@ -120,28 +120,43 @@ impl Buckets {
         false
     }
 
+    /// Lets two entries filed under the same hash change places, if both are there.
+    pub(super) fn swap(&mut self, hash: u64, one: u32, other: u32) {
+        if let (Some(ones), Some(others)) = (self.locate(hash, one), self.locate(hash, other)) {
+            self.buckets[ones.0].entries[ones.1] = other;
+            self.buckets[others.0].entries[others.1] = one;
+        }
+    }
+
     /// Removes `entry`, which was filed under `hash`; false when it is not there.
     pub(super) fn remove(&mut self, hash: u64, entry: u32) -> bool {
+        let Some((at, place)) = self.locate(hash, entry) else {
+            return false;
+        };
+        self.buckets[at].tags[place] = 0;
+        self.count_overflow(self.home(hash), at, |count| match count {
+            u32::MAX => u32::MAX,
+            count => count - 1,
+        });
+        true
+    }
+
+    /// The bucket and the place in it where `entry`, filed under `hash`, stands.
+    fn locate(&self, hash: u64, entry: u32) -> Option<(usize, usize)> {
         let tag = tag(hash);
-        let home = self.home(hash);
-        let mut at = home;
+        let mut at = self.home(hash);
         for _ in 0..self.buckets.len() {
-            let bucket = &mut self.buckets[at];
+            let bucket = &self.buckets[at];
             let place = (0..PLACES).find(|&p| bucket.tags[p] == tag && bucket.entries[p] == entry);
             if let Some(place) = place {
-                bucket.tags[place] = 0;
-                self.count_overflow(home, at, |count| match count {
-                    u32::MAX => u32::MAX,
-                    count => count - 1,
-                });
-                return true;
+                return Some((at, place));
             }
             if bucket.overflow == 0 {
-                return false;
+                return None;
             }
             at = self.after(at);
         }
-        false
+        None
     }
 
     /// Bytes the index takes.

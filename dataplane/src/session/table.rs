@@ -182,12 +182,22 @@ impl<A: Address> SessionTable<A> {
         self.buckets
             .insert(self.secret.hash(&session.client_key()), id);
         if sees_replies {
-            let hash = self.secret.hash(&session.server_key());
-            self.buckets.insert(hash, id | TO_CLIENT);
+            self.file_for_replies(&session.server_key(), id);
         }
         self.keys += keys;
         self.len += 1;
         Ok(SessionId(id))
+    }
+
+    /// Files a session under its server's key, in front of older ones with the same key: a client
+    /// may use one port for two VIPs of one server, and the server's packets then belong to the
+    /// connection it began last (as in the kernel, whose lists begin with the newest).
+    fn file_for_replies(&mut self, key: &FlowKey<A>, id: u32) {
+        let hash = self.secret.hash(key);
+        self.buckets.insert(hash, id | TO_CLIENT);
+        if let Some(first) = self.holder(key).filter(|first| first.0 != id) {
+            self.buckets.swap(hash, first.0 | TO_CLIENT, id | TO_CLIENT);
+        }
     }
 
     /// Removes a session and gives it back; `None` when the place is vacant.
@@ -524,6 +534,35 @@ mod tests {
     #[test]
     fn ipv6_sessions_behave_as_in_a_hash_map() {
         run_beside_the_model::<V6>();
+    }
+
+    #[test]
+    fn a_servers_packets_belong_to_the_newest_session_with_their_key() {
+        let mut dice = Dice(5);
+        for _ in 0..200 {
+            // Given a table with holes, so that places are not taken in order.
+            let mut table = table(64);
+            let ids: Vec<_> = (10..40)
+                .map(|number| table.insert(&nat(number, NOW), NOW, 10).unwrap())
+                .collect();
+            for id in ids {
+                if dice.once_in(2) {
+                    table.remove(id);
+                }
+            }
+
+            // When one client port is used for four VIPs of one server.
+            for vip_port in 1..5 {
+                let mut flow = flow(1, Method::Nat, Protocol::Tcp);
+                flow.vip.port = vip_port;
+                let session = Session::<V4>::new(&flow, NOW);
+                let newest = table.insert(&session, NOW, 10).unwrap();
+
+                // Then what the server sends belongs to the last one.
+                let found = find(&table, &session.server_key(), NOW);
+                assert_eq!(found, Some((newest, Direction::ToClient)));
+            }
+        }
     }
 
     #[test]

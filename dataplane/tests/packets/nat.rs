@@ -53,6 +53,38 @@ fn ports_are_mapped_there_and_back() {
 }
 
 #[test]
+fn a_client_port_used_again_for_another_vip_gets_its_answers_from_there() {
+    // Given a connection that was closed, but whose session is still there.
+    let other_vip = endpoint([10, 1, 0, 100], 81);
+    let server = endpoint([10, 2, 0, 11], 8_080);
+    let mut gateway = Setup::two_arm().start();
+    gateway.serve(&[
+        service(Protocol::Tcp, VIP).nat(server),
+        service(Protocol::Tcp, other_vip).nat(server),
+    ]);
+    for (ethdev, packet) in [
+        (0, tcp().syn().from(CLIENT).to(VIP)),
+        (1, tcp().syn_ack().from(server).to(CLIENT)),
+        (0, tcp().fin().from(CLIENT).to(VIP)),
+        (1, tcp().fin().from(server).to(CLIENT)),
+    ] {
+        let mac = [GATEWAY_MAC, GATEWAY_SERVER_MAC][usize::from(ethdev)];
+        let _ = gateway.forward_from(ethdev, &packet.eth_to(mac).build());
+    }
+
+    // When the client uses the port for another VIP of the same server.
+    let _ = gateway.forward(&tcp().syn().from(CLIENT).to(other_vip).build());
+    let answer = tcp().syn_ack().from(server).to(CLIENT);
+    let answer = gateway.forward_from(1, &answer.eth_to(GATEWAY_SERVER_MAC).build());
+
+    // Then the server's answer comes from that VIP.
+    let [answer] = &answer[..] else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(answer[34..36], 81_u16.to_be_bytes());
+}
+
+#[test]
 fn both_directions_are_counted_for_the_server() {
     let mut gateway = gateway(Protocol::Udp, Method::Nat);
 
