@@ -1,11 +1,13 @@
 //! What the workers count: relaxed, one writer each, readable by anyone.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
 use crate::drop_reason::DropReason;
 use crate::punt::PuntClass;
+use crate::session::Direction;
 
 /// A number that one worker writes and others read.
 #[derive(Debug, Default)]
@@ -50,6 +52,19 @@ pub struct TrafficCounters {
     pub out_bytes: Counter,
 }
 
+impl TrafficCounters {
+    /// Counts one packet of `bytes` IP bytes.
+    #[inline]
+    pub fn count(&self, direction: Direction, bytes: u16) {
+        let (packets, octets) = match direction {
+            Direction::ToServer => (&self.in_packets, &self.in_bytes),
+            Direction::ToClient => (&self.out_packets, &self.out_bytes),
+        };
+        packets.add(1);
+        octets.add(u64::from(bytes));
+    }
+}
+
 /// [`TrafficCounters`] added up at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrafficTotals {
@@ -77,19 +92,25 @@ impl std::ops::AddAssign for TrafficTotals {
 
 /// One [`TrafficCounters`] per worker, each on cache lines of its own.
 #[derive(Debug)]
-pub struct PerWorker(Box<[CachePadded<TrafficCounters>]>);
+pub struct PerWorker(Box<[Arc<CachePadded<TrafficCounters>>]>);
 
 impl PerWorker {
     /// Counters at zero for `workers` workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| CachePadded::default()).collect())
+        Self((0..workers).map(|_| Arc::default()).collect())
     }
 
     /// The counters of one worker.
     #[inline]
     #[must_use]
     pub fn of(&self, worker: crate::id::WorkerId) -> &TrafficCounters {
+        &self.0[worker.index()]
+    }
+
+    /// The counters of one worker, to be kept by it.
+    #[must_use]
+    pub fn shared(&self, worker: crate::id::WorkerId) -> &Arc<CachePadded<TrafficCounters>> {
         &self.0[worker.index()]
     }
 

@@ -19,42 +19,59 @@ const TPID: [u8; 2] = [0x81, 0x00];
 /// The ethertype of IPv4.
 const IPV4: [u8; 2] = [0x08, 0x00];
 
-/// Writes a new Ethernet header in front of the IPv4 packet that stands at `l3` in its frame,
-/// whatever stood there before; false (and nothing sensible in front) when there is no headroom.
-#[inline]
-pub(crate) fn write_header<P: Packet>(
-    packet: &mut P,
-    l3: usize,
-    destination: MacAddr,
-    source: MacAddr,
-    vlan: Option<VlanId>,
-) -> bool {
-    let len = if vlan.is_some() {
-        ETHERNET + TAG
-    } else {
-        ETHERNET
-    };
-    let fits = match l3.checked_sub(len) {
-        Some(0) => true,
-        Some(spare) => packet.pull_front(spare),
-        None => packet.push_front(len - l3).is_some(),
-    };
-    if !fits {
-        return false;
+/// The Ethernet header of IPv4 packets to one neighbour, ready to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FrameHeader {
+    bytes: [u8; ETHERNET + TAG],
+    is_tagged: bool,
+}
+
+impl FrameHeader {
+    /// The header of frames to `destination`.
+    pub(crate) fn new(destination: MacAddr, source: MacAddr, vlan: Option<VlanId>) -> Self {
+        let mut bytes = [0; ETHERNET + TAG];
+        bytes[..6].copy_from_slice(&destination.0);
+        bytes[6..MACS].copy_from_slice(&source.0);
+        let mut len = ETHERNET;
+        if let Some(VlanId(id)) = vlan {
+            bytes[MACS..14].copy_from_slice(&TPID);
+            bytes[14..16].copy_from_slice(&id.to_be_bytes());
+            len += TAG;
+        }
+        bytes[len - 2..len].copy_from_slice(&IPV4);
+        Self {
+            bytes,
+            is_tagged: vlan.is_some(),
+        }
     }
-    let mut header = [0; ETHERNET + TAG];
-    header[..6].copy_from_slice(&destination.0);
-    header[6..MACS].copy_from_slice(&source.0);
-    if let Some(VlanId(id)) = vlan {
-        header[MACS..14].copy_from_slice(&TPID);
-        header[14..16].copy_from_slice(&id.to_be_bytes());
+
+    /// Writes it in front of the IPv4 packet that stands at `l3` in its frame, whatever stood
+    /// there before; false (and nothing sensible in front) when there is no headroom.
+    #[inline(always)]
+    pub(crate) fn write<P: Packet>(&self, packet: &mut P, l3: usize) -> bool {
+        if self.is_tagged {
+            self.write_as::<P, { ETHERNET + TAG }>(packet, l3)
+        } else {
+            self.write_as::<P, ETHERNET>(packet, l3)
+        }
     }
-    header[len - 2..len].copy_from_slice(&IPV4);
-    match packet.bytes_mut().get_mut(..len) {
-        Some(front) => front.copy_from_slice(&header[..len]),
-        None => return false,
+
+    #[inline(always)]
+    fn write_as<P: Packet, const LEN: usize>(&self, packet: &mut P, l3: usize) -> bool {
+        let fits = match l3.checked_sub(LEN) {
+            Some(0) => true,
+            Some(spare) => packet.pull_front(spare),
+            None => packet.push_front(LEN - l3).is_some(),
+        };
+        let front = packet.bytes_mut().first_chunk_mut::<LEN>();
+        match (fits, front, self.bytes.first_chunk::<LEN>()) {
+            (true, Some(front), Some(header)) => {
+                *front = *header;
+                true
+            }
+            _ => false,
+        }
     }
-    true
 }
 
 /// Puts an 802.1Q tag into an untagged frame; false when it is no frame or has no headroom.
@@ -114,7 +131,7 @@ mod tests {
         for front in [0, 14, 18] {
             let mut packet = MemoryPacket::new(&[&vec![9; front][..], &[0x45]].concat());
 
-            assert!(write_header(&mut packet, front, to, from, None));
+            assert!(FrameHeader::new(to, from, None).write(&mut packet, front));
 
             assert_eq!(packet.bytes(), bare, "{front} bytes in front");
         }
@@ -124,13 +141,8 @@ mod tests {
     fn a_tagged_header_has_the_tag_behind_the_addresses() {
         let mut packet = MemoryPacket::new(&[0x45]);
 
-        assert!(write_header(
-            &mut packet,
-            0,
-            MacAddr([2; 6]),
-            MacAddr([4; 6]),
-            Some(VlanId(7))
-        ));
+        let header = FrameHeader::new(MacAddr([2; 6]), MacAddr([4; 6]), Some(VlanId(7)));
+        assert!(header.write(&mut packet, 0));
 
         assert_eq!(packet.bytes()[12..], [0x81, 0, 0, 7, 8, 0, 0x45]);
     }

@@ -10,6 +10,8 @@
 //! | IPv4 of other protocols, later fragments, DHCP | [`Frame::Ipv4Other`] |
 //! | ARP, IPv6, other EtherTypes | [`Frame::Arp`], [`Frame::Ipv6`], [`Frame::Other`] |
 
+mod plain;
+
 use std::net::Ipv4Addr;
 
 use crate::address::{Endpoint, FlowKey, MacAddr, Protocol, V4, V6};
@@ -24,6 +26,8 @@ use crate::wire::tcp::{self, Tcp};
 use crate::wire::udp::Udp;
 use crate::wire::vlan::{self, Vlan};
 use crate::wire::{ParseError, ports};
+
+pub use plain::{Plain, PlainLink};
 
 /// What stands in front of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

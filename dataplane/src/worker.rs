@@ -69,9 +69,10 @@ impl<I: Io> Worker<I> {
         mailbox: Arc<Mailbox>,
         snapshot: Arc<Snapshot>,
         receive: Vec<(EthdevId, I::Rx)>,
-        pipeline: Pipeline<I>,
+        mut pipeline: Pipeline<I>,
         injecting: Vec<InterfaceId>,
     ) -> Self {
+        pipeline.adopt(&snapshot);
         Self {
             mailbox,
             snapshot,
@@ -110,7 +111,11 @@ impl<I: Io> Worker<I> {
     /// Does one turn at the time `nanos`; returns how many packets it handled.
     pub fn turn(&mut self, nanos: u64) -> usize {
         let now = Tick::from_nanos(nanos);
-        if self.mailbox.adopt(&mut self.snapshot) || self.pipeline.out.holds_packets() {
+        let adopted = self.mailbox.adopt(&mut self.snapshot);
+        if adopted {
+            self.pipeline.adopt(&self.snapshot);
+        }
+        if adopted || self.pipeline.out.holds_packets() {
             self.pipeline.out.release_held(&self.snapshot, now);
         }
         let mut handled = 0;

@@ -169,16 +169,7 @@ impl<I: Io> Pipeline<I> {
         let frees_port = has_port(session) && frees_port(before, direction, state);
         if let Some(server) = context.snapshot.server(session.server_slot) {
             let traffic = server.shared.traffic.of(self.worker);
-            match direction {
-                Direction::ToServer => {
-                    traffic.in_packets.add(1);
-                    traffic.in_bytes.add(bytes);
-                }
-                Direction::ToClient => {
-                    traffic.out_packets.add(1);
-                    traffic.out_bytes.add(bytes);
-                }
-            }
+            traffic.count(direction, parsed.ip.total_len);
             match activity {
                 Activity::Unchanged => {}
                 Activity::Began => load::activate(&server.shared),
@@ -376,19 +367,14 @@ fn to_client(session: &Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
     }
 }
 
-/// Remembers how far the client's sequence numbers, as the server sees them, have come: the
-/// next user of the local port must begin behind that.
+/// Remembers how far the client has come.
 #[inline]
 fn note_client_end(session: &mut Session<V4>, ip: &[u8]) {
     if session.protocol() != Protocol::Tcp {
         return;
     }
-    let Some(end) = end_of_sequence(ip) else {
-        return;
-    };
-    let is_later = end.wrapping_sub(session.last_client_end).cast_signed() > 0;
-    if is_later || session.last_client_end == 0 {
-        session.last_client_end = end;
+    if let Some(end) = end_of_sequence(ip) {
+        session.note_client_end(end);
     }
 }
 

@@ -1,18 +1,21 @@
 //! The stages a burst goes through.
 //!
 //! ```text
-//! burst → admit (parse, MAC, VLAN) → hash, prefetch buckets → prefetch sessions
-//!       → hit: account, state, rewrite → next hop → tx
-//!       → miss: classify → new session (schedule, local port) → as hit
-//!                        → Linux | another worker | drop
+//! burst → plain? hash, prefetch buckets → prefetch sessions → express: rewrite, count → tx
+//!                                                             else ▼
+//!       → admit (parse, MAC, VLAN) → hit: account, state, rewrite → next hop → tx
+//!                                  → miss: classify → new session (schedule, port) → as hit
+//!                                                   → Linux | another worker | drop
 //! ```
 //!
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
 //! its packets overlap. Packets leave in the order in which they came.
 
+mod express;
 mod fragment;
 mod hit;
 mod icmp;
+mod known;
 mod miss;
 mod output;
 mod rss;
@@ -27,13 +30,14 @@ use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
-use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed};
+use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain};
 use crate::punt::PuntClass;
 use crate::rewrite::ip_id::IpIds;
-use crate::session::{FragmentTable, HashSecret, SessionTable};
+use crate::session::{Candidate, FragmentTable, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
+use known::{Known, KnownHop, KnownServer};
 pub use output::Outputs;
 
 /// What every stage may look at: the configuration and the time of this burst.
@@ -54,6 +58,17 @@ struct Work<P> {
     visited: Visited,
 }
 
+/// A plain packet on the express lane; the packet itself waits in its burst.
+struct Lane {
+    plain: Plain,
+    hash: u64,
+    candidate: Candidate,
+    interface: InterfaceId,
+}
+
+/// The lanes of a burst: one for each packet, none for those that are not plain.
+type Lanes = ArrayVec<Option<Lane>, BURST>;
+
 /// One worker's packet path: its sessions and its ways out.
 pub struct Pipeline<I: Io> {
     worker: WorkerId,
@@ -66,6 +81,8 @@ pub struct Pipeline<I: Io> {
     local_turn: usize,
     ip_ids: IpIds,
     rss: rss::RssWatch,
+    servers: Known<KnownServer>,
+    hops: Known<KnownHop>,
 }
 
 impl<I: Io> Pipeline<I> {
@@ -84,7 +101,15 @@ impl<I: Io> Pipeline<I> {
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
             rss: rss::RssWatch::default(),
+            servers: Known::new(),
+            hops: Known::new(),
         }
+    }
+
+    /// Gets ready for packets under another snapshot than before.
+    pub fn adopt(&mut self, snapshot: &Snapshot) {
+        self.servers.adopt(snapshot.servers.len());
+        self.hops.adopt(snapshot.adjacencies.len());
     }
 
     /// The worker's counters.
@@ -104,48 +129,153 @@ impl<I: Io> Pipeline<I> {
         for packet in burst.iter() {
             packet.prefetch();
         }
-        let mut bytes = 0;
-        let mut work = ArrayVec::<_, BURST>::new();
-        self.counters().received_packets.add(burst.len() as u64);
-        for packet in burst.drain(..) {
-            bytes += packet.bytes().len();
-            work.extend(self.admit(context, ethdev, packet));
-        }
-        self.counters().received_bytes.add(bytes as u64);
+        let mut lanes = self.plain_lanes(context, ethdev, burst);
         let Self {
             worker, rss, out, ..
         } = self;
-        rss.observe(&snapshot.steering, *worker, ethdev, &work, &out.counters);
-        self.run(context, &mut work);
+        rss.observe(
+            &snapshot.steering,
+            *worker,
+            ethdev,
+            burst.iter().zip(&lanes),
+            &out.counters,
+        );
+        self.prefetch_candidates(&mut lanes);
+        for (packet, lane) in burst.drain(..).zip(&lanes) {
+            match lane {
+                Some(lane) => {
+                    if let Err(packet) = self.express(context, lane, packet) {
+                        self.take_slowly(context, lane, packet, Visited::default());
+                    }
+                }
+                None => self.take_other(context, ethdev, packet),
+            }
+        }
     }
 
     /// Takes up to a burst of packets that other workers handed over through the stages; returns
     /// how many.
     pub fn take_over(&mut self, snapshot: &Snapshot, now: Tick) -> usize {
         let context = Context { snapshot, now };
-        let mut work = ArrayVec::<_, BURST>::new();
-        while !work.is_full()
+        let mut burst = ArrayVec::<Handed<I::Packet>, BURST>::new();
+        while !burst.is_full()
             && let Some(handed) = self.out.take_over()
         {
-            work.extend(self.admit_handed(context, handed));
+            burst.push(handed);
         }
-        let count = work.len();
+        if burst.is_empty() {
+            return 0;
+        }
+        let mut lanes = self.handed_lanes(&burst);
+        self.prefetch_candidates(&mut lanes);
+        let count = burst.len();
         self.counters().taken_over.add(count as u64);
-        self.run(context, &mut work);
+        for (handed, lane) in burst.drain(..).zip(&lanes) {
+            match lane {
+                Some(lane) => {
+                    if let Err(packet) = self.express(context, lane, handed.packet) {
+                        self.take_slowly(context, lane, packet, handed.visited);
+                    }
+                }
+                None => {
+                    if let Some(work) = self.admit_handed(context, handed) {
+                        self.handle(context, work);
+                    }
+                }
+            }
+        }
         count
     }
 
-    /// Looks all packets up and then handles them one after the other.
-    fn run(&mut self, context: Context<'_>, work: &mut ArrayVec<Work<I::Packet>, BURST>) {
-        for item in work.iter_mut() {
-            item.hash = self.sessions.hash(&item.parsed.key);
-            self.sessions.prefetch_bucket(item.hash);
+    /// First stage: reads the plain packets of a received burst and asks for their buckets.
+    fn plain_lanes(
+        &self,
+        context: Context<'_>,
+        ethdev: EthdevId,
+        burst: &Burst<I::Packet>,
+    ) -> Lanes {
+        let interfaces = &context.snapshot.interfaces;
+        let mut interface = interfaces.find(ethdev, None);
+        let mut lanes = Lanes::new();
+        let mut bytes = 0;
+        for packet in burst {
+            bytes += packet.bytes().len();
+            let read = Plain::parse(packet.bytes(), packet.ip_checksum());
+            let lane = read.filter(|_| packet.is_contiguous());
+            lanes.push(lane.and_then(|(plain, link)| {
+                if interface.is_none_or(|interface| interface.vlan != link.vlan) {
+                    interface = interfaces.find(ethdev, link.vlan);
+                }
+                let interface = interface.filter(|interface| interface.mac == link.destination)?;
+                Some(self.lane(plain, interface.id))
+            }));
         }
-        for item in work.iter() {
-            self.sessions.prefetch_candidate(item.hash);
+        self.counters().received_packets.add(burst.len() as u64);
+        self.counters().received_bytes.add(bytes as u64);
+        lanes
+    }
+
+    /// First stage for packets that another worker has received.
+    fn handed_lanes(&self, burst: &ArrayVec<Handed<I::Packet>, BURST>) -> Lanes {
+        let mut lanes = Lanes::new();
+        for handed in burst {
+            let plain = Plain::parse(handed.packet.bytes(), RxChecksum::Good);
+            lanes.push(plain.map(|(plain, _)| self.lane(plain, handed.interface)));
         }
-        for item in work.drain(..) {
-            self.handle(context, item);
+        lanes
+    }
+
+    #[inline]
+    fn lane(&self, plain: Plain, interface: InterfaceId) -> Lane {
+        let hash = self.sessions.hash(&plain.key);
+        self.sessions.prefetch_bucket(hash);
+        Lane {
+            plain,
+            hash,
+            candidate: Candidate::NONE,
+            interface,
+        }
+    }
+
+    /// Second stage: asks for the sessions that the packets probably belong to.
+    #[inline]
+    fn prefetch_candidates(&self, lanes: &mut Lanes) {
+        for lane in lanes.iter_mut().flatten() {
+            lane.candidate = self.sessions.prefetch_candidate(lane.hash);
+        }
+    }
+
+    /// Third stage for a plain packet that the express lane gave back.
+    ///
+    /// Out of line, so that the express lane keeps its registers.
+    #[inline(never)]
+    fn take_slowly(
+        &mut self,
+        context: Context<'_>,
+        lane: &Lane,
+        packet: I::Packet,
+        visited: Visited,
+    ) {
+        let interface = context.snapshot.interfaces.get(lane.interface);
+        let vlan = interface.and_then(|interface| interface.vlan);
+        let Some(parsed) = lane.plain.to_parsed(packet.bytes(), vlan) else {
+            return self.out.discard(packet, DropReason::BadIpHeader);
+        };
+        let work = Work {
+            packet,
+            interface: lane.interface,
+            parsed,
+            hash: lane.hash,
+            visited,
+        };
+        self.handle(context, work);
+    }
+
+    /// Third stage for a packet that is not plain.
+    #[cold]
+    fn take_other(&mut self, context: Context<'_>, ethdev: EthdevId, packet: I::Packet) {
+        if let Some(work) = self.admit(context, ethdev, packet) {
+            self.handle(context, work);
         }
     }
 
@@ -193,8 +323,8 @@ impl<I: Io> Pipeline<I> {
             Some(parsed) if !group => Some(Work {
                 packet,
                 interface: id,
+                hash: self.sessions.hash(&parsed.key),
                 parsed,
-                hash: 0,
                 visited: Visited::default(),
             }),
             _ => {
@@ -224,8 +354,8 @@ impl<I: Io> Pipeline<I> {
         Some(Work {
             packet,
             interface,
+            hash: self.sessions.hash(&parsed.key),
             parsed,
-            hash: 0,
             visited,
         })
     }

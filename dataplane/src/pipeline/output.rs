@@ -10,7 +10,7 @@ use crate::address::V4;
 use crate::adjacency::Adjacency;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
-use crate::framing;
+use crate::framing::{self, FrameHeader};
 use crate::handover::{Handed, Handover};
 use crate::id::{InterfaceId, WorkerId};
 use crate::io::{Burst, Io, Packet, TxQueue};
@@ -182,7 +182,8 @@ impl<I: Io> Outputs<I> {
         let Some(interface) = snapshot.interfaces.get(adjacency.interface) else {
             return Err((packet, DropReason::NoRoute));
         };
-        if !framing::write_header(&mut packet, l3, mac, interface.mac, interface.vlan) {
+        let header = FrameHeader::new(mac, interface.mac, interface.vlan);
+        if !header.write(&mut packet, l3) {
             return Err((packet, DropReason::NoHeadroom));
         }
         self.transmit(interface.ethdev.index(), packet);
@@ -190,8 +191,8 @@ impl<I: Io> Outputs<I> {
     }
 
     /// Queues a whole frame on an ethdev.
-    #[inline]
-    fn transmit(&mut self, ethdev: usize, packet: I::Packet) {
+    #[inline(always)]
+    pub(super) fn transmit(&mut self, ethdev: usize, packet: I::Packet) {
         let Some(port) = self.ports.get_mut(ethdev) else {
             return self.discard(packet, DropReason::NoRoute);
         };

@@ -4,12 +4,10 @@
 //! show whether both agree; one that does not makes the worker say so, and control then steers
 //! by software.
 
-use super::Work;
-use crate::address::Protocol;
+use super::Lane;
 use crate::counters::WorkerCounters;
 use crate::id::{EthdevId, WorkerId};
 use crate::io::Packet;
-use crate::parse::FragmentKind;
 use crate::steering::{RssCheck, RssVerdict, Steering};
 
 /// The checks of all ethdevs of one worker.
@@ -21,12 +19,12 @@ pub(super) struct RssWatch {
 impl RssWatch {
     /// Looks at the packets of a burst while the ethdev's check is undecided.
     #[inline]
-    pub(super) fn observe<P: Packet>(
+    pub(super) fn observe<'a, P: Packet>(
         &mut self,
         steering: &Steering,
         worker: WorkerId,
         ethdev: EthdevId,
-        work: &[Work<P>],
+        arrived: impl Iterator<Item = (&'a P, &'a Option<Lane>)>,
         counters: &WorkerCounters,
     ) {
         let Steering::Toeplitz(rss) = steering else {
@@ -39,13 +37,12 @@ impl RssWatch {
         if !matches!(check.verdict(), RssVerdict::Undecided(_)) {
             return;
         }
-        // NICs hash fragments, the first ones too, and SCTP without their ports.
-        let has_ports = |item: &&Work<P>| {
-            item.parsed.ip.fragment == FragmentKind::Whole
-                && item.parsed.key.protocol != Protocol::Sctp
-        };
-        for item in work.iter().filter(has_ports) {
-            check.observe(rss, &item.parsed.key, item.packet.rss_hash(), worker);
+        // NICs hash fragments, packets with options and SCTP without their ports; plain packets
+        // are none of these.
+        for (packet, lane) in arrived {
+            if let Some(lane) = lane {
+                check.observe(rss, &lane.plain.key, packet.rss_hash(), worker);
+            }
         }
         if check.verdict() == RssVerdict::Mismatch {
             counters.rss_mismatches.add(1);

@@ -22,6 +22,7 @@ pub mod fullnat;
 pub mod ip_id;
 pub mod mss;
 pub mod nat;
+pub mod plain;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sequence;

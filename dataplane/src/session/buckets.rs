@@ -1,8 +1,8 @@
 //! From a hash to the sessions that may have it: buckets of one cache line.
 //!
 //! ```text
-//!   0                    20         24                                      64
-//!   │ 10 tags of 16 bits │ overflow │ 10 entries of 32 bits                  │
+//!   0                    20         22     24                               64
+//!   │ 10 tags of 16 bits │ overflow │ zero │ 10 entries of 32 bits           │
 //! ```
 //!
 //! A tag is the low end of the hash (0: free place), the bucket is chosen by the high end. A
@@ -11,7 +11,7 @@
 //! behind. This index compares tags alone: whether an entry is the right one is asked of
 //! whoever knows the sessions. Entries are any numbers; equal hashes may have several.
 
-use crate::intrinsics::prefetch_index;
+use crate::intrinsics::{equal_tags, prefetch_index};
 use crate::memory::{HugeSlice, MapError, plain_data};
 
 /// Places in a bucket.
@@ -25,10 +25,10 @@ plain_data! {
     #[derive(Clone, Copy, Debug)]
     #[repr(C, align(64))]
     struct Bucket {
-        tags: [u16; PLACES],
-        /// Entries that found this bucket full and stand in a later one. At its maximum it
-        /// stays there: look-ups go on one bucket too far, which is slow but right.
-        overflow: u32,
+        /// The tags; behind them how many entries found this bucket full and stand in a later
+        /// one, and a zero. At its maximum that count stays there: look-ups go on one bucket too
+        /// far, which is slow but right.
+        tags: [u16; PLACES + 2],
         entries: [u32; PLACES],
     }
 }
@@ -39,12 +39,13 @@ impl Bucket {
     /// A bit for every place with `tag`.
     #[inline]
     fn places(&self, tag: u16) -> u32 {
-        self.tags
-            .iter()
-            .enumerate()
-            .fold(0, |bits, (place, &other)| {
-                bits | u32::from(other == tag) << place
-            })
+        equal_tags(&self.tags, tag)
+    }
+
+    /// How many entries stand in later buckets.
+    #[inline]
+    const fn overflow(&self) -> u16 {
+        self.tags[PLACES]
     }
 }
 
@@ -95,7 +96,7 @@ impl Buckets {
                 }
                 places &= places - 1;
             }
-            if bucket.overflow == 0 {
+            if bucket.overflow() == 0 {
                 return None;
             }
             at = self.after(at);
@@ -135,7 +136,7 @@ impl Buckets {
         };
         self.buckets[at].tags[place] = 0;
         self.count_overflow(self.home(hash), at, |count| match count {
-            u32::MAX => u32::MAX,
+            u16::MAX => u16::MAX,
             count => count - 1,
         });
         true
@@ -151,7 +152,7 @@ impl Buckets {
             if let Some(place) = place {
                 return Some((at, place));
             }
-            if bucket.overflow == 0 {
+            if bucket.overflow() == 0 {
                 return None;
             }
             at = self.after(at);
@@ -165,10 +166,10 @@ impl Buckets {
     }
 
     /// Changes the count of each bucket an entry had to pass from `home` to where it stands.
-    fn count_overflow(&mut self, home: usize, stands: usize, change: impl Fn(u32) -> u32) {
+    fn count_overflow(&mut self, home: usize, stands: usize, change: impl Fn(u16) -> u16) {
         let mut at = home;
         while at != stands {
-            let overflow = &mut self.buckets[at].overflow;
+            let overflow = &mut self.buckets[at].tags[PLACES];
             *overflow = change(*overflow);
             at = self.after(at);
         }
@@ -261,7 +262,7 @@ mod tests {
         }
 
         // Then no bucket remembers an overflow.
-        assert!(buckets.buckets.iter().all(|bucket| bucket.overflow == 0));
+        assert!(buckets.buckets.iter().all(|bucket| bucket.overflow() == 0));
     }
 
     #[test]

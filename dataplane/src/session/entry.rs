@@ -51,6 +51,10 @@ impl SessionFlags {
     /// it expires, or until the port is lent for another session with the same server.
     pub const PORT_RETURNED: Self = Self(1 << 4);
 
+    /// It is in full swing: what a plain TCP segment or datagram does, in any direction it may
+    /// come, is to leave the session as it is. [`Session::advance`] keeps this up to date.
+    pub const STEADY: Self = Self(1 << 5);
+
     /// No flag.
     #[must_use]
     pub const fn empty() -> Self {
@@ -319,6 +323,30 @@ impl<A: Address> Session<A> {
         from == key.source && to == key.destination && self.protocol == key.protocol as u8
     }
 
+    /// Whether giving it this deadline leaves it where the wheel has filed it: it is no earlier.
+    #[inline]
+    #[must_use]
+    pub const fn may_be_stamped(&self, deadline: Tick) -> bool {
+        self.deadline.until(deadline) >= 0
+    }
+
+    /// Gives it a deadline that [`Self::may_be_stamped`].
+    #[inline]
+    pub fn stamp(&mut self, deadline: Tick) {
+        debug_assert!(self.may_be_stamped(deadline));
+        self.deadline = deadline;
+    }
+
+    /// Remembers how far the client's sequence numbers, as the server sees them, have come: the
+    /// next user of the local port must begin behind that.
+    #[inline]
+    pub const fn note_client_end(&mut self, end: u32) {
+        let is_later = end.wrapping_sub(self.last_client_end).cast_signed() > 0;
+        if is_later || self.last_client_end == 0 {
+            self.last_client_end = end;
+        }
+    }
+
     /// Counts one packet of `bytes` IP bytes.
     #[inline]
     pub const fn count(&mut self, direction: Direction, bytes: u64) {
@@ -343,6 +371,8 @@ impl<A: Address> Session<A> {
             self.flags.remove(SessionFlags::NO_OUTPUT);
         }
         self.state = next_state(self.state, direction, self.flags, event);
+        let steady = self.is_kept_by_more_of_the_same();
+        self.flags.set(SessionFlags::STEADY, steady);
 
         let was_active = self.flags.contains(SessionFlags::ACTIVE);
         let is_active = self.state.is_active();
@@ -355,6 +385,21 @@ impl<A: Address> Session<A> {
         } else {
             Activity::Ended
         }
+    }
+
+    /// Whether a TCP segment with nothing but ACK, or a datagram, leaves the state as it is
+    /// whichever side sends it, and nothing in the packet but its ends has to be changed.
+    #[inline]
+    fn is_kept_by_more_of_the_same(&self) -> bool {
+        let event = match self.protocol() {
+            Protocol::Tcp => Event::Ack,
+            Protocol::Udp => Event::Datagram,
+            Protocol::Sctp => return false,
+        };
+        let keeps = |direction| next_state(self.state, direction, self.flags, event) == self.state;
+        !self.flags.contains(SessionFlags::SEQ_SHIFT)
+            && keeps(Direction::ToServer)
+            && (!self.method.sees_replies() || keeps(Direction::ToClient))
     }
 
     /// Whether this place in the table holds a session.
@@ -448,6 +493,34 @@ mod tests {
         assert!(!session.flags.contains(SessionFlags::NO_OUTPUT));
         session.advance(Direction::ToServer, Event::Fin);
         assert_eq!(session.state, State::CloseWait);
+    }
+
+    #[test]
+    fn a_session_is_steady_while_more_of_the_same_changes_nothing() {
+        let mut session = nat(1, NOW);
+
+        let steady = [Event::Syn, Event::Ack, Event::Ack, Event::Fin].map(|event| {
+            session.advance(Direction::ToServer, event);
+            session.flags.contains(SessionFlags::STEADY)
+        });
+
+        assert_eq!(steady, [false, true, true, true]);
+        // In CLOSE_WAIT the client's ACK changes nothing; in LAST_ACK it closes.
+        session.state = State::LastAck;
+        session.advance(Direction::ToClient, Event::Ack);
+        assert!(!session.flags.contains(SessionFlags::STEADY));
+    }
+
+    #[test]
+    fn a_session_whose_sequence_numbers_move_is_never_steady() {
+        let mut session = nat(1, NOW);
+        session.flags.insert(SessionFlags::SEQ_SHIFT);
+
+        session.advance(Direction::ToServer, Event::Syn);
+        session.advance(Direction::ToServer, Event::Ack);
+
+        assert_eq!(session.state, State::Established);
+        assert!(!session.flags.contains(SessionFlags::STEADY));
     }
 
     #[test]

@@ -43,6 +43,22 @@ pub struct SessionHandle {
     serial: u32,
 }
 
+/// The session that probably has a hash: its tag agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate(u32);
+
+impl Candidate {
+    /// No session: no table has this place.
+    pub const NONE: Self = Self(!TO_CLIENT);
+
+    /// Which way packets go that are the candidate's.
+    #[inline]
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        direction(self.0)
+    }
+}
+
 /// The sessions of one worker and one family.
 #[derive(Debug)]
 pub struct SessionTable<A: Address> {
@@ -114,12 +130,12 @@ impl<A: Address> SessionTable<A> {
 
     /// Second prefetch, some packets later: the session that probably has this hash.
     #[inline]
-    pub fn prefetch_candidate(&self, hash: u64) {
+    pub fn prefetch_candidate(&self, hash: u64) -> Candidate {
         let Some(entry) = self.buckets.first_candidate(hash) else {
-            return;
+            return Candidate::NONE;
         };
         let Some(session) = self.sessions.get((entry & !TO_CLIENT) as usize) else {
-            return;
+            return Candidate::NONE;
         };
         prefetch_read(session);
         // Replies count on another line; so does every packet of IPv6, whose keys fill the first.
@@ -129,6 +145,22 @@ impl<A: Address> SessionTable<A> {
         if A::BITS > 32 {
             prefetch_read(&session.deadline);
         }
+        Candidate(entry)
+    }
+
+    /// The candidate's session when packets with this key are its own in its direction, and it is
+    /// not overdue; `None` leaves the question to [`Self::find`].
+    #[inline]
+    pub fn confirm(
+        &mut self,
+        candidate: Candidate,
+        direction: Direction,
+        key: &FlowKey<A>,
+        now: Tick,
+    ) -> Option<&mut Session<A>> {
+        let place = (candidate.0 & !TO_CLIENT) as usize;
+        let session = self.sessions.get_mut(place)?;
+        (session.matches(key, direction) && !session.deadline.is_due(now)).then_some(session)
     }
 
     /// The session whose packets have this key, unless it is overdue.

@@ -69,6 +69,19 @@ pub fn pseudo_v6(source: V6, destination: V6, next_header: u8, len: u32) -> u32 
 pub struct Change(u64);
 
 impl Change {
+    /// One word changed, for constants.
+    #[must_use]
+    pub const fn of_u16(old: u16, new: u16) -> Self {
+        Self(!old as u64 + new as u64)
+    }
+
+    /// This change and another one.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// One word at a word boundary changed.
     #[inline]
     #[must_use]

@@ -13,6 +13,7 @@ pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod plain;
 pub mod sctp;
 pub mod tcp;
 pub mod udp;
