@@ -31,6 +31,12 @@ struct GeneratorArguments {
     flows: u64,
     #[arg(long, value_enum, default_value = "request")]
     load: Load,
+    #[arg(long, default_value_t = 1_000_000)]
+    window: u64,
+    #[arg(long, default_value_t = 7)]
+    windows: usize,
+    #[arg(long)]
+    without_baseline: bool,
     /// Seconds to run before it is measured, for a profiler.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -58,6 +64,9 @@ fn main() -> ExitCode {
             load: arguments.load,
             scheduler: SchedulerKind::Rr,
             servers: 100,
+            window: arguments.window,
+            windows: arguments.windows,
+            without_baseline: arguments.without_baseline,
         };
         match case.run(Some(Duration::from_secs(arguments.profile))) {
             Ok(figures) => println!(

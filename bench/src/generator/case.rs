@@ -1,0 +1,308 @@
+//! One case: sessions first, then pairs of windows, then what must be true afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::address::{Endpoint, Protocol, V4};
+use dataplane::counters::WorkerCounters;
+use dataplane::drop_reason::DropReason;
+use dataplane::io::{Burst, Packet, RxQueue, TxQueue};
+use dataplane::memory::MapError;
+use dataplane::punt::PuntClass;
+use dataplane::service::{Method, SchedulerKind};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use super::frames::{AnyFrames, Both, Order, Replies, Requests, Segment, number_of};
+use super::gateway::{GATEWAY_MAC, Gateway, Shape, VIP};
+use super::io::{FreeBuffers, GeneratedPacket, Inspect, Receive, Supply, Transmit};
+use super::measure::{Clock, median, nanos_per_packet};
+
+/// Buffers in all: a few bursts, so that they stay in the cache as a mempool's do.
+const BUFFERS: usize = 256;
+
+/// What arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Load {
+    /// Clients' packets of sessions that exist.
+    Request,
+    /// Servers' packets of sessions that exist.
+    Reply,
+    /// Both in turn.
+    Both,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The forwarding method.
+    pub method: Method,
+    /// The transport.
+    pub protocol: Protocol,
+    /// Sessions that exist.
+    pub flows: u64,
+    /// What arrives.
+    pub load: Load,
+    /// The scheduler.
+    pub scheduler: SchedulerKind,
+    /// How many servers there are.
+    pub servers: u32,
+    /// Packets of one window.
+    pub window: u64,
+    /// Leaves the pass-through out.
+    pub without_baseline: bool,
+    /// Pairs of windows, of which the median counts.
+    pub windows: usize,
+}
+
+/// What came out.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// CPU nanoseconds of the worker for each packet.
+    pub nanos: f64,
+    /// The same of the pass-through.
+    pub baseline_nanos: f64,
+}
+
+impl Figures {
+    /// What the gateway costs more than passing through.
+    #[must_use]
+    pub fn net_nanos(&self) -> f64 {
+        self.nanos - self.baseline_nanos
+    }
+}
+
+/// Why a case has no figure.
+#[derive(Debug, Error)]
+pub enum CaseError {
+    /// There is not enough memory.
+    #[error(transparent)]
+    Memory(#[from] MapError),
+    /// Something is not as it has to be.
+    #[error("{what}: {found} instead of {expected}")]
+    Unexpected {
+        /// What was looked at.
+        what: &'static str,
+        /// What it has to be.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+}
+
+/// Server and local end of every flow.
+type Ends = Vec<(Endpoint<V4>, Endpoint<V4>)>;
+
+/// Looks at what leaves: while sessions are made, which ends they got.
+#[derive(Default)]
+struct Watch {
+    ends: Option<Ends>,
+}
+
+impl Inspect for Watch {
+    #[inline]
+    fn look(&mut self, burst: &[GeneratedPacket]) {
+        if let Some(ends) = &mut self.ends {
+            burst
+                .iter()
+                .for_each(|packet| note_ends(ends, packet.bytes()));
+        }
+    }
+}
+
+fn note_ends(ends: &mut Ends, frame: &[u8]) {
+    let Some(number) = number_of(frame) else {
+        return;
+    };
+    let end = |addr: usize, port: usize| {
+        let addr = frame.get(addr..)?.first_chunk().copied()?;
+        let port = frame.get(port..)?.first_chunk().copied()?;
+        Some(Endpoint::new(V4::from(addr), u16::from_be_bytes(port)))
+    };
+    let index = usize::try_from(number).unwrap_or(usize::MAX);
+    if let (Some(local), Some(server), Some(slot)) = (end(26, 34), end(30, 36), ends.get_mut(index))
+    {
+        *slot = (server, local);
+    }
+}
+
+/// A gateway, and the same loop without one, with what both receive and send.
+struct Rig {
+    gateway: Gateway<AnyFrames, Watch>,
+    receive: Receive<AnyFrames>,
+    transmit: Transmit<Watch>,
+    clock: Clock,
+}
+
+impl Rig {
+    fn new(case: &Case) -> Result<Self, MapError> {
+        let free = FreeBuffers::new(BUFFERS);
+        let receive = Receive {
+            supply: Arc::new(Mutex::new(Supply {
+                frames: case.beginnings(Segment::Syn),
+                left: 0,
+            })),
+            free: free.clone(),
+        };
+        let transmit = Transmit {
+            inspect: Arc::default(),
+            free,
+        };
+        Ok(Self {
+            gateway: Gateway::new(&case.shape(), receive.clone(), transmit.clone())?,
+            receive,
+            transmit,
+            clock: Clock::start(),
+        })
+    }
+
+    /// What arrives from now on, and how many of it.
+    fn supply(&self, frames: AnyFrames, left: u64) {
+        *self.receive.supply.lock() = Supply { frames, left };
+    }
+
+    fn turn(&mut self) -> usize {
+        self.gateway.worker.turn(self.clock.nanos())
+    }
+
+    /// Receives and sends, and nothing between.
+    fn pass_through(&mut self, burst: &mut Burst<GeneratedPacket>) -> usize {
+        std::hint::black_box(self.clock.nanos());
+        self.receive.receive(burst);
+        self.transmit.send(burst)
+    }
+
+    /// Lets each flow begin, and with TCP be established; gives the ends they got.
+    fn make_sessions(&mut self, case: &Case) -> Ends {
+        let nobody = Endpoint::new(V4(0), 0);
+        let flows = usize::try_from(case.flows).unwrap_or(usize::MAX);
+        self.transmit.inspect.lock().ends = Some(vec![(nobody, nobody); flows]);
+        for segment in [Segment::Syn, Segment::Ack] {
+            self.supply(case.beginnings(segment), case.flows);
+            while self.turn() > 0 {}
+        }
+        self.transmit.inspect.lock().ends.take().unwrap_or_default()
+    }
+}
+
+impl Case {
+    /// Runs the case; for `profile` it does nothing else first, so that a profiler sees it.
+    ///
+    /// # Errors
+    ///
+    /// What was not as it has to be; there is no figure then.
+    pub fn run(&self, profile: Option<Duration>) -> Result<Figures, CaseError> {
+        let mut rig = Rig::new(self)?;
+        let ends = Arc::new(rig.make_sessions(self));
+        let counters = Arc::clone(&rig.gateway.counters);
+        expect("sessions", self.flows, counters.sessions.get())?;
+        let before = Counts::of(&counters);
+
+        rig.supply(self.frames(&ends), u64::MAX);
+        if let Some(time) = profile {
+            let end = std::time::Instant::now() + time;
+            while std::time::Instant::now() < end {
+                rig.turn();
+            }
+        }
+        let mut burst = Burst::new();
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for _ in 0..self.windows {
+            if !self.without_baseline {
+                without.push(nanos_per_packet(self.window, || {
+                    rig.pass_through(&mut burst)
+                }));
+            }
+            with.push(nanos_per_packet(self.window, || rig.turn()));
+        }
+        Counts::of(&counters).check(&before, self)?;
+        Ok(Figures {
+            nanos: median(&mut with),
+            baseline_nanos: median(&mut without),
+        })
+    }
+
+    fn shape(&self) -> Shape {
+        let sessions = usize::try_from(self.flows).unwrap_or(usize::MAX);
+        Shape {
+            method: self.method,
+            protocol: self.protocol,
+            scheduler: self.scheduler,
+            servers: self.servers,
+            sessions: sessions.max(1_024) + 64,
+            timeout_seconds: None,
+        }
+    }
+
+    /// The packets that begin each flow, or carry it on, in turn.
+    fn beginnings(&self, segment: Segment) -> AnyFrames {
+        let order = Order::Ascending { next: 0 };
+        let requests = Requests::new(self.protocol, segment, GATEWAY_MAC, VIP, order);
+        AnyFrames::Requests(requests.numbered())
+    }
+
+    /// What arrives while it is measured.
+    fn frames(&self, ends: &Arc<Ends>) -> AnyFrames {
+        let order = || Order::random(self.flows);
+        let requests = || Requests::new(self.protocol, Segment::Ack, GATEWAY_MAC, VIP, order());
+        let replies = || Replies::new(self.protocol, GATEWAY_MAC, order(), Arc::clone(ends));
+        match self.load {
+            Load::Request => AnyFrames::Requests(requests()),
+            Load::Reply => AnyFrames::Replies(replies()),
+            Load::Both => AnyFrames::Both(Both {
+                requests: requests(),
+                replies: replies(),
+                reply_next: false,
+            }),
+        }
+    }
+}
+
+/// What the worker counted.
+struct Counts {
+    received: u64,
+    hits: u64,
+    transmitted: u64,
+    lost: u64,
+}
+
+impl Counts {
+    fn of(counters: &WorkerCounters) -> Self {
+        let drops = DropReason::ALL
+            .iter()
+            .map(|reason| counters.drops(*reason).get());
+        let punts = PuntClass::ALL
+            .iter()
+            .map(|class| counters.punts(*class).get());
+        Self {
+            received: counters.received_packets.get(),
+            hits: counters.session_hits.get(),
+            transmitted: counters.transmitted_packets.get(),
+            lost: drops.chain(punts).sum::<u64>() + counters.sessions_evicted.get(),
+        }
+    }
+
+    /// Whether every packet since `before` was what the case says.
+    fn check(&self, before: &Self, case: &Case) -> Result<(), CaseError> {
+        let received = self.received - before.received;
+        expect("hits", received, self.hits - before.hits)?;
+        expect(
+            "packets sent",
+            received,
+            self.transmitted - before.transmitted,
+        )?;
+        let _ = case;
+        expect("drops, punts and evictions", 0, self.lost - before.lost)
+    }
+}
+
+fn expect(what: &'static str, expected: u64, found: u64) -> Result<(), CaseError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(CaseError::Unexpected {
+        what,
+        expected,
+        found,
+    })
+}

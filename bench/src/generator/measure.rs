@@ -1,0 +1,60 @@
+//! CPU time of this thread, and pairs of windows.
+
+use std::time::Duration;
+
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+
+/// CPU time that this thread has used.
+pub(super) fn thread_cpu_nanos() -> i64 {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| time.num_nanoseconds())
+}
+
+/// Runs `turn`, which says how many packets it handled, until `packets` are done; gives the CPU
+/// nanoseconds for each, or NaN when none arrive any more.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+pub(super) fn nanos_per_packet(packets: u64, mut turn: impl FnMut() -> usize) -> f64 {
+    let start = thread_cpu_nanos();
+    let mut done = 0;
+    while done < packets {
+        let handled = turn() as u64;
+        if handled == 0 {
+            // Buffers are gone, so packets were dropped, which the case will say.
+            return f64::NAN;
+        }
+        done += handled;
+    }
+    (thread_cpu_nanos() - start) as f64 / done as f64
+}
+
+/// The one in the middle.
+pub(super) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A clock for workers: nanoseconds since it was made.
+pub(super) struct Clock(std::time::Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    #[inline]
+    pub(super) fn nanos(&self) -> u64 {
+        let elapsed: Duration = self.0.elapsed();
+        elapsed.as_secs() * 1_000_000_000 + u64::from(elapsed.subsec_nanos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!(median(&mut []).is_nan());
+    }
+}

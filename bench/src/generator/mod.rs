@@ -1,0 +1,13 @@
+//! Packets made where they are received, around the daemon's own worker and pipeline: for more
+//! flows than a replay can hold, for new sessions, and for mixtures of both.
+//!
+//! The baseline of every case is the same loop with the pipeline replaced by pass-through; what
+//! the gateway costs more is the case's net cost.
+
+mod case;
+mod frames;
+mod gateway;
+mod io;
+mod measure;
+
+pub use case::{Case, CaseError, Figures, Load};
