@@ -117,6 +117,31 @@ impl LocalAddress {
         Some(lent)
     }
 
+    /// Lends one particular port for a session of `worker` towards `server` that had it before,
+    /// here or at another gateway; takes bounded time. False when it is lent, is none of
+    /// [`Self::ports`], or its replies would not come to `worker`.
+    #[must_use]
+    pub fn reserve<A: Address>(&self, worker: WorkerId, server: Endpoint<A>, port: u16) -> bool {
+        let Some(addr) = A::from_ip(self.addr) else {
+            return false;
+        };
+        let reply = FlowKey {
+            source: server,
+            destination: Endpoint::new(addr, port),
+            protocol: Protocol::default(),
+        };
+        let comes_home = self.steering.local_reply_owner(&reply) == worker;
+        let share = self.shares.get(worker.index()).filter(|_| comes_home);
+        let reserved = share.filter(|share| {
+            let class = self.port_class::<A>(port);
+            share.pool.lock().reserve(bucket_of(server), class, port)
+        });
+        if let Some(share) = reserved {
+            share.count(1);
+        }
+        reserved.is_some()
+    }
+
     /// Takes back a port that `worker` lent to a session towards `server`. `tcp_end` is the
     /// sequence number behind the last one sent to the server, as the server saw it; `None` for
     /// other transports, which leave the record of an earlier TCP session alone. A port that this

@@ -6,12 +6,13 @@
 //!
 //! ```text
 //!   bucket 0   lists    [ class 0: head ── tail ] [ class 1: … ] …
-//!              records  [ port 1024 | port 1025 | … ]   linked by `next`
+//!              records  [ port 1024 | port 1025 | … ]   linked by `next` and `previous`
 //!   bucket 1   …
 //! ```
 //!
 //! A list begins with the ports that were never lent; what comes back is put at its end. So the
-//! head is always the port of its class that rested longest.
+//! head is always the port of its class that rested longest. One particular port is taken out of
+//! the middle of its list.
 
 use super::reuse::{Lent, TcpEnd};
 use crate::address::Protocol;
@@ -26,14 +27,13 @@ const NIL: u16 = u16::MAX;
 /// What is kept of a port in one bucket: 16 bytes, so that none lies on two cache lines.
 #[derive(Clone, Copy, Debug, Default)]
 struct PortRecord {
-    /// When it was last given back; nothing before the first time.
-    freed: Tick,
-    /// Nothing before `had_tcp`.
+    release: Release,
+    /// Nothing before the first TCP session.
     tcp_end: TcpEnd,
     /// The port behind it in its free list.
     next: u16,
-    lent: bool,
-    had_tcp: bool,
+    /// The port in front of it in its free list.
+    previous: u16,
 }
 
 const _: () = assert!(size_of::<PortRecord>() == 16);
@@ -43,22 +43,57 @@ impl PortRecord {
     /// transport, which leaves the record of TCP alone.
     #[inline]
     fn free(&mut self, now: Tick, tcp_end: Option<u32>) {
-        self.lent = false;
-        self.freed = now;
+        self.release.give_back(now);
         if let Some(sequence) = tcp_end {
             self.tcp_end = TcpEnd {
                 sequence,
                 freed: now,
             };
-            self.had_tcp = true;
+            self.release.set(Release::HAD_TCP);
         }
     }
 
     /// What a new session of `protocol` must know of the last one of TCP.
     #[inline]
     fn previous_end(&self, protocol: Protocol, now: Tick) -> Option<u32> {
-        let asks = self.had_tcp && protocol == Protocol::Tcp;
+        let asks = self.release.has(Release::HAD_TCP) && protocol == Protocol::Tcp;
         self.tcp_end.within_reuse_window(now).filter(|_| asks)
+    }
+}
+
+/// When a port was last given back, to 1/32 s, and in the three bits that this leaves, what else
+/// is true of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Release(u32);
+
+impl Release {
+    /// A session has it.
+    const LENT: u32 = 1;
+    /// A TCP session had it.
+    const HAD_TCP: u32 = 1 << 1;
+    /// It was given back before: the time means something.
+    const WAS_LENT: u32 = 1 << 2;
+    const FLAGS: u32 = Self::LENT | Self::HAD_TCP | Self::WAS_LENT;
+
+    #[inline]
+    const fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+
+    #[inline]
+    const fn set(&mut self, flag: u32) {
+        self.0 |= flag;
+    }
+
+    #[inline]
+    const fn give_back(&mut self, now: Tick) {
+        let had_tcp = self.0 & Self::HAD_TCP;
+        self.0 = now.0 & !Self::FLAGS | had_tcp | Self::WAS_LENT;
+    }
+
+    #[inline]
+    const fn at(self) -> Tick {
+        Tick(self.0 & !Self::FLAGS)
     }
 }
 
@@ -156,11 +191,25 @@ impl PortPool {
         let Some((index, record)) = bucket.record(self.first, self.step, port) else {
             return false;
         };
-        if !record.lent {
+        if !record.release.has(Release::LENT) {
             return false;
         }
         record.free(now, tcp_end);
         bucket.append(class, index);
+        true
+    }
+
+    /// Lends one particular port of `class`, wherever it stands in its list. False, and nothing
+    /// changes, when it is lent or none of the pool's.
+    pub(super) fn reserve(&mut self, bucket: usize, class: usize, port: u16) -> bool {
+        let bucket = &mut self.buckets[bucket];
+        let Some((index, record)) = bucket.record(self.first, self.step, port) else {
+            return false;
+        };
+        if record.release.has(Release::LENT) {
+            return false;
+        }
+        bucket.unlink(class, index);
         true
     }
 }
@@ -203,19 +252,42 @@ impl Bucket {
     /// Takes the head off a list; gives its record as it was.
     #[inline]
     fn pop(&mut self, class: usize) -> Option<(u16, PortRecord)> {
-        let list = &mut self.lists[class];
-        let index = list.head;
-        let record = self.records.get_mut(usize::from(index))?;
-        let popped = *record;
-        record.lent = true;
-
-        list.never_lent = list.never_lent.saturating_sub(1);
-        list.head = popped.next;
-        match self.records.get(usize::from(list.head)) {
-            Some(head) => list.head_freed = head.freed,
-            None => *list = FreeList::EMPTY,
-        }
+        let index = self.lists[class].head;
+        let popped = *self.records.get(usize::from(index))?;
+        self.unlink(class, index);
         Some((index, popped))
+    }
+
+    /// Takes a free port out of its list; it is lent then.
+    #[inline]
+    fn unlink(&mut self, class: usize, index: u16) {
+        let list = &mut self.lists[class];
+        let record = &mut self.records[usize::from(index)];
+        let PortRecord {
+            release,
+            next,
+            previous,
+            ..
+        } = *record;
+        record.release.set(Release::LENT);
+
+        if !release.has(Release::WAS_LENT) {
+            list.never_lent -= 1;
+        }
+        // Nobody asks what stands in front of a head, nor where the tail of an empty list is.
+        if index == list.head {
+            list.head = next;
+        } else {
+            self.records[usize::from(previous)].next = next;
+            if index == list.tail {
+                list.tail = previous;
+            } else {
+                self.records[usize::from(next)].previous = previous;
+            }
+        }
+        if let Some(head) = self.records.get(usize::from(list.head)) {
+            list.head_freed = head.release.at();
+        }
     }
 
     /// Puts a port at the end of a list.
@@ -224,9 +296,10 @@ impl Bucket {
         let list = &mut self.lists[class];
         let record = &mut self.records[usize::from(index)];
         record.next = NIL;
+        record.previous = list.tail;
         if list.head == NIL {
             list.head = index;
-            list.head_freed = record.freed;
+            list.head_freed = record.release.at();
         } else {
             self.records[usize::from(list.tail)].next = index;
         }

@@ -120,6 +120,7 @@ fn a_server_of_the_other_family_gets_no_port() {
     let lent = local.take(W0, Endpoint::new(V6(1), 80), Protocol::Tcp, NOW);
 
     assert_eq!(lent, None);
+    assert!(!local.reserve(W0, Endpoint::new(V6(1), 80), 2000));
 }
 
 #[test]
@@ -141,6 +142,33 @@ fn a_pool_of_64_ports_ends_at_64_sessions_and_lends_again_what_comes_back() {
         );
         assert_eq!(local.take(W0, server(0), Protocol::Tcp, NOW.plus(1)), None);
         assert_eq!((local.in_use(), local.capacity()), (64, 256));
+    }
+}
+
+#[test]
+fn a_port_that_was_reserved_is_lent_to_nobody_until_it_comes_back() {
+    for steering in [Steering::Software { workers: 1 }, rss(128, 1)] {
+        // Given a pool of four ports, one of which had a session before.
+        let local = LocalAddress::new(lip(), 2000..=2003, &steering, 1);
+        let first = local.take(W0, server(0), Protocol::Udp, NOW).unwrap();
+        local.give_back(W0, server(0), first.port, NOW, None);
+
+        // When that one and another from the middle are reserved.
+        assert!(local.reserve(W0, server(0), 2002));
+        assert!(local.reserve(W0, server(0), first.port));
+        assert!(!local.reserve(W0, server(0), 2002), "it is lent");
+        assert!(
+            !local.reserve(W0, server(0), 2004),
+            "it is none of the pool's"
+        );
+        assert!(!local.reserve(WorkerId(7), server(0), 2001));
+        assert_eq!(local.in_use(), 2);
+
+        // Then the others are lent, and it is again when it is back.
+        assert_eq!(take_all(&local, W0, server(0)), [2001, 2003]);
+        local.give_back(W0, server(0), 2002, NOW, None);
+        assert_eq!(take_all(&local, W0, server(0)), [2002]);
+        assert_eq!(local.in_use(), 4);
     }
 }
 
@@ -215,18 +243,21 @@ fn a_udp_session_in_between_keeps_the_tcp_record_and_its_age() {
     assert_eq!(take(Protocol::Tcp, NOW.plus(seconds(121))), None);
 }
 
-/// One step of a history: lend towards a server, or give back the n-th session.
+/// One step of a history: lend any port towards a server, or one particular, or give back that of
+/// the n-th session.
 #[derive(Clone, Debug)]
 enum Step {
     Take(u16, u8, Protocol),
+    Reserve(u16, u8, u16),
     GiveBack(prop::sample::Index),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
     prop_oneof![
-        (0..3_u16, 0..6_u8, protocol).prop_map(|(w, s, p)| Step::Take(w, s, p)),
-        any::<prop::sample::Index>().prop_map(Step::GiveBack),
+        3 => (0..3_u16, 0..6_u8, protocol).prop_map(|(w, s, p)| Step::Take(w, s, p)),
+        1 => (0..3_u16, 0..6_u8, 1998..2026_u16).prop_map(|(w, s, p)| Step::Reserve(w, s, p)),
+        3 => any::<prop::sample::Index>().prop_map(Step::GiveBack),
     ]
 }
 
@@ -287,6 +318,19 @@ fn run(steering: &Steering, steps: &[Step]) -> Result<(), TestCaseError> {
                 let end = end.filter(|_| *protocol == Protocol::Tcp);
                 prop_assert_eq!(lent.previous_end, end.map(|(end, _)| end));
                 model.sessions.push((worker, *to, lent.port, *protocol));
+            }
+            Step::Reserve(worker, to, port) => {
+                let worker = WorkerId(*worker);
+                let place = (worker, bucket_of(server(*to)), *port);
+                let reply = reply(server(*to), V4::from([10, 2, 0, 1]), *port);
+                let expected = ports.contains(port)
+                    && steering.local_reply_owner(&reply) == worker
+                    && !model.lent.contains(&place);
+                prop_assert_eq!(local.reserve(worker, server(*to), *port), expected);
+                if expected {
+                    model.lent.insert(place);
+                    model.sessions.push((worker, *to, *port, Protocol::Udp));
+                }
             }
             Step::GiveBack(which) if !model.sessions.is_empty() => {
                 let which = which.index(model.sessions.len());
