@@ -128,6 +128,19 @@ mod tests {
     }
 
     #[test]
+    fn every_state_may_be_set_to_a_second() {
+        let lines: String = STATES
+            .map(|(name, _)| format!("{name} = \"1s\"\n"))
+            .concat();
+
+        let config = config(&format!("[timeouts]\n{lines}"));
+
+        for state in State::ALL {
+            assert_eq!(config.timeouts().ticks(state), TICKS_PER_SECOND);
+        }
+    }
+
+    #[test]
     fn impossible_timeouts_are_refused() {
         let found = refusals(
             "[timeouts]\nnone = 0\nudp = \"32d\"\ntcp_established = -1\n\

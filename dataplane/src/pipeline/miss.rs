@@ -15,9 +15,7 @@ use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun;
 use crate::schedule::{FlowInfo, Schedule, load};
 use crate::service::{Method, MssClamp, RealServer, Service, Unserved};
-use crate::session::{
-    AdjacencyRef, Direction, Event, NEW_SESSION_TICKS, NewSession, Session, SessionFlags,
-};
+use crate::session::{AdjacencyRef, Direction, Event, NewSession, Session, SessionFlags};
 use crate::snapshot::Snapshot;
 use crate::snat::Lent;
 use crate::steering::Steering;
@@ -227,9 +225,8 @@ impl<I: Io> Pipeline<I> {
     ) -> Result<SessionId, DropReason> {
         let room = self.make_room(context);
         let filed = room.and_then(|()| {
-            let inserted = self
-                .sessions
-                .insert(session, context.now, NEW_SESSION_TICKS);
+            let ticks = context.snapshot.timeouts.new_session_ticks();
+            let inserted = self.sessions.insert(session, context.now, ticks);
             inserted.map_err(|_full| DropReason::SessionTableFull)
         });
         if filed.is_err() {

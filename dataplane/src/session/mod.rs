@@ -33,5 +33,5 @@ pub use hash::HashSecret;
 pub use record::{Binding, SessionRecord};
 pub use state::{Phase, State};
 pub use table::{Candidate, KeysPerSession, SessionHandle, SessionTable, TableFull};
-pub use timeouts::{NEW_SESSION_TICKS, Timeouts};
+pub use timeouts::Timeouts;
 pub use transition::{Direction, Event, next_state};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dataplane::address::Protocol;
 use dataplane::drop_reason::DropReason;
 use dataplane::service::Method;
-use dataplane::session::State;
+use dataplane::session::{State, Timeouts};
 use dataplane::testing::*;
 
 use crate::common::*;
@@ -159,6 +159,29 @@ fn an_expired_session_gives_back_its_place_and_is_never_found() {
         assert_eq!(gateway.load(RIP_1), (0, 0));
         assert!(gateway.sessions().is_empty());
         assert!(gateway.lent_ports(LIP.addr).is_none_or(|lent| lent == 0));
+    }
+}
+
+#[test]
+fn every_state_may_end_after_a_second() {
+    for (protocol, state, frame) in [
+        (Protocol::Tcp, State::SynRecv, tcp().syn().build()),
+        (Protocol::Udp, State::Udp, udp().build()),
+        (Protocol::Sctp, State::SctpInit1, sctp().init().build()),
+    ] {
+        let mut timeouts = Timeouts::default();
+        State::ALL
+            .into_iter()
+            .for_each(|state| timeouts.set(state, 1));
+        let service = service(protocol, VIP).nat(RIP_1);
+        let mut gateway = serving(Setup::two_arm().timeouts(timeouts), &service);
+
+        gateway.receive(0, &frame);
+        assert_eq!(gateway.session().state, state);
+        assert_eq!(gateway.session().expires_in_ticks, 256);
+
+        gateway.advance(Duration::from_millis(1_063));
+        assert_eq!(gateway.sum(|c| &c.sessions_expired), 1, "{protocol}");
     }
 }
 
