@@ -146,6 +146,8 @@ pub struct WorkerCounters {
     pub session_hits: Counter,
     /// Sessions made.
     pub sessions_created: Counter,
+    /// Sessions brought in from elsewhere.
+    pub sessions_imported: Counter,
     /// Sessions that ended by their time-out.
     pub sessions_expired: Counter,
     /// Sessions that ended to make room for another.
@@ -185,6 +187,7 @@ impl Default for WorkerCounters {
             transmitted_bytes: Counter::default(),
             session_hits: Counter::default(),
             sessions_created: Counter::default(),
+            sessions_imported: Counter::default(),
             sessions_expired: Counter::default(),
             sessions_evicted: Counter::default(),
             sessions: Counter::default(),

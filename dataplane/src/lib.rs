@@ -88,7 +88,10 @@ pub mod snapshot;
 /// The writer's side of the snapshot: typed changes in, the next snapshot out.
 pub mod editor;
 
-/// Carries snapshots and questions from control to the workers, and back.
+/// Sessions on their way into a running gateway, from a file or another gateway.
+pub mod import;
+
+/// Carries snapshots, questions and sessions from control to the workers, and back.
 pub mod mailbox;
 
 /// The stages a burst goes through.

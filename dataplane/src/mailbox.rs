@@ -1,4 +1,4 @@
-//! Carries snapshots and questions from control to one worker, and back.
+//! Carries snapshots, questions and sessions from control to one worker, and back.
 //!
 //! A snapshot goes through a one-place slot: a newer one replaces an older one that the worker
 //! has not taken yet. The worker sends the one it leaves back, so that control frees it.
@@ -12,6 +12,7 @@ use crossbeam_utils::atomic::AtomicCell;
 
 use crate::address::V4;
 use crate::id::{InterfaceId, WorkerId};
+use crate::import::SessionBatch;
 use crate::session::SessionRecord;
 use crate::snapshot::Snapshot;
 
@@ -20,6 +21,9 @@ const RETURNS: usize = 64;
 
 /// Session pages that may wait on either side.
 const PAGES: usize = 4;
+
+/// Batches of sessions that may wait on either side.
+const BATCHES: usize = 4;
 
 /// Neighbours a worker may ask for before control looks.
 const WANTED: usize = 256;
@@ -96,6 +100,8 @@ pub struct Mailbox {
     returned: ArrayQueue<Arc<Snapshot>>,
     asked: ArrayQueue<Box<SessionPage>>,
     answered: ArrayQueue<Box<SessionPage>>,
+    importing: ArrayQueue<Box<SessionBatch>>,
+    imported: ArrayQueue<Box<SessionBatch>>,
     wanted: ArrayQueue<WantedNeighbour>,
 }
 
@@ -112,6 +118,8 @@ impl Mailbox {
             returned: ArrayQueue::new(RETURNS),
             asked: ArrayQueue::new(PAGES),
             answered: ArrayQueue::new(PAGES),
+            importing: ArrayQueue::new(BATCHES),
+            imported: ArrayQueue::new(BATCHES),
             wanted: ArrayQueue::new(WANTED),
         }
     }
@@ -142,6 +150,20 @@ impl Mailbox {
     #[must_use]
     pub fn answer(&self) -> Option<Box<SessionPage>> {
         self.answered.pop()
+    }
+
+    /// Control: brings sessions in; gives them back when too many are waiting.
+    ///
+    /// # Errors
+    /// The batch, when the worker has not taken earlier ones, or control has not taken them back.
+    pub fn import(&self, batch: Box<SessionBatch>) -> Result<(), Box<SessionBatch>> {
+        self.importing.push(batch)
+    }
+
+    /// Control: a batch of which the worker has seen all sessions.
+    #[must_use]
+    pub fn imported(&self) -> Option<Box<SessionBatch>> {
+        self.imported.pop()
     }
 
     /// Control: a neighbour the worker asked for.
@@ -193,6 +215,24 @@ impl Mailbox {
     /// Worker: sends a filled page back.
     pub fn give_answer(&self, page: Box<SessionPage>) {
         drop(self.answered.push(page));
+    }
+
+    /// Worker: a batch of sessions to bring in.
+    #[inline]
+    #[must_use]
+    pub fn to_import(&self) -> Option<Box<SessionBatch>> {
+        // To look is cheaper than to try, and nearly always there is nothing.
+        if self.importing.is_empty() || self.imported.is_full() {
+            None
+        } else {
+            self.importing.pop()
+        }
+    }
+
+    /// Worker: sends a batch back whose sessions it has all seen.
+    pub fn give_imported(&self, batch: Box<SessionBatch>) {
+        // There is room: there was when the batch was taken.
+        drop(self.imported.push(batch));
     }
 
     /// Worker: asks for a neighbour's MAC; when too many are asked for, this one has to wait

@@ -1,13 +1,14 @@
 //! One core's loop.
 //!
 //! A turn receives a burst from each ethdev, takes it through the pipeline, does a bounded piece
-//! of everything else (expiry, frames from Linux, session listings) and sends. Nothing in a turn
-//! waits for anything.
+//! of everything else (expiry, frames from Linux, sessions listed and brought in) and sends.
+//! Nothing in a turn waits for anything.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{EthdevId, InterfaceId};
+use crate::import::SessionBatch;
 use crate::io::{BURST, Burst, Io, RxQueue};
 use crate::mailbox::{Mailbox, SessionPage};
 use crate::pipeline::Pipeline;
@@ -61,6 +62,7 @@ pub struct Worker<I: Io> {
     /// Interfaces whose frames from Linux leave by this worker.
     injecting: Vec<InterfaceId>,
     listing: Option<Box<SessionPage>>,
+    importing: Option<Box<SessionBatch>>,
 }
 
 impl<I: Io> Worker<I> {
@@ -80,6 +82,7 @@ impl<I: Io> Worker<I> {
             pipeline,
             injecting,
             listing: None,
+            importing: None,
         }
     }
 
@@ -108,7 +111,8 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// Does one turn at the time `nanos`; returns how many packets it handled.
+    /// Does one turn at the time `nanos`; returns how many packets and sessions that come in
+    /// it handled.
     pub fn turn(&mut self, nanos: u64) -> usize {
         let now = Tick::from_nanos(nanos);
         let adopted = self.mailbox.adopt(&mut self.snapshot);
@@ -134,6 +138,7 @@ impl<I: Io> Worker<I> {
         self.pipeline.expire(&self.snapshot, now, budget);
         handled += self.inject();
         self.list_sessions(now);
+        handled += self.import_sessions(now);
         self.pipeline.out.flush();
         handled
     }
@@ -165,6 +170,21 @@ impl<I: Io> Worker<I> {
                     .transmit_injected(&self.snapshot, *interface, packet);
                 count += 1;
             }
+        }
+        count
+    }
+
+    /// Goes on with sessions that control brings in; returns how many it looked at.
+    fn import_sessions(&mut self, now: Tick) -> usize {
+        let waiting = self.importing.take();
+        let Some(mut batch) = waiting.or_else(|| self.mailbox.to_import()) else {
+            return 0;
+        };
+        let count = self.pipeline.import(&self.snapshot, now, &mut batch);
+        if batch.is_finished() {
+            self.mailbox.give_imported(batch);
+        } else {
+            self.importing = Some(batch);
         }
         count
     }

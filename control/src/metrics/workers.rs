@@ -13,7 +13,7 @@ use crate::gateway::Plane;
 type Read = fn(&WorkerCounters) -> &Counter;
 
 /// What a worker counts with no label but its own: name, help, and where it stands.
-const COUNTERS: [(&str, &str, Read); 16] = [
+const COUNTERS: [(&str, &str, Read); 17] = [
     (
         "sluice_received_packets_total",
         "Packets received from ethdevs.",
@@ -42,6 +42,11 @@ const COUNTERS: [(&str, &str, Read); 16] = [
     ("sluice_created_sessions_total", "Sessions made.", |it| {
         &it.sessions_created
     }),
+    (
+        "sluice_imported_sessions_total",
+        "Sessions brought in from elsewhere.",
+        |it| &it.sessions_imported,
+    ),
     (
         "sluice_expired_sessions_total",
         "Sessions that ended by their time-out.",

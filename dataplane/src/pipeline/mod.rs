@@ -15,6 +15,7 @@ mod express;
 mod fragment;
 mod hit;
 mod icmp;
+mod import;
 mod known;
 mod miss;
 mod output;

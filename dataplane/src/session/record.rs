@@ -33,6 +33,8 @@ pub struct SessionRecord {
     pub server_slot: ServerSlot,
     /// Whether only the client's packets pass the gateway.
     pub is_one_sided: bool,
+    /// Whether its local port is no longer its own, because its server has ended it.
+    pub has_returned_port: bool,
     /// What is added to the client's sequence numbers, if anything is.
     pub seq_delta: Option<u32>,
     /// The sequence number, as the server counts, after the last byte the client sent.
@@ -83,6 +85,7 @@ impl SessionRecord {
             service: session.service,
             server_slot: session.server_slot,
             is_one_sided: flags.contains(SessionFlags::NO_OUTPUT),
+            has_returned_port: flags.contains(SessionFlags::PORT_RETURNED),
             seq_delta: has_shift.then_some(session.seq_delta),
             last_client_end: session.last_client_end,
             mss_clamp: session.mss_clamp(),
@@ -116,6 +119,7 @@ impl SessionRecord {
         session.state = self.state;
         let flags = &mut session.flags;
         flags.set(SessionFlags::NO_OUTPUT, self.is_one_sided);
+        flags.set(SessionFlags::PORT_RETURNED, self.has_returned_port);
         flags.set(SessionFlags::ACTIVE, self.state.is_active());
         flags.set(SessionFlags::SEQ_SHIFT, self.seq_delta.is_some());
         session.seq_delta = self.seq_delta.unwrap_or(0);
@@ -164,6 +168,7 @@ mod tests {
         session.state = State::Established;
         session.flags.insert(SessionFlags::ACTIVE);
         session.flags.insert(SessionFlags::SEQ_SHIFT);
+        session.flags.insert(SessionFlags::PORT_RETURNED);
         session.seq_delta = 0xffff_0000;
         session.last_client_end = 77;
         session.set_mss_clamp(1_440);

@@ -19,6 +19,7 @@ use crate::drop_reason::DropReason;
 use crate::editor::Editor;
 use crate::handover::Handover;
 use crate::id::{EthdevId, InterfaceId, WorkerId};
+use crate::import::{Binder, Outcomes, SessionBatch};
 use crate::io::memory::{MemoryIo, MemoryPacket, MemoryPool, Wire};
 use crate::mailbox::{Mailbox, SessionFilter, SessionPage, WantedNeighbour};
 use crate::pipeline::{Outputs, Pipeline};
@@ -282,6 +283,50 @@ impl TestGateway {
         }
     }
 
+    /// Brings sessions in, as control does, and gives what became of them.
+    #[must_use]
+    pub fn import(&mut self, records: &[SessionRecord]) -> Outcomes {
+        let mut outcomes = self.begin_import(records);
+        self.settle();
+        outcomes += self.imported();
+        outcomes
+    }
+
+    /// Puts sessions before their workers, one batch each, and gives what became of the rest.
+    #[must_use]
+    pub fn begin_import(&mut self, records: &[SessionRecord]) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        let mut binder = Binder::new(Arc::new(self.editor.state().clone()));
+        let mut batches: Vec<_> = (self.workers.iter())
+            .map(|_| SessionBatch::new(0, records.len()))
+            .collect();
+        for mut record in records.iter().cloned() {
+            match binder.bind(&mut record) {
+                Ok(owner) => batches[owner.index()].records.push(record),
+                Err(outcome) => outcomes.add(outcome),
+            }
+        }
+        for (worker, batch) in self.workers.iter().zip(batches) {
+            worker
+                .mailbox
+                .import(Box::new(batch))
+                .expect("nobody else does");
+        }
+        outcomes
+    }
+
+    /// What became of the sessions that workers were given.
+    #[must_use]
+    pub fn imported(&self) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        for worker in &self.workers {
+            while let Some(batch) = worker.mailbox.imported() {
+                outcomes += batch.outcomes();
+            }
+        }
+        outcomes
+    }
+
     /// The one session there is.
     #[must_use]
     pub fn session(&mut self) -> SessionRecord {
@@ -331,11 +376,12 @@ pub fn counts(workers: &[&WorkerCounters]) -> Vec<(&'static str, u64)> {
 type CounterOf = fn(&WorkerCounters) -> &Counter;
 
 /// The counters of packets and sessions; punts follow by class, drops by reason.
-const COUNTERS: [(&str, CounterOf); 14] = [
+const COUNTERS: [(&str, CounterOf); 15] = [
     ("received", |c| &c.received_packets),
     ("transmitted", |c| &c.transmitted_packets),
     ("hits", |c| &c.session_hits),
     ("created", |c| &c.sessions_created),
+    ("imported", |c| &c.sessions_imported),
     ("expired", |c| &c.sessions_expired),
     ("evicted", |c| &c.sessions_evicted),
     ("handed_over", |c| &c.arrived_at_wrong_worker),

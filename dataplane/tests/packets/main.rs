@@ -13,6 +13,7 @@ mod fragments;
 mod fullnat;
 mod fuzz;
 mod icmp;
+mod import;
 mod million;
 mod mixed;
 mod mss;
