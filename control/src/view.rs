@@ -206,8 +206,41 @@ pub struct SessionView {
     pub method: String,
     /// Seconds until it ends without packets.
     pub expires_seconds: f64,
+    /// Seconds since it was made.
+    pub age_seconds: f64,
+    /// Whether its state follows from the client's packets alone, as no other was seen.
+    pub one_sided: bool,
+    /// Whether its local port is no longer its own, because its server has ended it.
+    pub port_returned: bool,
+    /// What is added to the client's sequence numbers, if anything is.
+    pub seq_delta: Option<u32>,
+    /// The sequence number, as the server counts, after the last byte that the client sent.
+    pub last_client_end: u32,
+    /// The largest segment size that SYN and SYN-ACK may announce; 0 is any.
+    pub mss_clamp: u16,
     /// Packets and bytes; `sessions` is 1.
     pub traffic: TrafficView,
+}
+
+/// What became of sessions brought in (`POST /v1/sessions/import`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportView {
+    /// They are in the tables.
+    pub imported: u64,
+    /// There was one between this client and VIP already, which stays.
+    pub already_there: u64,
+    /// No service has their protocol, VIP and port.
+    pub no_such_service: u64,
+    /// Their service has no such real server, or reaches it by another method.
+    pub no_such_server: u64,
+    /// Their local port is another session's, or none that their worker lends for the service.
+    pub local_port_not_free: u64,
+    /// The table of their worker has no place left.
+    pub table_full: u64,
+    /// Lines that are no session.
+    pub not_understood: u64,
+    /// Why, for the first ten of those lines, with their numbers.
+    pub mistakes: Vec<String>,
 }
 
 /// What applying a configuration did (`PUT /v1/config`).

@@ -7,6 +7,8 @@
 //! | `GET /v1/version`        | [`VersionView`](crate::view::VersionView) |
 //! | `GET /v1/services`       | a list of [`ServiceView`](crate::view::ServiceView), in the order of the configuration |
 //! | `GET /v1/sessions`       | [`SessionsView`](crate::view::SessionsView): one page; see below |
+//! | `GET /v1/sessions/export` | all of them, one line of JSON each |
+//! | `POST /v1/sessions/import` | brings the sessions of such lines in: [`ImportView`](crate::view::ImportView) |
 //! | `GET /v1/config`         | the configuration that runs, as JSON; as TOML with `?format=toml` or `Accept: application/toml` |
 //! | `PUT /v1/config`         | makes the body the configuration, all of it or none: [`AppliedView`](crate::view::AppliedView) |
 //! | `POST /v1/config/check`  | says what `PUT` would, and changes nothing: [`CheckedView`](crate::view::CheckedView) |
@@ -15,13 +17,17 @@
 //! pages of `limit` (100 unless told, 10,000 at most); `next_cursor` of one page is `cursor` of
 //! the next. A listing is no snapshot: sessions begin and end while it is read.
 //!
-//! The body of `PUT` and `POST` is a file as [`config`](crate::config) describes it, with
+//! An export takes the same filters, and ends early, without the end of its last chunk, when a
+//! worker does not answer. It is what an import reads, at any length and with any type; lines that
+//! are no sessions are counted and named, and the rest goes on. `docs/sessions.md` describes them.
+//!
+//! The body of `PUT` and `POST` of a configuration is a file as [`config`](crate::config) describes it, with
 //! `Content-Type: application/toml`, or the JSON that `GET /v1/config` gives, with
 //! `application/json`. `?name=` is what errors call it (`api` when not said).
 //!
 //! Whatever is refused has an [`ErrorView`](crate::view::ErrorView) as its body, one sentence a
 //! problem: 400 for a question that makes no sense, 404 and 405 for a path or method there is
-//! not, 409 for a change that needs a restart, 413 for a body above 64 MiB, 415 for a body of
+//! not, 409 for a change that needs a restart or a second import at the same time, 413 for a body above 64 MiB, 415 for a body of
 //! another type, 422 for a configuration with mistakes (all of them, each with its line), 503
 //! for a worker that does not answer.
 //!
@@ -42,6 +48,9 @@ mod refusal;
 
 /// Questions about the running gateway.
 mod questions;
+
+/// Sessions as lines: exported, imported.
+mod transfer;
 
 /// The configuration: shown, checked, replaced.
 mod configuration;
@@ -84,6 +93,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/version", get(questions::version))
         .route("/v1/services", get(questions::services))
         .route("/v1/sessions", get(questions::sessions))
+        .route("/v1/sessions/export", get(transfer::export))
+        .route("/v1/sessions/import", post(transfer::import))
         .route("/v1/config", config)
         .route("/v1/config/check", post(configuration::check))
         .fallback(async |uri: Uri| Refusal::no_such_path(uri.path()))

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::config::ConfigErrors;
-use crate::gateway::{ApplyError, ListingError};
+use crate::gateway::{ApplyError, ImportError, ListingError};
 use crate::view::ErrorView;
 
 /// A request that was not done, and why.
@@ -67,6 +67,17 @@ impl From<ListingError> for Refusal {
             ListingError::BadCursor(_)
             | ListingError::BadProtocol(_)
             | ListingError::BadLimit(_) => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<ImportError> for Refusal {
+    fn from(error: ImportError) -> Self {
+        let status = match error {
+            ImportError::Busy => StatusCode::CONFLICT,
+            ImportError::NoAnswer(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ImportError::BrokenOff(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
     }

@@ -36,7 +36,7 @@ pub(super) enum Command {
     Status,
     /// Shows virtual services with their real servers and counters.
     Services,
-    /// Shows sessions.
+    /// Shows sessions, writes them to a file, or brings them in from one.
     Sessions(Sessions),
     /// Makes FILE the configuration: all of it or none.
     Apply {
@@ -86,4 +86,16 @@ pub(super) struct Sessions {
     /// All of them; with --json one document for each page.
     #[arg(long, conflicts_with = "limit")]
     pub(super) all: bool,
+
+    /// Writes all of them to FILE, one line of JSON each, for --import; `-` is the standard output.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["limit", "all", "import"])]
+    pub(super) export: Option<PathBuf>,
+
+    /// Brings the sessions of FILE in, and says what became of them; `-` is the standard input.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["limit", "all", "client", "vip", "server", "protocol"]
+    )]
+    pub(super) import: Option<PathBuf>,
 }

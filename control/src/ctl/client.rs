@@ -1,14 +1,19 @@
 //! Asks the API over its socket.
 
-use std::io;
+use std::error::Error;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use axum::http::{Method, Request, Response, StatusCode, header};
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
@@ -19,10 +24,60 @@ use crate::view::ErrorView;
 /// How long to wait for an answer: applying 100,000 servers takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an answer to an upload may take, which comes when all of it was read: a million
+/// sessions take some seconds.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// Bytes of an upload that are read at once.
+const PIECE: usize = 64 << 10;
+
 /// The way to one gateway.
 pub(super) struct Client {
     runtime: Runtime,
     socket: PathBuf,
+}
+
+/// Why an upload has no answer.
+pub(super) enum UploadFailure {
+    /// What should be sent cannot be read.
+    Read(io::Error),
+    /// Something went wrong on the way.
+    Ask(Failure),
+}
+
+impl From<Failure> for UploadFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Ask(failure)
+    }
+}
+
+/// What there is to read, piece by piece. Reading may block: there is nothing else to do.
+struct Pieces {
+    from: Box<dyn Read + Send>,
+    /// Why it could not be read to its end.
+    broken: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Frame<Bytes>, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut piece = vec![0; PIECE];
+        loop {
+            match self.from.read(&mut piece) {
+                Ok(0) => return None,
+                Ok(len) => {
+                    piece.truncate(len);
+                    return Some(Ok(Frame::data(piece.into())));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    *self.broken.lock() = Some(error);
+                    return Some(Err("the rest cannot be read"));
+                }
+            }
+        }
+    }
 }
 
 /// What the gateway said.
@@ -71,25 +126,103 @@ impl Client {
         let request = request
             .body(Full::new(body))
             .map_err(|error| self.garbled(&error))?;
-        let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(request)).await };
-        let answer = self.runtime.block_on(exchange);
-        answer.unwrap_or_else(|_| Err(Failure::Silent(self.socket.clone())))
+        self.runtime.block_on(self.within(PATIENCE, async {
+            let response = self.open(request).await?;
+            self.collect(response).await
+        }))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    /// What the gateway says to `POST path` with all that `from` has as its body.
+    pub(super) fn upload(
+        &self,
+        path: &str,
+        kind: &str,
+        from: Box<dyn Read + Send>,
+    ) -> Result<Answer, UploadFailure> {
+        let broken = Arc::new(Mutex::new(None));
+        let pieces = Pieces {
+            from,
+            broken: Arc::clone(&broken),
+        };
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, "sluice")
+            .header(header::CONTENT_TYPE, kind)
+            .body(StreamBody::new(stream::iter(pieces)))
+            .map_err(|error| self.garbled(&error))?;
+        let answer = self.runtime.block_on(self.within(UPLOAD_PATIENCE, async {
+            let response = self.open(request).await?;
+            self.collect(response).await
+        }));
+        match broken.lock().take() {
+            Some(error) => Err(UploadFailure::Read(error)),
+            None => Ok(answer?),
+        }
+    }
+
+    /// Writes what the gateway says to `GET path` to `to`, piece by piece.
+    pub(super) fn download(
+        &self,
+        path: &str,
+        mut to: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let request = Request::builder()
+            .uri(path)
+            .header(header::HOST, "sluice")
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| self.garbled(&error))?;
+        self.runtime.block_on(async {
+            let response = self.within(PATIENCE, self.open(request)).await?;
+            if !response.status().is_success() {
+                let answer = self.within(PATIENCE, self.collect(response)).await?;
+                return answer.accepted().map(|_| ());
+            }
+            let mut body = response.into_body();
+            let mut next = async || {
+                self.within(PATIENCE, async { Ok(body.frame().await) })
+                    .await
+            };
+            while let Some(frame) = next().await? {
+                let frame = frame.map_err(|_| Failure::HungUp(self.socket.clone()))?;
+                if let Some(piece) = frame.data_ref() {
+                    to(piece)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// What `work` comes to, unless the gateway takes longer.
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let done = tokio::time::timeout(patience, work).await;
+        done.unwrap_or_else(|_| Err(Failure::Silent(self.socket.clone())))
+    }
+
+    /// Sends a request; the body of the answer is still to come.
+    async fn open<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|error| self.not_connected(&error))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.unanswered(&error))?;
-        // Errors of the connection come out of the request too.
-        let driver = tokio::spawn(connection);
+        // It ends with the answer; its errors come out of the request too.
+        tokio::spawn(connection);
         let response = sender.send_request(request).await;
-        let (head, body) = response
-            .map_err(|error| self.unanswered(&error))?
-            .into_parts();
+        response.map_err(|error| self.unanswered(&error))
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<Answer, Failure> {
+        let (head, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| self.garbled(&error))?;
-        driver.abort();
         Ok(Answer {
             socket: self.socket.clone(),
             status: head.status,

@@ -25,6 +25,8 @@ pub(super) enum Failure {
     Refused(Vec<String>),
     #[error("{}: cannot be read: {}", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
+    #[error("{}: cannot be written: {}", .0.display(), .1)]
+    Unwritable(PathBuf, io::Error),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
 }
@@ -48,6 +50,7 @@ impl Failure {
             | Self::HungUp(_)
             | Self::Garbled(..)
             | Self::Unreadable(..)
+            | Self::Unwritable(..)
             | Self::Output(_) => Exit::Failed,
         }
     }

@@ -25,6 +25,9 @@ mod services;
 /// Sessions, page by page.
 mod sessions;
 
+/// Sessions to a file, and from one.
+mod transfer;
+
 /// Configurations: checked, applied, shown.
 mod configuration;
 
@@ -127,7 +130,11 @@ fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<Exit, Fai
     match &arguments.command {
         Command::Status => status::show_status(&client()?, console),
         Command::Services => services::show(&client()?, console),
-        Command::Sessions(wanted) => sessions::show(&client()?, wanted, console),
+        Command::Sessions(wanted) => match (&wanted.export, &wanted.import) {
+            (Some(file), _) => transfer::export(&client()?, wanted, file, console),
+            (_, Some(file)) => transfer::import(&client()?, file, console),
+            (None, None) => sessions::show(&client()?, wanted, console),
+        },
         Command::Apply { file } => configuration::apply(&client()?, file, console),
         Command::Check { file } => configuration::check(file, console),
         Command::Config { toml } => configuration::show(&client()?, *toml, console),

@@ -54,21 +54,29 @@ pub(super) fn show(
 
 /// The question for one page.
 fn path(wanted: &Sessions, limit: u64, cursor: Option<&str>) -> String {
+    let cursor = cursor.map(|cursor| format!("&cursor={}", percent_encoded(cursor)));
+    let filters = filters(wanted);
+    format!(
+        "/v1/sessions?limit={limit}{filters}{}",
+        cursor.unwrap_or_default()
+    )
+}
+
+/// Which sessions are wanted, as further words of a question.
+pub(super) fn filters(wanted: &Sessions) -> String {
     let text = |addr: Option<std::net::IpAddr>| addr.map(|addr| addr.to_string());
     let filters = [
         ("client", text(wanted.client)),
         ("vip", text(wanted.vip)),
         ("server", text(wanted.server)),
         ("protocol", wanted.protocol.clone()),
-        ("cursor", cursor.map(str::to_owned)),
     ];
-    let mut path = format!("/v1/sessions?limit={limit}");
-    for (key, value) in filters {
-        if let Some(value) = value {
-            path.push_str(&format!("&{key}={}", percent_encoded(&value)));
-        }
-    }
-    path
+    let given = filters
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    given
+        .map(|(key, value)| format!("&{key}={}", percent_encoded(&value)))
+        .collect()
 }
 
 fn write(
@@ -129,6 +137,12 @@ mod tests {
             server: "10.2.0.11:80".parse().unwrap(),
             method: if local.is_some() { "fullnat" } else { "dr" }.to_owned(),
             expires_seconds,
+            age_seconds: 0.0,
+            one_sided: true,
+            port_returned: false,
+            seq_delta: None,
+            last_client_end: 0,
+            mss_clamp: 0,
             traffic: TrafficView {
                 sessions: 1,
                 in_packets: 12,
@@ -185,6 +199,8 @@ tcp   1440:00  ESTABLISHED  10.1.0.9:40000  10.1.0.100:80  10.2.0.200:20000  10.
             protocol: Some("udp".to_owned()),
             limit: 1,
             all: false,
+            export: None,
+            import: None,
         };
 
         assert_eq!(

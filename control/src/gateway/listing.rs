@@ -1,13 +1,16 @@
 //! Sessions, page by page: each worker is asked in turn and answers between its bursts.
 
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use dataplane::address::Protocol;
 use dataplane::mailbox::{SessionFilter, SessionPage};
 use dataplane::session::SessionRecord;
-use dataplane::time::TICKS_PER_SECOND;
+use futures_util::stream::{self, Stream};
 
 use super::Gateway;
+use super::session_line::{self, seconds, socket};
 use crate::view::{SessionView, SessionsQuery, SessionsView, TrafficView};
 
 /// Sessions on a page when the question does not say.
@@ -15,6 +18,9 @@ const DEFAULT_LIMIT: usize = 100;
 
 /// The most sessions on a page.
 const MAX_LIMIT: usize = 10_000;
+
+/// Sessions that are asked for at once for an export.
+const EXPORT_PAGE: usize = 2_000;
 
 /// How long a worker may take; it answers within a few turns unless it is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +46,7 @@ pub enum ListingError {
 }
 
 /// Where a listing goes on: a worker, and a place in its table.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Cursor {
     worker: usize,
     place: u32,
@@ -49,10 +55,7 @@ struct Cursor {
 impl Cursor {
     fn parse(text: Option<&str>) -> Result<Self, ListingError> {
         let Some(text) = text else {
-            return Ok(Self {
-                worker: 0,
-                place: 0,
-            });
+            return Ok(Self::default());
         };
         let parts = text.split_once('-').and_then(|(worker, place)| {
             Some(Self {
@@ -61,6 +64,12 @@ impl Cursor {
             })
         });
         parts.ok_or_else(|| ListingError::BadCursor(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.worker, self.place)
     }
 }
 
@@ -90,17 +99,62 @@ impl Gateway {
             return Err(ListingError::BadLimit(limit));
         }
         let filter = filter(query)?;
-        let mut cursor = Cursor::parse(query.cursor.as_deref())?;
+        let cursor = Cursor::parse(query.cursor.as_deref())?;
+        let (records, next) = self.page(cursor, limit, filter).await?;
+        let sessions = records.iter().map(|(worker, it)| session_view(*worker, it));
+        Ok(SessionsView {
+            sessions: sessions.collect(),
+            next_cursor: next.map(|next| next.to_string()),
+        })
+    }
+
+    /// All sessions that a question asks for, as lines of an export. Its limit and cursor mean
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the question makes no sense, at once; when a worker does not answer, as the last item.
+    pub fn export(
+        self: Arc<Self>,
+        query: &SessionsQuery,
+    ) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static, ListingError> {
+        let filter = filter(query)?;
+        Ok(stream::try_unfold(Some(Cursor::default()), move |cursor| {
+            let gateway = Arc::clone(&self);
+            async move {
+                let Some(cursor) = cursor else {
+                    return Ok(None);
+                };
+                let page = gateway.page(cursor, EXPORT_PAGE, filter).await;
+                let (records, next) = page.map_err(io::Error::other)?;
+                let mut lines = Vec::new();
+                // What is overdue is over, and was only not swept away yet.
+                for (_, record) in records.iter().filter(|(_, it)| it.expires_in_ticks > 0) {
+                    session_line::write(record, &mut lines)?;
+                }
+                Ok(Some((lines, next)))
+            }
+        }))
+    }
+
+    /// Up to `limit` sessions from `cursor` on, each with its worker's number, and where to go on.
+    async fn page(
+        &self,
+        mut cursor: Cursor,
+        limit: usize,
+        filter: SessionFilter,
+    ) -> Result<(Vec<(usize, SessionRecord)>, Option<Cursor>), ListingError> {
+        let workers = self.plane.mailboxes.len();
         let mut sessions = Vec::new();
         // One listing at a time, so that answers come in the order of the questions.
         let mut unanswered = self.listing.lock().await;
-        while sessions.len() < limit && cursor.worker < self.plane.mailboxes.len() {
+        while sessions.len() < limit && cursor.worker < workers {
             let page = SessionPage::new(cursor.place, limit - sessions.len(), filter);
             let page = self.ask(cursor.worker, page, &mut unanswered).await?;
             sessions.extend(
                 page.records
-                    .iter()
-                    .map(|record| session_view(cursor.worker, record)),
+                    .into_iter()
+                    .map(|record| (cursor.worker, record)),
             );
             cursor = if page.finished {
                 Cursor {
@@ -114,12 +168,7 @@ impl Gateway {
                 }
             };
         }
-        let ended = cursor.worker >= self.plane.mailboxes.len();
-        let next_cursor = (!ended).then(|| format!("{}-{}", cursor.worker, cursor.place));
-        Ok(SessionsView {
-            sessions,
-            next_cursor,
-        })
+        Ok((sessions, Some(cursor).filter(|it| it.worker < workers)))
     }
 
     /// Asks a worker and waits for its answer. Dropping the future leaves the question behind,
@@ -175,9 +224,6 @@ fn filter(query: &SessionsQuery) -> Result<SessionFilter, ListingError> {
 }
 
 fn session_view(worker: usize, record: &SessionRecord) -> SessionView {
-    let socket = |end: dataplane::address::Endpoint<std::net::IpAddr>| {
-        std::net::SocketAddr::new(end.addr, end.port)
-    };
     SessionView {
         worker: u16::try_from(worker).unwrap_or(u16::MAX),
         protocol: record.protocol.name().to_owned(),
@@ -187,7 +233,13 @@ fn session_view(worker: usize, record: &SessionRecord) -> SessionView {
         local: (record.local != record.client).then(|| socket(record.local)),
         server: socket(record.server),
         method: record.method.name().to_owned(),
-        expires_seconds: f64::from(record.expires_in_ticks) / f64::from(TICKS_PER_SECOND),
+        expires_seconds: seconds(record.expires_in_ticks),
+        age_seconds: seconds(record.age_ticks),
+        one_sided: record.is_one_sided,
+        port_returned: record.has_returned_port,
+        seq_delta: record.seq_delta,
+        last_client_end: record.last_client_end,
+        mss_clamp: record.mss_clamp,
         traffic: TrafficView {
             sessions: 1,
             in_packets: record.in_packets,

@@ -7,10 +7,13 @@
 mod alarms;
 mod compile;
 mod fixed;
+mod import;
 mod ledger;
+mod lines;
 mod listing;
 mod pulse;
 mod report;
+mod session_line;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,6 +42,7 @@ use pulse::Pulse;
 pub use alarms::Alarms;
 pub use compile::services;
 pub use fixed::ApplyError;
+pub use import::{Import, ImportError};
 pub use listing::ListingError;
 
 /// What an ethdev counted.
@@ -102,6 +106,8 @@ pub struct Gateway {
     plane: Plane,
     started: Instant,
     listing: tokio::sync::Mutex<Unanswered>,
+    /// How many imports there were; whoever holds it does the present one.
+    importing: Arc<tokio::sync::Mutex<u64>>,
     pulse: Pulse,
     /// Rings when the addresses or neighbours that are wished for may have changed.
     changed: Notify,
@@ -128,6 +134,7 @@ impl Gateway {
             plane,
             started: Instant::now(),
             listing: tokio::sync::Mutex::new(Unanswered::new(workers)),
+            importing: Arc::default(),
             pulse: Pulse::default(),
             changed: Notify::new(),
         };

@@ -16,7 +16,7 @@ fn sluicectl(args: &[&str]) -> (Exit, String, String) {
     (exit, text(out), text(err))
 }
 
-fn ask(running: &Running, args: &[&str]) -> (Exit, String, String) {
+pub(crate) fn ask(running: &Running, args: &[&str]) -> (Exit, String, String) {
     let socket = running.socket.to_str().unwrap();
     sluicectl(&[&["--socket", socket], args].concat())
 }

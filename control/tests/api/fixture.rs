@@ -120,6 +120,11 @@ impl Drop for Directory {
 
 /// A gateway whose worker has not been started.
 pub(crate) fn gateway() -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
+    gateway_of(CONFIG, CAPACITY)
+}
+
+/// One that serves what `text` says, with room for so many sessions.
+fn gateway_of(text: &str, capacity: usize) -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
     let mailbox = Arc::new(Mailbox::new(WorkerId(0)));
     let counters = Arc::new(WorkerCounters::default());
     let interface = Interface {
@@ -141,12 +146,12 @@ pub(crate) fn gateway() -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
         mailboxes: vec![Arc::clone(&mailbox)],
         counters: vec![Arc::clone(&counters)],
         cores: vec![Some(CoreId(3))],
-        session_capacity: CAPACITY as u64,
+        session_capacity: capacity as u64,
         ethdevs: Box::new(Ethdevs),
         version: "0.1.0 (test)".to_owned(),
         dpdk: "none".to_owned(),
     };
-    let gateway = Gateway::new(plane, editor, config(CONFIG));
+    let gateway = Gateway::new(plane, editor, config(text));
     gateway.mirrored(&what_linux_knows());
     let [received, sent] = [Wire::new(), Wire::new()];
     let out = Outputs::new(
@@ -158,7 +163,7 @@ pub(crate) fn gateway() -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
         counters,
     );
     let secret = HashSecret([1, 2, 3, 4]);
-    let sessions = SessionTable::new(CAPACITY, KeysPerSession::Two, secret, Tick(0)).unwrap();
+    let sessions = SessionTable::new(capacity, KeysPerSession::Two, secret, Tick(0)).unwrap();
     let pipeline = Pipeline::new(WorkerId(0), sessions, secret, out);
     let receive = vec![(EthdevId(0), received.clone())];
     let snapshot = Arc::new(Snapshot::default());
@@ -211,7 +216,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        let (gateway, mut worker, [received, sent]) = gateway();
+        Self::start_with(CONFIG, CAPACITY)
+    }
+
+    /// One that serves what `text` says, with room for so many sessions.
+    pub(crate) fn start_with(text: &str, capacity: usize) -> Self {
+        let (gateway, mut worker, [received, sent]) = gateway_of(text, capacity);
         let start = Instant::now();
         let nanos = move || u64::try_from(start.elapsed().as_nanos()).unwrap();
         let worker = std::thread::spawn(move || worker.run(Idle::Sleep, nanos));

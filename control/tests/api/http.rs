@@ -54,9 +54,29 @@ fn exchange(mut stream: impl Read + Write, request: &str, headers: &str, body: &
     let _reset = stream.read_to_end(&mut answer);
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+    let head = head.to_lowercase();
+    let is_chunked = head.contains("transfer-encoding: chunked");
     Answer {
         status: head[9..12].parse().unwrap(),
-        head: head.to_lowercase(),
-        body: body.to_owned(),
+        body: if is_chunked {
+            dechunked(body)
+        } else {
+            body.to_owned()
+        },
+        head,
+    }
+}
+
+/// A body without the lengths of its chunks (RFC 9112 §7.1); it must have its last one.
+fn dechunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n").expect("a chunk has a length");
+        let length = usize::from_str_radix(length, 16).expect("a length is a number");
+        if length == 0 {
+            return whole;
+        }
+        whole.push_str(&rest[..length]);
+        body = &rest[length + 2..];
     }
 }

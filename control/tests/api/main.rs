@@ -16,3 +16,4 @@ mod metrics;
 mod questions;
 mod sessions;
 mod socket;
+mod transfer;
