@@ -227,7 +227,8 @@ pub struct SessionView {
 pub struct ImportView {
     /// They are in the tables.
     pub imported: u64,
-    /// There was one between this client and VIP already, which stays.
+    /// There was one between this client and VIP already, or by NAT a younger one that its server
+    /// could not tell from it. That stays.
     pub already_there: u64,
     /// No service has their protocol, VIP and port.
     pub no_such_service: u64,

@@ -24,7 +24,8 @@ use crate::snapshot::Snapshot;
 pub enum Outcome {
     /// It is in the table of its owner.
     Imported,
-    /// There is one between this client and VIP already, which stays.
+    /// There is one between this client and VIP already, or by NAT a younger one that its server
+    /// could not tell from it. That stays.
     AlreadyThere,
     /// No service has its transport, VIP and port.
     NoService,

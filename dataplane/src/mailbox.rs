@@ -278,6 +278,28 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_takes_sessions_only_while_it_can_send_batches_back() {
+        let mailbox = Mailbox::new(WorkerId(0));
+        let batch = || Box::new(SessionBatch::new(1, 1));
+
+        // Given that control brings as many batches as it may, twice.
+        let mut taken = 0;
+        for _ in 0..2 {
+            while mailbox.import(batch()).is_ok() {}
+            while let Some(batch) = mailbox.to_import() {
+                mailbox.give_imported(batch);
+                taken += 1;
+            }
+        }
+
+        // Then the worker takes no more than find room on the way back, and none is lost.
+        assert_eq!(taken, BATCHES);
+        assert!(mailbox.import(batch()).is_err());
+        assert_eq!(std::iter::from_fn(|| mailbox.imported()).count(), BATCHES);
+        assert!(mailbox.to_import().is_some());
+    }
+
+    #[test]
     fn a_worker_keeps_its_snapshot_while_control_does_not_take_the_left_ones() {
         let mailbox = Mailbox::new(WorkerId(0));
         let mut current = snapshot(0);

@@ -38,7 +38,7 @@ impl<I: Io> Pipeline<I> {
         let session = restore(context, record).ok_or(Outcome::PortNotFree)?;
         let key = session.client_key();
         let hash = self.sessions.hash(&key);
-        if self.sessions.find(hash, &key, now).is_some() {
+        if self.sessions.find(hash, &key, now).is_some() || self.is_outdated(context, &session) {
             return Err(Outcome::AlreadyThere);
         }
         if self.sessions.is_full() {
@@ -58,6 +58,21 @@ impl<I: Io> Pipeline<I> {
         }
         self.counters().sessions_imported.add(1);
         Ok(())
+    }
+
+    /// Whether the server takes packets of a NAT session for those of a younger one: its client
+    /// has used the same port for another VIP since. Filed last, it would get the answers.
+    fn is_outdated(&self, context: Context<'_>, session: &Session<V4>) -> bool {
+        if session.method() != Method::Nat {
+            return false;
+        }
+        let key = session.server_key();
+        let hash = self.sessions.hash(&key);
+        let found = self.sessions.find(hash, &key, context.now);
+        found.is_some_and(|(id, _)| {
+            let younger = self.sessions.get(id).created();
+            session.created().until(younger) > 0
+        })
     }
 
     /// Takes the local port of a FULLNAT session that had it before. One that gave its port back

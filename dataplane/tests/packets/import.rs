@@ -223,6 +223,61 @@ fn who_is_there_already_stays() {
 }
 
 #[test]
+fn a_client_that_used_a_port_twice_gets_the_answers_to_the_younger_session() {
+    // Given sessions of one client port with two VIPs of the same server.
+    let other_vip = endpoint([10, 1, 0, 101], 80);
+    let services = [VIP, other_vip].map(|vip| service(Protocol::Udp, vip).nat(RIP_1));
+    let aged = |vip, age_ticks| SessionRecord {
+        vip: ip(vip),
+        age_ticks,
+        ..record(Protocol::Udp, Method::Nat)
+    };
+    let (older, younger) = (aged(other_vip, 512), aged(VIP, 256));
+    for (records, expected) in [
+        (
+            [older.clone(), younger.clone()],
+            vec![(Outcome::Imported, 2)],
+        ),
+        (
+            [younger, older],
+            vec![(Outcome::Imported, 1), (Outcome::AlreadyThere, 1)],
+        ),
+    ] {
+        let mut gateway = Setup::two_arm().start();
+        gateway.serve(&services);
+        gateway.advance(Duration::from_secs(10));
+
+        // When they come in, in whatever order.
+        assert_eq!(told(gateway.import(&records)), expected);
+
+        // Then the server's packets leave from the VIP that the client spoke to last.
+        let answer = on(udp(), &hop(FROM_SERVER, (RIP_1, CLIENT), 64)).build();
+        let leaving = on(udp(), &hop(OUT, (VIP, CLIENT), 63)).build();
+        assert_eq!(gateway.forward_from(1, &answer), [leaving]);
+    }
+}
+
+#[test]
+fn sessions_of_a_service_for_all_ports_are_bound_by_the_port_they_have() {
+    let any = |end: Endpoint<V4>| Endpoint::new(end.addr, 0);
+    let service = service(Protocol::Udp, any(VIP)).nat(any(RIP_1));
+    let mut gateway = serving(Setup::two_arm(), &service);
+    let with_ports = |vip: u16, server: u16| {
+        let mut record = record(Protocol::Udp, Method::Nat);
+        (record.vip.port, record.server.port) = (vip, server);
+        record.client.port = vip;
+        record.local.port = vip;
+        record
+    };
+
+    let outcomes = gateway.import(&[with_ports(4_321, 4_321), with_ports(4_321, 80)]);
+
+    let expected = [(Outcome::Imported, 1), (Outcome::NoServer, 1)];
+    assert_eq!(told(outcomes), expected);
+    assert_eq!(gateway.load(any(RIP_1)), (0, 1));
+}
+
+#[test]
 fn a_server_that_left_takes_no_sessions() {
     let nat = service(Protocol::Tcp, VIP).nat(RIP_2);
     let mut gateway = gateway(Protocol::Tcp, Method::Nat);
