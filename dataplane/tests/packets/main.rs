@@ -14,6 +14,7 @@ mod fullnat;
 mod fuzz;
 mod icmp;
 mod import;
+mod import_refused;
 mod million;
 mod mixed;
 mod mss;
