@@ -37,6 +37,8 @@ struct GeneratorArguments {
     windows: usize,
     #[arg(long)]
     without_baseline: bool,
+    #[arg(long, default_value = "rr")]
+    scheduler: String,
     /// Seconds to run before it is measured, for a profiler.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -62,7 +64,11 @@ fn main() -> ExitCode {
             },
             flows: arguments.flows,
             load: arguments.load,
-            scheduler: SchedulerKind::Rr,
+            scheduler: if arguments.scheduler == "wlc" {
+                SchedulerKind::Wlc
+            } else {
+                SchedulerKind::Rr
+            },
             servers: 100,
             window: arguments.window,
             windows: arguments.windows,

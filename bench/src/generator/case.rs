@@ -21,6 +21,10 @@ use super::measure::{Clock, median, nanos_per_packet};
 /// Buffers in all: a few bursts, so that they stay in the cache as a mempool's do.
 const BUFFERS: usize = 256;
 
+/// Room for the sessions that begin in the second that each of them lives, and for those whose
+/// end is late.
+const NEW_SESSIONS: u64 = 10_000_000;
+
 /// What arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Load {
@@ -30,6 +34,10 @@ pub enum Load {
     Reply,
     /// Both in turn.
     Both,
+    /// 70 of 100 packets belong to a session that exists, 30 make one.
+    Mixed,
+    /// Every packet makes a session, and as many end.
+    New,
 }
 
 /// What is measured.
@@ -172,6 +180,29 @@ impl Rig {
         self.transmit.send(burst)
     }
 
+    /// Runs until as many sessions have ended in a second as have begun in it.
+    fn let_as_many_end_as_begin(&mut self) {
+        let counters = Arc::clone(&self.gateway.counters);
+        loop {
+            let counts = || {
+                (
+                    counters.sessions_created.get(),
+                    counters.sessions_expired.get(),
+                )
+            };
+            let before = counts();
+            let end = self.clock.nanos() + 1_000_000_000;
+            while self.clock.nanos() < end {
+                self.turn();
+            }
+            let (begun, ended) = (counts().0 - before.0, counts().1 - before.1);
+            // Ten expiries of a table that is only filling up would be equal to nothing.
+            if ended > 0 && begun.abs_diff(ended) < begun / 50 {
+                return;
+            }
+        }
+    }
+
     /// Lets each flow begin, and with TCP be established; gives the ends they got.
     fn make_sessions(&mut self, case: &Case) -> Ends {
         let nobody = Endpoint::new(V4(0), 0);
@@ -196,9 +227,11 @@ impl Case {
         let ends = Arc::new(rig.make_sessions(self));
         let counters = Arc::clone(&rig.gateway.counters);
         expect("sessions", self.flows, counters.sessions.get())?;
-        let before = Counts::of(&counters);
-
         rig.supply(self.frames(&ends), u64::MAX);
+        if self.load == Load::New {
+            rig.let_as_many_end_as_begin();
+        }
+        let before = Counts::of(&counters);
         if let Some(time) = profile {
             let end = std::time::Instant::now() + time;
             while std::time::Instant::now() < end {
@@ -223,14 +256,19 @@ impl Case {
     }
 
     fn shape(&self) -> Shape {
-        let sessions = usize::try_from(self.flows).unwrap_or(usize::MAX);
+        let windows = self.window * self.windows as u64;
+        let (sessions, timeout_seconds) = match self.load {
+            Load::Request | Load::Reply | Load::Both => (self.flows, None),
+            Load::Mixed => (self.flows + windows / 3, None),
+            Load::New => (NEW_SESSIONS, Some(1)),
+        };
         Shape {
             method: self.method,
             protocol: self.protocol,
             scheduler: self.scheduler,
             servers: self.servers,
-            sessions: sessions.max(1_024) + 64,
-            timeout_seconds: None,
+            sessions: usize::try_from(sessions).unwrap_or(usize::MAX).max(1_024),
+            timeout_seconds,
         }
     }
 
@@ -244,11 +282,19 @@ impl Case {
     /// What arrives while it is measured.
     fn frames(&self, ends: &Arc<Ends>) -> AnyFrames {
         let order = || Order::random(self.flows);
-        let requests = || Requests::new(self.protocol, Segment::Ack, GATEWAY_MAC, VIP, order());
+        let first_new = self.flows;
+        let requests_in =
+            |segment, order| Requests::new(self.protocol, segment, GATEWAY_MAC, VIP, order);
+        let requests = || requests_in(Segment::Ack, order());
         let replies = || Replies::new(self.protocol, GATEWAY_MAC, order(), Arc::clone(ends));
         match self.load {
             Load::Request => AnyFrames::Requests(requests()),
             Load::Reply => AnyFrames::Replies(replies()),
+            Load::Mixed => AnyFrames::Requests(requests_in(Segment::Syn, Order::mixed(first_new))),
+            Load::New => {
+                let ascending = Order::Ascending { next: first_new };
+                AnyFrames::Requests(requests_in(Segment::Syn, ascending))
+            }
             Load::Both => AnyFrames::Both(Both {
                 requests: requests(),
                 replies: replies(),
@@ -262,6 +308,7 @@ impl Case {
 struct Counts {
     received: u64,
     hits: u64,
+    created: u64,
     transmitted: u64,
     lost: u64,
 }
@@ -277,6 +324,7 @@ impl Counts {
         Self {
             received: counters.received_packets.get(),
             hits: counters.session_hits.get(),
+            created: counters.sessions_created.get(),
             transmitted: counters.transmitted_packets.get(),
             lost: drops.chain(punts).sum::<u64>() + counters.sessions_evicted.get(),
         }
@@ -285,13 +333,24 @@ impl Counts {
     /// Whether every packet since `before` was what the case says.
     fn check(&self, before: &Self, case: &Case) -> Result<(), CaseError> {
         let received = self.received - before.received;
-        expect("hits", received, self.hits - before.hits)?;
-        expect(
-            "packets sent",
-            received,
-            self.transmitted - before.transmitted,
-        )?;
-        let _ = case;
+        let (hits, created) = (self.hits - before.hits, self.created - before.created);
+        expect("hits and new sessions", received, hits + created)?;
+        match case.load {
+            Load::Request | Load::Reply | Load::Both => expect("hits", received, hits)?,
+            Load::New => expect("new sessions", received, created)?,
+            Load::Mixed => {
+                // Of n packets 30 of 100 are new, give or take 5 standard deviations.
+                let off = (created * 10).abs_diff(received * 3);
+                let most = 50 * received.isqrt();
+                expect(
+                    "new sessions that were not meant",
+                    0,
+                    off.saturating_sub(most),
+                )?;
+            }
+        }
+        let transmitted = self.transmitted - before.transmitted;
+        expect("packets sent", received, transmitted)?;
         expect("drops, punts and evictions", 0, self.lost - before.lost)
     }
 }

@@ -66,6 +66,15 @@ impl Order {
         }
     }
 
+    /// New flows come behind the first `flows`.
+    pub(super) const fn mixed(flows: u64) -> Self {
+        Self::Mixed {
+            flows,
+            dice: 0x243f_6a88_85a3_08d3,
+            next: flows,
+        }
+    }
+
     #[inline]
     fn next(&mut self) -> u64 {
         match self {

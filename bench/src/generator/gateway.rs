@@ -36,7 +36,7 @@ const FIRST_SERVER: u32 = 0x0a01_0101;
 const FIRST_LOCAL: u32 = 0x0a01_8001;
 
 /// Sessions that a local address carries at least, over all servers.
-const SESSIONS_PER_LOCAL_ADDRESS: usize = 100_000;
+const SESSIONS_PER_LOCAL_ADDRESS: usize = 200_000;
 
 /// What a case needs of its gateway.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,6 @@ pub(super) struct Shape {
 pub(super) struct Gateway<F: Frames, S: Inspect> {
     pub(super) worker: Worker<GeneratorIo<F, S>>,
     pub(super) counters: Arc<WorkerCounters>,
-    pub(super) editor: Editor,
 }
 
 impl<F: Frames, S: Inspect> Gateway<F, S> {
@@ -91,11 +90,7 @@ impl<F: Frames, S: Inspect> Gateway<F, S> {
             pipeline,
             vec![InterfaceId(0)],
         );
-        Ok(Self {
-            worker,
-            counters,
-            editor,
-        })
+        Ok(Self { worker, counters })
     }
 }
 
