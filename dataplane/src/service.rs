@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::address::{Endpoint, Protocol};
 use crate::counters::PerWorker;
 use crate::id::{ServerSlot, ServiceSlot, Weight};
-use crate::schedule::Scheduler;
+use crate::schedule::{Scheduler, Seat, Standings};
 use crate::snat::LocalAddress;
 
 /// How packets reach a real server. It belongs to the server, as in LVS.
@@ -141,8 +141,10 @@ pub enum MssClamp {
     Off,
 }
 
-/// What a real server keeps when the configuration around it changes.
+/// What a real server keeps when the configuration around it changes. A cache line of its own,
+/// which no other server's sessions make other workers lose.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct ServerShared {
     /// Sessions bound to the server, active or not. Templates do not count.
     pub sessions: AtomicU32,
@@ -152,18 +154,27 @@ pub struct ServerShared {
     pub overloaded: AtomicBool,
     /// What the workers count about it.
     pub traffic: PerWorker,
+    /// Where its service's schedulers learn that its load changed.
+    seat: Seat,
 }
 
 impl ServerShared {
-    /// A server without sessions, counted by `workers` workers.
+    /// A server without sessions, counted by `workers` workers, of the service with these
+    /// standings.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, standings: &Arc<Standings>) -> Self {
         Self {
             sessions: AtomicU32::new(0),
             active: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
             traffic: PerWorker::new(workers),
+            seat: standings.seat(),
         }
+    }
+
+    #[inline]
+    pub(crate) const fn seat(&self) -> &Seat {
+        &self.seat
     }
 }
 
@@ -204,7 +215,7 @@ impl RealServer {
     #[inline]
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
-        self.shared.overloaded.load(Ordering::Relaxed)
+        self.shared.overloaded.load(Ordering::SeqCst)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use super::Editor;
 use super::specs::{ServerSpec, ServiceSpec};
 use crate::address::{Address, Endpoint, V4};
 use crate::hasher::FastMap;
 use crate::id::{ServerSlot, ServiceSlot};
-use crate::schedule::{Change, Scheduler, load};
+use crate::schedule::{Change, Scheduler, Standings, load};
 use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
 use crate::snapshot::ReplySource;
 
@@ -19,6 +19,8 @@ use crate::snapshot::ReplySource;
 pub(super) struct ServiceBook {
     specs: HashMap<ServiceKey, (ServiceSlot, ServiceSpec)>,
     free_services: Vec<ServiceSlot>,
+    /// What the servers of a service share, also with those that have left it and may come back.
+    standings: HashMap<ServiceKey, Weak<Standings>>,
     /// Servers that left their service while sessions referred to them, by what revives them,
     /// and the generation from which on no worker gives them new sessions.
     retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
@@ -31,6 +33,18 @@ pub(super) struct ServiceBook {
     settling: Vec<(u64, ServerSlot)>,
     /// Slots without sessions, and the generation from which on no snapshot has them.
     leaving: Vec<(u64, ServerSlot)>,
+}
+
+impl ServiceBook {
+    /// The standings of a service, for as long as any server of it is known anywhere.
+    fn standings(&mut self, key: ServiceKey) -> Arc<Standings> {
+        let known = self.standings.entry(key).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let new = Standings::new();
+            *known = Arc::downgrade(&new);
+            new
+        })
+    }
 }
 
 impl Editor {
@@ -107,6 +121,8 @@ impl Editor {
         }
         if nat_changed || !drained.is_empty() {
             self.index_nat_servers();
+            let standings = &mut self.services.standings;
+            standings.retain(|_, standings| standings.strong_count() > 0);
         }
         self.settle_thresholds(oldest_adopted);
         let pools = self.collect_pools(oldest_adopted);
@@ -245,7 +261,12 @@ impl Editor {
         let shared = (self.next.servers.get(slot.index()).and_then(Option::as_ref))
             .filter(|_| revived.is_some())
             .map_or_else(
-                || Arc::new(ServerShared::new(self.workers)),
+                || {
+                    Arc::new(ServerShared::new(
+                        self.workers,
+                        &self.services.standings(key),
+                    ))
+                },
                 |old| Arc::clone(&old.shared),
             );
         if revived.is_some() {

@@ -27,6 +27,7 @@ const HISTORIES: &str = include_str!("histories.txt");
 struct Replay {
     kind: SchedulerKind,
     scheduler: Scheduler,
+    standings: Arc<Standings>,
     /// Newest first.
     servers: Vec<Arc<RealServer>>,
     /// Removed servers by host: the kernel revives them with their counts.
@@ -63,6 +64,7 @@ impl Replay {
         Self {
             kind,
             scheduler: Scheduler::new(kind, &[]),
+            standings: Standings::new(),
             servers: Vec::new(),
             trash: HashMap::new(),
             sessions: Vec::new(),
@@ -99,7 +101,7 @@ impl Replay {
         let of = u8::try_from(of).unwrap();
         let revived = self.trash.remove(&of);
         let shared = revived.as_ref().map_or_else(
-            || Arc::new(ServerShared::new(1)),
+            || Arc::new(ServerShared::new(1, &self.standings)),
             |server| Arc::clone(&server.shared),
         );
         let server = Arc::new(RealServer {

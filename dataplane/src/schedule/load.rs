@@ -3,7 +3,8 @@
 //! A server with an upper threshold is overloaded from the session that reaches it until its
 //! sessions fall below the lower threshold (by default three quarters of the upper). The rules
 //! are those of Linux 6.1.192 (`ip_vs_dest_update_overload`). All workers share the counts; they
-//! change only when a session is made, changes between active and inactive, or ends.
+//! change only when a session is made, changes between active and inactive, or ends; whoever
+//! changes them marks the server in the [standings](super::Standings) of its service.
 
 use std::sync::atomic::Ordering;
 
@@ -27,6 +28,7 @@ pub fn bind(server: &RealServer) {
     if sessions == server.upper_threshold {
         update(server, Cause::Rose);
     }
+    server.shared.seat().mark();
 }
 
 /// An inactive session of `server` ended.
@@ -37,19 +39,22 @@ pub fn unbind(server: &RealServer) {
     if before == low_mark(server) {
         update(server, Cause::Fell);
     }
+    server.shared.seat().mark();
 }
 
 /// A bound session became active.
 #[inline]
 pub fn activate(server: &ServerShared) {
-    server.active.fetch_add(1, Ordering::Relaxed);
+    server.active.fetch_add(1, Ordering::SeqCst);
+    server.seat().mark();
 }
 
 /// An active session became inactive; also before [`unbind`] when it ends while active.
 #[inline]
 pub fn deactivate(server: &ServerShared) {
-    let before = server.active.fetch_sub(1, Ordering::Relaxed);
+    let before = server.active.fetch_sub(1, Ordering::SeqCst);
     debug_assert!(before > 0, "an inactive session became inactive");
+    server.seat().mark();
 }
 
 /// `server` is a version with other thresholds than the one before it. To be called when the
@@ -57,14 +62,15 @@ pub fn deactivate(server: &ServerShared) {
 /// old version may have set the flag by the old thresholds.
 pub fn thresholds_changed(server: &RealServer) {
     update(server, Cause::Configured);
+    server.shared.seat().mark();
 }
 
 /// The cost of a server's sessions for wlc, as the kernel's `ip_vs_dest_conn_overhead`: a wrapping
 /// 32-bit number.
 #[inline]
 pub(super) fn overhead(server: &RealServer) -> i32 {
-    let active = server.shared.active.load(Ordering::Relaxed);
-    let sessions = server.shared.sessions.load(Ordering::Relaxed);
+    let active = server.shared.active.load(Ordering::SeqCst);
+    let sessions = server.shared.sessions.load(Ordering::SeqCst);
     active
         .wrapping_mul(256)
         .wrapping_add(sessions)
@@ -125,6 +131,7 @@ fn verdict(server: &RealServer, cause: Cause) -> Option<bool> {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::Standings;
     use super::*;
     use crate::address::Endpoint;
     use crate::id::{ServerSlot, Weight};
@@ -141,7 +148,7 @@ mod tests {
             upper_threshold: upper,
             lower_threshold: lower,
             available: true,
-            shared: Arc::new(ServerShared::new(1)),
+            shared: Arc::new(ServerShared::new(1, &Standings::new())),
         }
     }
 

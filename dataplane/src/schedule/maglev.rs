@@ -175,7 +175,7 @@ mod tests {
             upper_threshold: 0,
             lower_threshold: 0,
             available: true,
-            shared: Arc::new(ServerShared::new(1)),
+            shared: Arc::new(ServerShared::new(1, &crate::schedule::Standings::new())),
         })
     }
 

@@ -14,14 +14,19 @@ use crate::service::{RealServer, SchedulerKind};
 pub use self::least_connection::WeightedLeastConnection;
 pub use self::maglev::{MAX_SERVERS as MAGLEV_MAX_SERVERS, Maglev};
 pub use self::round_robin::RoundRobin;
+pub(crate) use self::standings::Seat;
+pub use self::standings::Standings;
 pub use self::weighted_round_robin::WeightedRoundRobin;
 
 mod least_connection;
 pub mod load;
 mod maglev;
+mod min_tree;
 mod round_robin;
 mod siphash;
 mod spin;
+mod standings;
+mod tournament;
 mod weighted_round_robin;
 
 #[cfg(test)]
@@ -104,7 +109,7 @@ impl Scheduler {
         match kind {
             SchedulerKind::Rr => Self::Rr(RoundRobin::new()),
             SchedulerKind::Wrr => Self::Wrr(WeightedRoundRobin::new(servers)),
-            SchedulerKind::Wlc => Self::Wlc(WeightedLeastConnection),
+            SchedulerKind::Wlc => Self::Wlc(WeightedLeastConnection::new(servers)),
             SchedulerKind::Mh { fallback, port } => Self::Mh(Maglev::new(fallback, port, servers)),
         }
     }
@@ -136,7 +141,8 @@ impl Scheduler {
         match self {
             Self::Rr(rr) => rr.lock_waits(),
             Self::Wrr(wrr) => wrr.lock_waits(),
-            Self::Wlc(_) | Self::Mh(_) => 0,
+            Self::Wlc(wlc) => wlc.lock_waits(),
+            Self::Mh(_) => 0,
         }
     }
 }

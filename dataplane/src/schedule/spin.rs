@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 /// A mutex that never enters the kernel, and counts how often it was found taken.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SpinLock<T> {
     value: Mutex<T>,
     waits: AtomicU64,

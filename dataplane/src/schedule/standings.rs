@@ -1,0 +1,220 @@
+//! Tells a service's scheduler which servers' loads changed since it last decided.
+//!
+//! Every server of a service has a [`Seat`] in the service's [`Standings`], for life. Whoever
+//! changes what a scheduler may judge the server by marks the seat: one bit, no lock, and only a
+//! look when it is marked already. A scheduler that ranks servers clears the marks and judges
+//! those servers anew, so that a decision costs what changed, not what there is.
+//!
+//! ```text
+//!   session made or ended ─► count, then mark  │ 0 0 1 0 … │  64 seats a word
+//!   decision ──────────────► clear, then count │           │  16 words a page
+//! ```
+//!
+//! Both are sequentially consistent, so of a mark that is left out because the seat was marked
+//! already, and a clearing at that moment, one sees the other: no change is ever missed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::min_tree::MinTree;
+use super::spin::SpinLock;
+
+/// Seats in a word.
+pub(super) const WORD_SEATS: usize = 64;
+
+/// Words in a page.
+pub(super) const PAGE_WORDS: usize = 16;
+
+/// Marks of 1024 seats.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Page([AtomicU64; PAGE_WORDS]);
+
+impl Page {
+    /// Its words in the order of their seats.
+    #[inline]
+    pub(super) const fn words(&self) -> &[AtomicU64; PAGE_WORDS] {
+        &self.0
+    }
+}
+
+/// Clears the marks of a word, and gives them.
+#[inline]
+pub(super) fn clear(word: &AtomicU64) -> u64 {
+    // Mostly nothing is marked, and a look leaves the cache line where it is.
+    if word.load(Ordering::Relaxed) == 0 {
+        return 0;
+    }
+    word.swap(0, Ordering::SeqCst)
+}
+
+/// What all versions of one service, whatever their schedulers, share about the loads of its
+/// servers. It lives as long as any of the servers.
+#[derive(Debug, Default)]
+pub struct Standings {
+    board: SpinLock<Board>,
+    /// Only for whoever makes servers and versions.
+    seating: Mutex<Seating>,
+}
+
+/// The servers of one version of the service, ranked.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    /// The version; 0 is none. While workers have different ones it goes back and forth.
+    pub(super) version: u64,
+    pub(super) tree: MinTree,
+}
+
+#[derive(Debug, Default)]
+struct Seating {
+    pages: Vec<Arc<Page>>,
+    taken: usize,
+    vacant: Vec<usize>,
+    versions: u64,
+}
+
+impl Standings {
+    /// Of a service without servers.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// A place for one more server.
+    pub(crate) fn seat(self: &Arc<Self>) -> Seat {
+        let mut seating = self.seating.lock();
+        let number = seating.vacant.pop().unwrap_or(seating.taken);
+        seating.taken = seating.taken.max(number + 1);
+        let page = number / (PAGE_WORDS * WORD_SEATS);
+        if page == seating.pages.len() {
+            seating.pages.push(Arc::default());
+        }
+        Seat {
+            page: Arc::clone(&seating.pages[page]),
+            standings: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Makes room on the board for a version with so many servers, and numbers the version.
+    pub(super) fn enrol(&self, servers: usize) -> u64 {
+        let has_room = self.board.lock().tree.has_room(servers);
+        if !has_room {
+            // Workers wait for this lock: what allocates and frees is done outside of it.
+            let mut board = Board {
+                version: 0,
+                tree: MinTree::with_room(servers),
+            };
+            std::mem::swap(&mut *self.board.lock(), &mut board);
+        }
+        let mut seating = self.seating.lock();
+        seating.versions += 1;
+        seating.versions
+    }
+
+    /// The pages there are; later servers may add some.
+    pub(super) fn pages(&self) -> Box<[Arc<Page>]> {
+        self.seating.lock().pages.as_slice().into()
+    }
+
+    /// The ranking, alone.
+    #[inline]
+    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock()
+    }
+
+    /// How often the ranking was found taken.
+    pub(super) fn lock_waits(&self) -> u64 {
+        self.board.waits()
+    }
+}
+
+/// One server's place in the [`Standings`] of its service.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    page: Arc<Page>,
+    standings: Arc<Standings>,
+    number: usize,
+}
+
+impl Seat {
+    /// Notes that what the server is judged by changed. To be called after the change, which
+    /// must be sequentially consistent.
+    #[inline]
+    pub(crate) fn mark(&self) {
+        let word = &self.page.0[self.number / WORD_SEATS % PAGE_WORDS];
+        let mark = 1 << (self.number % WORD_SEATS);
+        if word.load(Ordering::SeqCst) & mark == 0 {
+            word.fetch_or(mark, Ordering::SeqCst);
+        }
+    }
+
+    /// Where its service's servers are ranked.
+    pub(super) const fn standings(&self) -> &Arc<Standings> {
+        &self.standings
+    }
+
+    /// Its number; vacated ones are given out again.
+    pub(super) const fn number(&self) -> usize {
+        self.number
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.standings.seating.lock().vacant.push(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_cleared_once() {
+        let standings = Standings::new();
+        let seats: Vec<_> = (0..70).map(|_| standings.seat()).collect();
+
+        for at in [3, 5, 5, 69] {
+            seats[at].mark();
+        }
+
+        let pages = standings.pages();
+        assert_eq!(clear(&pages[0].words()[0]), 1 << 3 | 1 << 5);
+        assert_eq!(clear(&pages[0].words()[0]), 0);
+        assert_eq!(clear(&pages[0].words()[1]), 1 << 5);
+    }
+
+    #[test]
+    fn a_vacated_seat_is_given_out_again() {
+        let standings = Standings::new();
+        let seats: Vec<_> = (0..1025).map(|_| standings.seat()).collect();
+        assert_eq!(seats[1024].number(), 1024);
+        assert_eq!(standings.pages().len(), 2);
+
+        drop(seats);
+        let again: Vec<_> = (0..1025).map(|_| standings.seat()).collect();
+
+        let mut numbers: Vec<_> = again.iter().map(Seat::number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..1025).collect::<Vec<_>>());
+        assert_eq!(standings.seat().number(), 1025);
+    }
+
+    #[test]
+    fn room_for_a_version_is_made_once_and_versions_differ() {
+        let standings = Standings::new();
+
+        let first = standings.enrol(100);
+        standings.board().version = first;
+        let second = standings.enrol(3);
+
+        assert_ne!(first, second);
+        assert_eq!(standings.board().version, first);
+        assert!(standings.board().tree.has_room(100));
+        standings.enrol(1000);
+        assert_eq!(standings.board().version, 0);
+    }
+}

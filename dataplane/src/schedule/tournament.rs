@@ -1,0 +1,383 @@
+//! Chooses the server that ranks first, without looking at all of them.
+//!
+//! What a server ranks by is the scheduler's own ([`Rank`]); the marks of the service's
+//! [`Standings`](super::standings) tell whose rank may have changed. The first decision of a
+//! version of the service looks at all servers, and so does every one while workers still decide
+//! by different versions, in turn.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::min_tree::{Key, MinTree};
+use super::standings::{Board, PAGE_WORDS, Page, Standings, WORD_SEATS, clear};
+use super::{FlowInfo, Schedule};
+use crate::service::RealServer;
+
+/// In a row of seats: nobody of this version.
+const NOBODY: u32 = u32::MAX;
+
+/// How a scheduler ranks servers.
+pub trait Rank {
+    /// What `server` is judged by, the least first; [`Key::OUT`] when it takes no new sessions.
+    /// It may depend on the version and on what its seat is marked for: the counts of its
+    /// sessions and the overload flag.
+    fn key(server: &RealServer) -> Key;
+}
+
+/// A scheduler for which the server with the least key wins, and of equals the first in the list.
+#[derive(Debug)]
+pub struct Tournament<R> {
+    /// `None` without servers.
+    field: Option<Field>,
+    rank: PhantomData<fn() -> R>,
+}
+
+/// Who takes part.
+#[derive(Debug)]
+struct Field {
+    standings: Arc<Standings>,
+    version: u64,
+    /// For the seats of each word, where their servers stand in the list.
+    rows: Box<[[u32; WORD_SEATS]]>,
+    pages: Box<[Arc<Page>]>,
+}
+
+impl<R: Rank> Tournament<R> {
+    pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
+        Self {
+            field: Field::new(servers),
+            rank: PhantomData,
+        }
+    }
+
+    pub(super) fn lock_waits(&self) -> u64 {
+        let field = self.field.as_ref();
+        field.map_or(0, |field| field.standings.lock_waits())
+    }
+}
+
+impl Field {
+    fn new(servers: &[Arc<RealServer>]) -> Option<Self> {
+        let seats = || servers.iter().map(|server| server.shared.seat());
+        let standings = Arc::clone(seats().next()?.standings());
+        debug_assert!(
+            seats().all(|seat| Arc::ptr_eq(seat.standings(), &standings)),
+            "the servers of a service share its standings"
+        );
+        let highest = seats().map(|seat| seat.number()).max()?;
+        let mut rows = vec![[NOBODY; WORD_SEATS]; highest / WORD_SEATS + 1];
+        for (seat, place) in seats().zip(0..) {
+            rows[seat.number() / WORD_SEATS][seat.number() % WORD_SEATS] = place;
+        }
+        Some(Self {
+            version: standings.enrol(servers.len()),
+            pages: standings.pages(),
+            standings,
+            rows: rows.into(),
+        })
+    }
+
+    /// Each word with the places of its seats.
+    #[inline]
+    fn words(&self) -> impl Iterator<Item = (&AtomicU64, &[u32; WORD_SEATS])> {
+        let pages = self.pages.iter().zip(self.rows.chunks(PAGE_WORDS));
+        pages.flat_map(|(page, rows)| page.words().iter().zip(rows))
+    }
+
+    /// Judges the servers anew whose seats are marked.
+    #[inline]
+    fn catch_up<R: Rank>(&self, tree: &mut MinTree, servers: &[Arc<RealServer>]) {
+        for (word, places) in self.words() {
+            let mut marks = clear(word);
+            while marks != 0 {
+                let place = places[marks.trailing_zeros() as usize % WORD_SEATS] as usize;
+                if let Some(server) = servers.get(place) {
+                    tree.set(place, R::key(server));
+                }
+                marks &= marks - 1;
+            }
+        }
+    }
+
+    /// Judges all servers anew, another version having been decided by before.
+    #[cold]
+    fn take_over<R: Rank>(&self, board: &mut Board, servers: &[Arc<RealServer>]) {
+        // First the marks, then the counts: what changes meanwhile is judged once more.
+        for (word, _) in self.words() {
+            clear(word);
+        }
+        board.tree.fill(servers.iter().map(|server| R::key(server)));
+        board.version = self.version;
+    }
+}
+
+impl<R: Rank> Schedule for Tournament<R> {
+    /// Costs three or four cache lines for each server whose load changed since the last
+    /// decision of any worker.
+    #[inline]
+    fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
+        let field = self.field.as_ref()?;
+        let mut board = field.standings.board();
+        if board.version == field.version {
+            field.catch_up::<R>(&mut board.tree, servers);
+        } else {
+            field.take_over::<R>(&mut board, servers);
+        }
+        board.tree.winner()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::super::{WeightedLeastConnection, load};
+    use super::*;
+    use crate::address::Endpoint;
+    use crate::id::{ServerSlot, Weight};
+    use crate::service::{Method, ServerShared, ServiceKey};
+
+    const CLIENT: FlowInfo = FlowInfo {
+        folded_source: 1,
+        source_port: 1,
+    };
+
+    fn server(standings: &Arc<Standings>, weight: u32, upper: u32) -> Arc<RealServer> {
+        Arc::new(RealServer {
+            service: ServiceKey::WEB,
+            slot: ServerSlot(0),
+            endpoint: Endpoint::new([10, 2, 0, 11].into(), 80),
+            weight: Weight(weight),
+            last_weight: Weight(weight),
+            method: Method::Nat,
+            upper_threshold: upper,
+            lower_threshold: 0,
+            available: true,
+            shared: Arc::new(ServerShared::new(1, standings)),
+        })
+    }
+
+    /// What the kernel does: a walk over all servers.
+    fn scan(servers: &[Arc<RealServer>]) -> Option<usize> {
+        let cost = |at: usize| i64::from(load::overhead(&servers[at]));
+        let weight = |at: usize| i64::from(servers[at].weight.0);
+        let eligible = (0..servers.len()).filter(|at| servers[*at].is_eligible());
+        eligible.reduce(|best, at| {
+            if cost(best) * weight(at) > cost(at) * weight(best) {
+                at
+            } else {
+                best
+            }
+        })
+    }
+
+    /// What may happen between two decisions, to the server at a place.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Bind,
+        Unbind,
+        Activate,
+        Deactivate,
+        Edit {
+            weight: u32,
+            upper: u32,
+        },
+        Add {
+            weight: u32,
+            upper: u32,
+        },
+        Remove,
+        /// Counts that only years or mistakes reach.
+        Flood(u32),
+    }
+
+    fn weight() -> impl Strategy<Value = u32> {
+        prop_oneof![4 => 0..4_u32, 1 => 0..=65_535_u32]
+    }
+
+    fn upper() -> impl Strategy<Value = u32> {
+        prop_oneof![2 => Just(0), 1 => 1..6_u32]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            20 => Just(Step::Bind),
+            12 => Just(Step::Unbind),
+            8 => Just(Step::Activate),
+            6 => Just(Step::Deactivate),
+            2 => (weight(), upper()).prop_map(|(weight, upper)| Step::Edit { weight, upper }),
+            1 => (weight(), upper()).prop_map(|(weight, upper)| Step::Add { weight, upper }),
+            1 => Just(Step::Remove),
+            1 => any::<u32>().prop_map(Step::Flood),
+        ]
+    }
+
+    struct Service {
+        standings: Arc<Standings>,
+        servers: Vec<Arc<RealServer>>,
+        scheduler: WeightedLeastConnection,
+    }
+
+    impl Service {
+        fn new(servers: &[(u32, u32)]) -> Self {
+            let standings = Standings::new();
+            let servers: Vec<_> = (servers.iter())
+                .map(|(weight, upper)| server(&standings, *weight, *upper))
+                .collect();
+            Self {
+                scheduler: WeightedLeastConnection::new(&servers),
+                servers,
+                standings,
+            }
+        }
+
+        fn take(&mut self, at: usize, step: Step) {
+            let server = &self.servers[at];
+            let sessions = server.shared.sessions.load(Ordering::SeqCst);
+            let active = server.shared.active.load(Ordering::SeqCst);
+            match step {
+                Step::Bind => load::bind(server),
+                Step::Unbind if sessions > 0 => load::unbind(server),
+                Step::Activate => load::activate(&server.shared),
+                Step::Deactivate if active > 0 => load::deactivate(&server.shared),
+                Step::Unbind | Step::Deactivate => {}
+                Step::Flood(count) => {
+                    server.shared.active.store(count, Ordering::SeqCst);
+                    load::activate(&server.shared);
+                }
+                Step::Edit { weight, upper } => {
+                    let edited = Arc::new(RealServer {
+                        weight: Weight(weight),
+                        upper_threshold: upper,
+                        ..RealServer::clone(server)
+                    });
+                    load::thresholds_changed(&edited);
+                    self.servers[at] = edited;
+                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                }
+                Step::Add { weight, upper } => {
+                    let added = self::server(&self.standings, weight, upper);
+                    self.servers.insert(0, added);
+                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                }
+                Step::Remove if self.servers.len() > 1 => {
+                    self.servers.remove(at);
+                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                }
+                Step::Remove => {}
+            }
+        }
+
+        fn pick(&self) -> Option<usize> {
+            self.scheduler.pick(&self.servers, CLIENT)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_decision_is_that_of_a_walk_over_all_servers(
+            servers in prop::collection::vec((weight(), upper()), 1..300),
+            steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0..3_u8), 1..200),
+        ) {
+            let mut service = Service::new(&servers);
+            for (at, step, picks) in steps {
+                service.take(at.index(service.servers.len()), step);
+                for _ in 0..picks {
+                    let picked = service.pick();
+
+                    prop_assert_eq!(picked, scan(&service.servers));
+                    if let Some(at) = picked {
+                        load::bind(&service.servers[at]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_without_servers_has_none_to_choose() {
+        assert_eq!(WeightedLeastConnection::new(&[]).pick(&[], CLIENT), None);
+    }
+
+    #[test]
+    fn versions_in_use_at_the_same_time_decide_each_by_its_own_list() {
+        // Given two versions of a service, the second with a lighter server more, in front.
+        let mut old = Service::new(&[(2, 0), (1, 0)]);
+        let mut servers = old.servers.clone();
+        servers.insert(0, server(&old.standings, 1, 0));
+        let new = WeightedLeastConnection::new(&servers);
+
+        // When workers decide by both in turn, and sessions come and go.
+        for round in 0..100 {
+            let picked = [old.pick(), new.pick(&servers, CLIENT)];
+
+            assert_eq!(picked, [scan(&old.servers), scan(&servers)], "{round}");
+            load::bind(&servers[picked[1].unwrap()]);
+            load::bind(&old.servers[picked[0].unwrap()]);
+            if round % 3 == 0 {
+                old.take(0, Step::Unbind);
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_left_may_lose_sessions_and_come_back() {
+        let mut service = Service::new(&[(1, 0), (1, 0)]);
+        let gone = service.servers.remove(0);
+        load::bind(&gone);
+        load::bind(&service.servers[0]);
+        service.scheduler = WeightedLeastConnection::new(&service.servers);
+        assert_eq!(service.pick(), Some(0));
+
+        load::unbind(&gone);
+        assert_eq!(service.pick(), Some(0));
+        service.servers.push(gone);
+        service.scheduler = WeightedLeastConnection::new(&service.servers);
+
+        assert_eq!(service.pick(), Some(1));
+    }
+
+    #[test]
+    fn workers_at_the_same_time_leave_a_ranking_as_of_a_walk() {
+        const SESSIONS: usize = 20_000;
+        let service = Service::new(&[(1, 0), (2, 0), (3, 400), (5, 0), (0, 0)].repeat(5));
+        let done = AtomicUsize::new(0);
+
+        // Given two workers that make sessions and end all but the last few of them.
+        let worker = || {
+            let mut bound = std::collections::VecDeque::new();
+            for n in 0..SESSIONS {
+                let at = service.pick().unwrap();
+                let server = &service.servers[at];
+                load::bind(server);
+                load::activate(&server.shared);
+                bound.push_back(server);
+                if n >= 300 {
+                    let oldest = bound.pop_front().unwrap();
+                    load::deactivate(&oldest.shared);
+                    load::unbind(oldest);
+                }
+            }
+            done.fetch_add(bound.len(), Ordering::SeqCst);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(worker);
+            scope.spawn(worker);
+        });
+
+        // When it is quiet again, then counts add up and decisions are exact.
+        let shared = || service.servers.iter().map(|server| &server.shared);
+        let sessions: u32 = shared().map(|s| s.sessions.load(Ordering::SeqCst)).sum();
+        let active: u32 = shared().map(|s| s.active.load(Ordering::SeqCst)).sum();
+        assert_eq!((sessions, active), (600, 600));
+        assert_eq!(done.into_inner(), 600);
+        for _ in 0..200 {
+            let picked = service.pick();
+            assert_eq!(picked, scan(&service.servers));
+            load::bind(&service.servers[picked.unwrap()]);
+        }
+    }
+}
