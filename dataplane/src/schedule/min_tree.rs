@@ -9,8 +9,13 @@
 //!   [ 7 9 7 … ] [ 4 3 3 … ] …                                  the leaves: a key for each place
 //! ```
 //!
-//! A changed key is carried upwards until a least key stays what it was; the winner is found
-//! from the root downwards. Of equal keys the first wins.
+//! A changed key is carried upwards; who is the first of a group is noted, so that the way from
+//! the root down to the winner compares nothing. Of equal keys the first wins.
+//!
+//! The keys are atomics only so that a tree can stand behind a lock that does not own it: whoever
+//! calls [`MinTree::fill`], [`MinTree::set`] or [`MinTree::winner`] must be alone.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use crate::id::Weight;
 
@@ -38,12 +43,14 @@ impl Key {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[repr(align(64))]
-struct Group([Key; FAN]);
+struct Group([AtomicI64; FAN]);
 
 impl Group {
-    const OUT: Self = Self([Key::OUT; FAN]);
+    const fn out() -> Self {
+        Self([const { AtomicI64::new(Key::OUT.0) }; FAN])
+    }
 
     /// The least key with its first place. Compares in pairs, so that no comparison waits for
     /// all the others and none becomes a jump.
@@ -52,90 +59,104 @@ impl Group {
         const fn better(one: (Key, usize), later: (Key, usize)) -> (Key, usize) {
             if later.0.0 < one.0.0 { later } else { one }
         }
-        let [a, b, c, d, e, f, g, h] = self.0;
-        let front = better(better((a, 0), (b, 1)), better((c, 2), (d, 3)));
-        let back = better(better((e, 4), (f, 5)), better((g, 6), (h, 7)));
+        let at = |slot| (self.get(slot), slot);
+        let front = better(better(at(0), at(1)), better(at(2), at(3)));
+        let back = better(better(at(4), at(5)), better(at(6), at(7)));
         better(front, back)
+    }
+
+    #[inline]
+    fn get(&self, slot: usize) -> Key {
+        Key(self.0[slot].load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn set(&self, slot: usize, key: Key) {
+        self.0[slot].store(key.0, Ordering::Relaxed);
     }
 }
 
 /// The keys of all places of a list, and who wins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct MinTree {
     /// The root, then the children of each group in order: those of group `n` are
     /// `8 n + 1 ..= 8 n + 8`.
-    groups: Vec<Group>,
+    groups: Box<[Group]>,
+    /// The first slot with the least key of each group.
+    firsts: Box<[AtomicU8]>,
     /// The first group that has places for children.
     leaves: usize,
 }
 
 impl MinTree {
-    /// A tree with room for `places`.
-    pub(super) fn with_room(places: usize) -> Self {
-        let (first, count) = leaves(places);
+    /// A tree of `places`, all of them out.
+    pub(super) fn new(places: usize) -> Self {
+        let (leaves, count) = leaves(places);
         Self {
-            groups: vec![Group::OUT; first + count],
-            leaves: first,
+            groups: (0..leaves + count).map(|_| Group::out()).collect(),
+            firsts: (0..leaves + count).map(|_| AtomicU8::new(0)).collect(),
+            leaves,
         }
     }
 
-    /// Whether it has room for `places`.
-    pub(super) fn has_room(&self, places: usize) -> bool {
-        let (first, count) = leaves(places);
-        self.groups.len() >= first + count
-    }
-
-    /// Starts anew with these keys, for which there must be room. Allocates nothing.
-    pub(super) fn fill(&mut self, keys: impl ExactSizeIterator<Item = Key>) {
-        let (first, count) = leaves(keys.len());
-        self.leaves = first;
-        self.groups[..first + count].fill(Group::OUT);
-        let leaves = self.groups[first..].iter_mut();
-        let slots = leaves.flat_map(|group| &mut group.0);
+    /// Gives all places their keys anew.
+    pub(super) fn fill(&self, keys: impl Iterator<Item = Key>) {
+        let leaves = self.groups[self.leaves..].iter();
+        let slots = leaves.flat_map(|group| &group.0);
         for (slot, key) in slots.zip(keys) {
-            *slot = key;
+            slot.store(key.0, Ordering::Relaxed);
         }
-        for group in (1..first + count).rev() {
-            let (key, _) = self.groups[group].first();
-            let above = (group - 1) / FAN;
-            self.groups[above].0[(group - 1) % FAN] = key;
+        for at in (0..self.groups.len()).rev() {
+            let least = self.look(at);
+            if at > 0 {
+                self.groups[(at - 1) / FAN].set((at - 1) % FAN, least);
+            }
         }
     }
 
-    /// Gives a place another key.
+    /// Gives a place another key. Always goes up to the root: to find out where nothing changes
+    /// any more takes jumps that no CPU foresees, and those cost more than the way.
     #[inline]
-    pub(super) fn set(&mut self, place: usize, mut key: Key) {
-        let (mut group, mut slot) = (self.leaves + place / FAN, place % FAN);
-        loop {
-            let Some(keys) = self.groups.get_mut(group) else {
-                return;
-            };
-            keys.0[slot] = key;
-            if group == 0 {
+    pub(super) fn set(&self, place: usize, mut key: Key) {
+        let (mut at, mut slot) = (self.leaves + place / FAN, place % FAN);
+        while let Some(group) = self.groups.get(at) {
+            group.set(slot, key);
+            key = self.look(at);
+            if at == 0 {
                 return;
             }
-            (key, _) = keys.first();
-            (group, slot) = ((group - 1) / FAN, (group - 1) % FAN);
-            if self.groups[group].0[slot] == key {
-                return;
-            }
+            (at, slot) = ((at - 1) / FAN, (at - 1) % FAN);
         }
     }
 
     /// The first place with the least key, if any place may win.
     #[inline]
     pub(super) fn winner(&self) -> Option<usize> {
-        let mut group = 0;
+        let mut at = 0;
         loop {
-            let (key, slot) = self.groups.get(group)?.first();
-            if key == Key::OUT {
+            let slot = usize::from(self.firsts[at].load(Ordering::Relaxed));
+            if at == 0 && self.groups[at].get(slot) == Key::OUT {
                 return None;
             }
-            if group >= self.leaves {
-                return Some((group - self.leaves) * FAN + slot);
+            if at >= self.leaves {
+                return Some((at - self.leaves) * FAN + slot);
             }
-            group = group * FAN + 1 + slot;
+            at = at * FAN + 1 + slot;
         }
+    }
+
+    /// Finds the first of a group, and gives its key.
+    #[inline]
+    fn look(&self, at: usize) -> Key {
+        let (key, slot) = self.groups[at].first();
+        self.note(at, slot);
+        key
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a group has 8 slots")]
+    fn note(&self, at: usize, slot: usize) {
+        self.firsts[at].store(slot as u8, Ordering::Relaxed);
     }
 }
 
@@ -162,24 +183,16 @@ mod tests {
 
     #[test]
     fn an_empty_tree_has_no_winner() {
-        assert_eq!(MinTree::default().winner(), None);
-        let mut tree = MinTree::with_room(0);
-        tree.fill([].into_iter());
-        assert_eq!(tree.winner(), None);
+        assert_eq!(MinTree::new(0).winner(), None);
     }
 
     #[test]
-    fn a_larger_tree_serves_a_shorter_list() {
-        let mut tree = MinTree::with_room(600);
-        tree.fill((0..600_i32).rev().map(|n| Key(n.into())));
-        assert_eq!(tree.winner(), Some(599));
+    fn a_place_beyond_the_tree_changes_nothing() {
+        let tree = MinTree::new(9);
 
-        tree.fill([4, 2, 3].map(Key).into_iter());
+        tree.set(16, Key(1));
 
-        assert_eq!(tree.winner(), Some(1));
-        tree.set(1, Key(9));
-        assert_eq!(tree.winner(), Some(2));
-        assert!(tree.has_room(600) && !tree.has_room(4097));
+        assert_eq!(tree.winner(), None);
     }
 
     proptest! {
@@ -193,7 +206,7 @@ mod tests {
         ) {
             // Every tenth key or so is out.
             let key = |n| if n == 39 { Key::OUT } else { Key(n - 20) };
-            let mut tree = MinTree::with_room(keys.len());
+            let tree = MinTree::new(keys.len());
             tree.fill(keys.iter().map(|n| key(*n)));
             for (place, n) in changes {
                 tree.set(place, key(n));

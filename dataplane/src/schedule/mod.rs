@@ -27,6 +27,7 @@ mod siphash;
 mod spin;
 mod standings;
 mod tournament;
+mod turnstile;
 mod weighted_round_robin;
 
 #[cfg(test)]

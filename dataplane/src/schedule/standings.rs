@@ -16,10 +16,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use super::min_tree::MinTree;
-use super::spin::SpinLock;
+use super::turnstile::Turnstile;
 
 /// Seats in a word.
 pub(super) const WORD_SEATS: usize = 64;
@@ -54,17 +53,13 @@ pub(super) fn clear(word: &AtomicU64) -> u64 {
 /// servers. It lives as long as any of the servers.
 #[derive(Debug, Default)]
 pub struct Standings {
-    board: SpinLock<Board>,
+    /// Who ranks servers, and clears marks, does so alone.
+    pub(super) turnstile: Turnstile,
+    /// The version whose ranking the marks cleared last went into; 0 is none. Guarded by the
+    /// turnstile. While workers have different versions it goes back and forth.
+    pub(super) ranked: AtomicU64,
     /// Only for whoever makes servers and versions.
     seating: Mutex<Seating>,
-}
-
-/// The servers of one version of the service, ranked.
-#[derive(Debug, Default)]
-pub(super) struct Board {
-    /// The version; 0 is none. While workers have different ones it goes back and forth.
-    pub(super) version: u64,
-    pub(super) tree: MinTree,
 }
 
 #[derive(Debug, Default)]
@@ -98,36 +93,16 @@ impl Standings {
         }
     }
 
-    /// Makes room on the board for a version with so many servers, and numbers the version.
-    pub(super) fn enrol(&self, servers: usize) -> u64 {
-        let has_room = self.board.lock().tree.has_room(servers);
-        if !has_room {
-            // Workers wait for this lock: what allocates and frees is done outside of it.
-            let mut board = Board {
-                version: 0,
-                tree: MinTree::with_room(servers),
-            };
-            std::mem::swap(&mut *self.board.lock(), &mut board);
-        }
+    /// The number of one more version of the service.
+    pub(super) fn version(&self) -> u64 {
         let mut seating = self.seating.lock();
         seating.versions += 1;
         seating.versions
     }
 
     /// The pages there are; later servers may add some.
-    pub(super) fn pages(&self) -> Box<[Arc<Page>]> {
-        self.seating.lock().pages.as_slice().into()
-    }
-
-    /// The ranking, alone.
-    #[inline]
-    pub(super) fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock()
-    }
-
-    /// How often the ranking was found taken.
-    pub(super) fn lock_waits(&self) -> u64 {
-        self.board.waits()
+    pub(super) fn pages(&self) -> Vec<Arc<Page>> {
+        self.seating.lock().pages.clone()
     }
 }
 
@@ -201,20 +176,5 @@ mod tests {
         numbers.sort_unstable();
         assert_eq!(numbers, (0..1025).collect::<Vec<_>>());
         assert_eq!(standings.seat().number(), 1025);
-    }
-
-    #[test]
-    fn room_for_a_version_is_made_once_and_versions_differ() {
-        let standings = Standings::new();
-
-        let first = standings.enrol(100);
-        standings.board().version = first;
-        let second = standings.enrol(3);
-
-        assert_ne!(first, second);
-        assert_eq!(standings.board().version, first);
-        assert!(standings.board().tree.has_room(100));
-        standings.enrol(1000);
-        assert_eq!(standings.board().version, 0);
     }
 }

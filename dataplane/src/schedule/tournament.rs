@@ -7,10 +7,10 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use super::min_tree::{Key, MinTree};
-use super::standings::{Board, PAGE_WORDS, Page, Standings, WORD_SEATS, clear};
+use super::standings::{PAGE_WORDS, Page, Standings, WORD_SEATS, clear};
 use super::{FlowInfo, Schedule};
 use crate::service::RealServer;
 
@@ -38,9 +38,18 @@ pub struct Tournament<R> {
 struct Field {
     standings: Arc<Standings>,
     version: u64,
-    /// For the seats of each word, where their servers stand in the list.
+    blocks: Box<[Block]>,
+    /// Guarded by the turnstile of the standings.
+    tree: MinTree,
+}
+
+/// The seats of one page.
+#[derive(Debug)]
+struct Block {
+    page: Arc<Page>,
+    /// For the seats of each word, up to the last that matters, where their servers stand in
+    /// the list.
     rows: Box<[[u32; WORD_SEATS]]>,
-    pages: Box<[Arc<Page>]>,
 }
 
 impl<R: Rank> Tournament<R> {
@@ -53,7 +62,7 @@ impl<R: Rank> Tournament<R> {
 
     pub(super) fn lock_waits(&self) -> u64 {
         let field = self.field.as_ref();
-        field.map_or(0, |field| field.standings.lock_waits())
+        field.map_or(0, |field| field.standings.turnstile.waits())
     }
 }
 
@@ -70,45 +79,44 @@ impl Field {
         for (seat, place) in seats().zip(0..) {
             rows[seat.number() / WORD_SEATS][seat.number() % WORD_SEATS] = place;
         }
+        let rows = rows.chunks(PAGE_WORDS).map(Box::from);
+        let blocks = standings.pages().into_iter().zip(rows);
         Some(Self {
-            version: standings.enrol(servers.len()),
-            pages: standings.pages(),
+            version: standings.version(),
+            blocks: blocks.map(|(page, rows)| Block { page, rows }).collect(),
+            tree: MinTree::new(servers.len()),
             standings,
-            rows: rows.into(),
         })
-    }
-
-    /// Each word with the places of its seats.
-    #[inline]
-    fn words(&self) -> impl Iterator<Item = (&AtomicU64, &[u32; WORD_SEATS])> {
-        let pages = self.pages.iter().zip(self.rows.chunks(PAGE_WORDS));
-        pages.flat_map(|(page, rows)| page.words().iter().zip(rows))
     }
 
     /// Judges the servers anew whose seats are marked.
     #[inline]
-    fn catch_up<R: Rank>(&self, tree: &mut MinTree, servers: &[Arc<RealServer>]) {
-        for (word, places) in self.words() {
-            let mut marks = clear(word);
-            while marks != 0 {
-                let place = places[marks.trailing_zeros() as usize % WORD_SEATS] as usize;
-                if let Some(server) = servers.get(place) {
-                    tree.set(place, R::key(server));
+    fn catch_up<R: Rank>(&self, servers: &[Arc<RealServer>]) {
+        for block in &self.blocks {
+            for (word, places) in block.page.words().iter().zip(&block.rows) {
+                let mut marks = clear(word);
+                while marks != 0 {
+                    let place = places[marks.trailing_zeros() as usize % WORD_SEATS] as usize;
+                    if let Some(server) = servers.get(place) {
+                        self.tree.set(place, R::key(server));
+                    }
+                    marks &= marks - 1;
                 }
-                marks &= marks - 1;
             }
         }
     }
 
-    /// Judges all servers anew, another version having been decided by before.
+    /// Judges all servers anew, another version having taken the marks before.
     #[cold]
-    fn take_over<R: Rank>(&self, board: &mut Board, servers: &[Arc<RealServer>]) {
+    fn take_over<R: Rank>(&self, servers: &[Arc<RealServer>]) {
         // First the marks, then the counts: what changes meanwhile is judged once more.
-        for (word, _) in self.words() {
-            clear(word);
+        for block in &self.blocks {
+            for (word, _) in block.page.words().iter().zip(&block.rows) {
+                clear(word);
+            }
         }
-        board.tree.fill(servers.iter().map(|server| R::key(server)));
-        board.version = self.version;
+        self.tree.fill(servers.iter().map(|server| R::key(server)));
+        self.standings.ranked.store(self.version, Ordering::Relaxed);
     }
 }
 
@@ -118,13 +126,13 @@ impl<R: Rank> Schedule for Tournament<R> {
     #[inline]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let field = self.field.as_ref()?;
-        let mut board = field.standings.board();
-        if board.version == field.version {
-            field.catch_up::<R>(&mut board.tree, servers);
+        let _passage = field.standings.turnstile.pass();
+        if field.standings.ranked.load(Ordering::Relaxed) == field.version {
+            field.catch_up::<R>(servers);
         } else {
-            field.take_over::<R>(&mut board, servers);
+            field.take_over::<R>(servers);
         }
-        board.tree.winner()
+        field.tree.winner()
     }
 }
 
