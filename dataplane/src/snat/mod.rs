@@ -4,7 +4,7 @@
 //! client's. While it lives, no other session has the same (LIP, local port, RIP, server port),
 //! whatever the transport. The port is chosen so that the server's replies come back to the
 //! worker that lent it (see [`steering`](crate::steering)), so a worker lends from a pool of its
-//! own and never waits for another. It rests as long as possible before it is lent again.
+//! own and never waits for another. It rests long before it is lent again.
 //!
 //! Memory: 64 bytes for each port and worker that can lend it, so 4 MB for a local address with
 //! all its ports under software steering, and 4 MB for each worker under RSS.
@@ -89,11 +89,13 @@ impl LocalAddress {
     }
 
     /// Lends a port for a session of `worker` towards `server`: one that was never lent, or else
-    /// the one that rested longest. `None` when all ports towards this server whose replies come
-    /// to `worker` are lent, or when `server` is of the other family.
+    /// one that rested long. `None` when all ports towards this server whose replies come to
+    /// `worker` are lent, or when `server` is of the other family.
     ///
-    /// Looks at one list, or under an RSS table that the workers do not share evenly at as many
-    /// lists as the table has entries for the worker.
+    /// Of ports that come home alike (one class; without RSS, or under a table that repeats
+    /// itself, all of them) the one that rested longest is lent. Of the classes, which a table
+    /// that the workers do not share evenly has many of, four with a free port are looked at in
+    /// turn; only when there are not that many are all looked at.
     #[inline]
     pub fn take<A: Address>(
         &self,
@@ -105,14 +107,8 @@ impl LocalAddress {
         let reply_class = self.reply_class(server, 0)?;
         let share = self.shares.get(worker.index())?;
         // The class of the whole reply is that of its other fields XOR that of the port.
-        let classes = share
-            .classes
-            .iter()
-            .map(|class| usize::from(*class) ^ reply_class);
-        let lent = share
-            .pool
-            .lock()
-            .take(bucket_of(server), classes, protocol, now)?;
+        let (bucket, classes) = (bucket_of(server), &share.classes);
+        let lent = (share.pool.lock()).take(bucket, classes, reply_class, protocol, now)?;
         share.count(1);
         Some(lent)
     }

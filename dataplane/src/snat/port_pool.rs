@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A list begins with the ports that were never lent; what comes back is put at its end. So the
-//! head is always the port of its class that rested longest. One particular port is taken out of
-//! the middle of its list.
+//! head is always the port of its class that rested longest. Of the classes that suit a session,
+//! a few are looked at, in turn. One particular port is taken out of the middle of its list.
 
 use super::reuse::{Lent, TcpEnd};
 use crate::address::Protocol;
@@ -20,6 +20,11 @@ use crate::time::Tick;
 
 /// Into how many buckets servers fall.
 pub(super) const BUCKETS: usize = 4;
+
+/// How many free lists a session chooses among. A redirection table that the workers do not share
+/// evenly gives each of them up to some hundred classes: looking at all of them would take longer
+/// than all else, and a port that rested almost longest is as good.
+pub(super) const CHOICES: usize = 4;
 
 /// The end of a list.
 const NIL: u16 = u16::MAX;
@@ -128,6 +133,8 @@ struct Bucket {
 pub(super) struct PortPool {
     first: u16,
     step: u16,
+    /// Where the next session begins to look among the classes that suit it.
+    turn: usize,
     buckets: [Bucket; BUCKETS],
 }
 
@@ -154,22 +161,32 @@ impl PortPool {
         Self {
             first,
             step,
+            turn: 0,
             buckets: [copy(), copy(), copy(), bucket],
         }
     }
 
-    /// Lends the port of one of `classes` that rested longest; `None` when all of them are lent.
-    /// Looks at each of `classes` at most once.
+    /// Lends a port of one of `classes`, each XOR `mask`: the one that rested longest of the next
+    /// [`CHOICES`] of them that have a free one. `None` when all their ports are lent. Looks at
+    /// each of `classes` at most once.
     #[inline]
     pub(super) fn take(
         &mut self,
         bucket: usize,
-        classes: impl Iterator<Item = usize>,
+        classes: &[u16],
+        mask: usize,
         protocol: Protocol,
         now: Tick,
     ) -> Option<Lent> {
         let bucket = &mut self.buckets[bucket];
-        let class = bucket.longest_rested(classes, now)?;
+        let (front, back) = classes.split_at_checked(self.turn).unwrap_or_default();
+        let in_turn = back.iter().chain(front);
+        let suiting = in_turn.map(|class| usize::from(*class) ^ mask);
+        self.turn += CHOICES;
+        if self.turn >= classes.len() {
+            self.turn = 0;
+        }
+        let class = bucket.longest_rested(suiting, now)?;
         let (index, record) = bucket.pop(class)?;
         Some(Lent {
             port: self.first + index * self.step,
@@ -232,21 +249,16 @@ impl Bucket {
         Some((index, self.records.get_mut(usize::from(index))?))
     }
 
-    /// The class among `classes` whose head rested longest.
+    /// The class whose head rested longest, of the first [`CHOICES`] of `classes` with a free
+    /// port.
     #[inline]
     fn longest_rested(&self, classes: impl Iterator<Item = usize>, now: Tick) -> Option<usize> {
-        let mut best = None;
-        for class in classes {
-            let list = &self.lists[class];
-            if list.never_lent > 0 {
-                return Some(class);
-            }
+        let free = classes.filter(|class| self.lists[*class].head != NIL);
+        free.take(CHOICES).max_by_key(|class| {
+            let list = &self.lists[*class];
             let rested = now.0.wrapping_sub(list.head_freed.0);
-            if list.head != NIL && best.is_none_or(|(_, most)| rested > most) {
-                best = Some((class, rested));
-            }
-        }
-        best.map(|(class, _)| class)
+            (list.never_lent > 0, rested)
+        })
     }
 
     /// Takes the head off a list; gives its record as it was.
@@ -316,7 +328,7 @@ mod tests {
     #[test]
     fn a_port_given_back_twice_or_never_lent_changes_nothing() {
         let mut pool = PortPool::new(1024, 2, 3, 1, |_| 0);
-        let lent = pool.take(0, 0..1, Protocol::Tcp, NOW).unwrap();
+        let lent = pool.take(0, &[0], 0, Protocol::Tcp, NOW).unwrap();
 
         assert!(pool.give_back(0, 0, lent.port, NOW, None));
 
@@ -324,7 +336,7 @@ mod tests {
         for foreign in [1, 1023, 1025, 1026, 1030, u16::MAX] {
             assert!(!pool.give_back(0, 0, foreign, NOW, None), "{foreign}");
         }
-        let left: Vec<_> = std::iter::from_fn(|| pool.take(0, 0..1, Protocol::Tcp, NOW))
+        let left: Vec<_> = std::iter::from_fn(|| pool.take(0, &[0], 0, Protocol::Tcp, NOW))
             .map(|lent| lent.port)
             .collect();
         assert_eq!(left, [1026, 1028, 1024]);
@@ -335,9 +347,35 @@ mod tests {
         let mut pool = PortPool::new(1024, 1, 1, 1, |_| 0);
 
         for bucket in 0..BUCKETS {
-            let lent = pool.take(bucket, 0..1, Protocol::Udp, NOW);
+            let lent = pool.take(bucket, &[0], 0, Protocol::Udp, NOW);
             assert_eq!(lent.map(|lent| lent.port), Some(1024));
-            assert_eq!(pool.take(bucket, 0..1, Protocol::Udp, NOW), None);
+            assert_eq!(pool.take(bucket, &[0], 0, Protocol::Udp, NOW), None);
         }
+    }
+
+    #[test]
+    fn of_many_classes_the_longest_rested_of_four_is_taken_in_turn() {
+        // Given eight classes of one port each, given back one after the other, the odd ones last.
+        let classes: Vec<u16> = (0..8).collect();
+        let mut pool = PortPool::new(1000, 1, 8, 8, |port| usize::from(port - 1000));
+        let take = |pool: &mut PortPool, now| {
+            let lent = pool.take(0, &classes, 0, Protocol::Udp, now);
+            lent.map(|lent| lent.port)
+        };
+        while take(&mut pool, NOW).is_some() {}
+        for (port, n) in [1002, 1000, 1004, 1006, 1001, 1003, 1005, 1007]
+            .iter()
+            .zip(1..)
+        {
+            let class = usize::from(port - 1000);
+            assert!(pool.give_back(0, class, *port, NOW.plus(n), None));
+        }
+        pool.turn = 0;
+
+        // When they are lent again, then each four in turn give the one that rested longest.
+        let later = NOW.plus(100);
+        let lent: Vec<_> = std::iter::from_fn(|| take(&mut pool, later)).collect();
+        assert_eq!(lent[..4], [1002, 1004, 1000, 1006]);
+        assert_eq!(lent.len(), 8);
     }
 }

@@ -45,7 +45,7 @@ fn take_all(local: &LocalAddress, worker: WorkerId, server: Endpoint<V4>) -> Vec
 
 #[test]
 fn replies_to_a_lent_port_come_home_and_workers_share_all_ports() {
-    for workers in [1, 2, 3, 4, 8, 16] {
+    for workers in 1..=16 {
         for steering in [
             Steering::Software { workers },
             rss(128, workers),
@@ -187,6 +187,25 @@ fn one_address_carries_all_ports_to_each_of_four_servers() {
     assert_eq!(local.in_use(), local.capacity());
 }
 
+/// Ports are shared by servers of different buckets: it is the tuple that must be unique.
+#[test]
+fn one_address_carries_more_sessions_to_eight_servers_than_there_are_ports() {
+    for steering in [Steering::Software { workers: 3 }, rss(128, 3), rss(512, 2)] {
+        let workers = steering.workers();
+        let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, workers.into());
+        let mut tuples = HashSet::new();
+
+        for n in 0..120_000_u32 {
+            let to = server(u8::try_from(n % 8).unwrap());
+            let worker = WorkerId(u16::try_from(n / 8).unwrap_or(u16::MAX) % workers);
+            let lent = local.take(worker, to, Protocol::Tcp, NOW).unwrap();
+            assert!(tuples.insert((lent.port, to)), "{to:?} {lent:?}");
+        }
+
+        assert_eq!(local.in_use(), 120_000);
+    }
+}
+
 #[test]
 fn a_range_without_a_port_for_a_worker_lends_it_nothing() {
     let steering = Steering::Software { workers: 4 };
@@ -273,13 +292,13 @@ struct Model {
 }
 
 impl Model {
-    /// What the pool must lend: the free port, among those that come home, that rested longest.
-    fn expected(
+    /// The free ports whose replies come home, and when they were given back.
+    fn free(
         &self,
         steering: &Steering,
         (worker, to): (WorkerId, u8),
         ports: RangeInclusive<u16>,
-    ) -> Option<Option<Tick>> {
+    ) -> Vec<(u16, Option<Tick>)> {
         let bucket = bucket_of(server(to));
         ports
             .filter(|port| {
@@ -287,9 +306,20 @@ impl Model {
                 steering.local_reply_owner(&reply) == worker
                     && !self.lent.contains(&(worker, bucket, *port))
             })
-            .map(|port| self.freed.get(&(worker, bucket, port)).copied())
-            .min_by_key(|freed| freed.map(|tick| tick.0))
+            .map(|port| (port, self.freed.get(&(worker, bucket, port)).copied()))
+            .collect()
     }
+}
+
+/// When the longest rested of the free ports in the class of `port` was given back; `None` is
+/// never.
+fn longest_rested(local: &LocalAddress, free: &[(u16, Option<Tick>)], port: u16) -> Option<Tick> {
+    let same_class = |other: u16| local.port_class::<V4>(other) == local.port_class::<V4>(port);
+    (free.iter())
+        .filter(|(other, _)| same_class(*other))
+        .map(|(_, freed)| *freed)
+        .min_by_key(|freed| freed.map(|tick| tick.0))
+        .flatten()
 }
 
 fn run(steering: &Steering, steps: &[Step]) -> Result<(), TestCaseError> {
@@ -301,9 +331,9 @@ fn run(steering: &Steering, steps: &[Step]) -> Result<(), TestCaseError> {
         match step {
             Step::Take(worker, to, protocol) => {
                 let worker = WorkerId(*worker);
-                let expected = model.expected(steering, (worker, *to), ports.clone());
+                let free = model.free(steering, (worker, *to), ports.clone());
                 let lent = local.take(worker, server(*to), *protocol, now);
-                prop_assert_eq!(lent.is_some(), expected.is_some());
+                prop_assert_eq!(lent.is_some(), !free.is_empty());
                 let Some(lent) = lent else { continue };
 
                 let place = (worker, bucket_of(server(*to)), lent.port);
@@ -312,7 +342,8 @@ fn run(steering: &Steering, steps: &[Step]) -> Result<(), TestCaseError> {
                 prop_assert_eq!(steering.local_reply_owner(&reply), worker);
                 let same_tuple = |s: &&(_, u8, u16, _)| (s.1, s.2) == (*to, lent.port);
                 prop_assert_eq!(model.sessions.iter().find(same_tuple), None);
-                prop_assert_eq!(Some(model.freed.get(&place).copied()), expected);
+                let freed = model.freed.get(&place).copied();
+                prop_assert_eq!(freed, longest_rested(&local, &free, lent.port));
                 let end = model.tcp_end.get(&place).copied();
                 let end = end.filter(|(_, at)| at.until(now).cast_unsigned() < seconds(120));
                 let end = end.filter(|_| *protocol == Protocol::Tcp);
