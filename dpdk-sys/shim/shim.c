@@ -57,6 +57,11 @@ uint64_t shim_rdtsc(void)
 	return rte_rdtsc();
 }
 
+uint32_t shim_softrss(uint32_t *tuple, uint32_t words, const uint8_t *key)
+{
+	return rte_softrss(tuple, words, key);
+}
+
 int shim_link_get_nowait(uint16_t port_id, struct shim_link *link)
 {
 	struct rte_eth_link found;

@@ -18,6 +18,7 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_thash.h>
 #include <rte_version.h>
 
 /*
@@ -82,6 +83,7 @@ FILE *shim_log_stream(shim_log_line line);
 int shim_errno(void);
 unsigned int shim_lcore_id(void);
 uint64_t shim_rdtsc(void);
+uint32_t shim_softrss(uint32_t *tuple, uint32_t words, const uint8_t *key);
 int shim_link_get_nowait(uint16_t port_id, struct shim_link *link);
 
 uint16_t shim_rx_burst(uint16_t port_id, uint16_t queue_id, struct rte_mbuf **packets,

@@ -12,6 +12,7 @@ mod burst;
 mod ethdev;
 mod packet;
 mod process;
+mod steering;
 
 use super::*;
 use crate::id::{CoreId, QueueId};
