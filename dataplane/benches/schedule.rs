@@ -1,0 +1,176 @@
+//! What a scheduler costs a session: choosing a server, counting the session there, and taking it
+//! off again when it ends.
+//!
+//! Each service has as many sessions as it has servers, times 16; every turn makes one and ends
+//! the oldest, so that loads differ as they do in life. `wlc` counts its sessions as active (TCP),
+//! which is two changes of load more; `wlc_datagrams` does not (UDP).
+//!
+//! ```text
+//! cargo bench -p sluice-dataplane --bench schedule
+//! ```
+// A bench that cannot set up its case stops, which is what a panic is for.
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use dataplane::address::{Endpoint, Protocol};
+use dataplane::id::{ServerSlot, Weight};
+use dataplane::schedule::{FlowInfo, Schedule, Scheduler, Standings, load};
+use dataplane::service::{Method, RealServer, SchedulerKind, ServerShared, ServiceKey};
+use divan::Bencher;
+use divan::counter::ItemsCount;
+
+const SERVERS: [u32; 3] = [10, 100, 1000];
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn rr(bencher: Bencher<'_, '_>, servers: u32) {
+    turn(bencher, Service::new(SchedulerKind::Rr, servers), true);
+}
+
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn wrr(bencher: Bencher<'_, '_>, servers: u32) {
+    turn(bencher, Service::new(SchedulerKind::Wrr, servers), true);
+}
+
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn wlc(bencher: Bencher<'_, '_>, servers: u32) {
+    turn(bencher, Service::new(SchedulerKind::Wlc, servers), true);
+}
+
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn wlc_datagrams(bencher: Bencher<'_, '_>, servers: u32) {
+    turn(bencher, Service::new(SchedulerKind::Wlc, servers), false);
+}
+
+/// Choosing alone, when nothing changed.
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn wlc_pick_alone(bencher: Bencher<'_, '_>, servers: u32) {
+    let mut service = Service::new(SchedulerKind::Wlc, servers);
+    bencher.bench_local(|| service.pick());
+}
+
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn mh(bencher: Bencher<'_, '_>, servers: u32) {
+    let kind = SchedulerKind::Mh {
+        fallback: true,
+        port: true,
+    };
+    turn(bencher, Service::new(kind, servers), true);
+}
+
+/// Two workers at once.
+#[divan::bench(args = SERVERS, sample_size = 1000, threads = 2)]
+fn wlc_two_workers(bencher: Bencher<'_, '_>, servers: u32) {
+    turn_shared(bencher, &Service::new(SchedulerKind::Wlc, servers));
+}
+
+/// Two workers at once.
+#[divan::bench(args = SERVERS, sample_size = 1000, threads = 2)]
+fn rr_two_workers(bencher: Bencher<'_, '_>, servers: u32) {
+    turn_shared(bencher, &Service::new(SchedulerKind::Rr, servers));
+}
+
+/// A service with servers of weights 1 to 4.
+struct Service {
+    servers: Vec<Arc<RealServer>>,
+    scheduler: Scheduler,
+    bound: VecDeque<usize>,
+    clients: u32,
+}
+
+impl Service {
+    fn new(kind: SchedulerKind, count: u32) -> Self {
+        let standings = Standings::new();
+        let servers: Vec<_> = (0..count).map(|n| server(n, &standings)).collect();
+        Self {
+            scheduler: Scheduler::new(kind, &servers),
+            servers,
+            bound: VecDeque::new(),
+            clients: 0,
+        }
+    }
+
+    fn pick(&mut self) -> usize {
+        self.clients = self.clients.wrapping_add(0x9e37_79b9);
+        let picked = self.scheduler.pick(&self.servers, client(self.clients));
+        picked.expect("every server is eligible")
+    }
+
+    fn begin(&mut self, is_tcp: bool) {
+        let at = self.pick();
+        begin(&self.servers[at], is_tcp);
+        self.bound.push_back(at);
+    }
+
+    fn end(&mut self, is_tcp: bool) {
+        let oldest = self.bound.pop_front().expect("there are sessions");
+        end(&self.servers[oldest], is_tcp);
+    }
+}
+
+fn server(number: u32, standings: &Arc<Standings>) -> Arc<RealServer> {
+    let addr = IpAddr::V4(Ipv4Addr::from_bits(0x0a02_0000 + number));
+    let weight = Weight(1 + number % 4);
+    Arc::new(RealServer {
+        slot: ServerSlot(number),
+        service: ServiceKey {
+            protocol: Protocol::Tcp,
+            virtual_endpoint: Endpoint::new([10, 1, 0, 100].into(), 80),
+        },
+        endpoint: Endpoint::new(addr, 80),
+        weight,
+        last_weight: weight,
+        method: Method::Dr,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        available: true,
+        shared: Arc::new(ServerShared::new(1, standings)),
+    })
+}
+
+const fn client(number: u32) -> FlowInfo {
+    FlowInfo {
+        folded_source: number,
+        source_port: 40_000,
+    }
+}
+
+fn begin(server: &RealServer, is_tcp: bool) {
+    load::bind(server);
+    if is_tcp {
+        load::activate(&server.shared);
+    }
+}
+
+fn end(server: &RealServer, is_tcp: bool) {
+    if is_tcp {
+        load::deactivate(&server.shared);
+    }
+    load::unbind(server);
+}
+
+fn turn(bencher: Bencher<'_, '_>, mut service: Service, is_tcp: bool) {
+    for _ in 0..16 * service.servers.len() {
+        service.begin(is_tcp);
+    }
+    bencher.counter(ItemsCount::new(1_u32)).bench_local(|| {
+        service.begin(is_tcp);
+        service.end(is_tcp);
+    });
+}
+
+/// One worker's turn, in which the session ends at once.
+fn turn_shared(bencher: Bencher<'_, '_>, service: &Service) {
+    bencher.counter(ItemsCount::new(1_u32)).bench(|| {
+        let picked = service.scheduler.pick(&service.servers, client(1));
+        let server = &service.servers[picked.expect("every server is eligible")];
+        begin(server, true);
+        end(server, true);
+    });
+}
