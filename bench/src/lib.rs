@@ -4,3 +4,6 @@
 //! a case that does not meet it prints no figure. Costs are CPU time of the worker's thread per
 //! packet, taken beside a baseline in the same run, because clock rates and neighbours on shared
 //! machines drift.
+
+/// Response times through the gateway, and the sum of the servers behind it.
+pub mod latency;
