@@ -13,6 +13,7 @@
 //! TUN's server takes the outer header off in a program of its own, since not every kernel can:
 //! what TUN adds includes one more wake-up there.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,6 +120,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         options,
         binaries: programs::find(options.programs.as_deref())?,
         lab: Lab::build(Arms::Two),
+        starts: Cell::new(0),
     };
     path::open_direct_way(&bench.lab);
     let (mut loaded, mut idle) = (Vec::new(), Vec::new());
@@ -144,6 +146,8 @@ struct Bench<'a> {
     options: &'a Options,
     binaries: Binaries,
     lab: Lab,
+    /// Gateways started so far.
+    starts: Cell<u16>,
 }
 
 impl Bench<'_> {
@@ -176,6 +180,7 @@ impl Bench<'_> {
 
     fn start(&self, driver: Driver, idle: &'static str) -> Gateway<'_> {
         let config = GatewayConfig::of(&self.lab).driver(driver).idle(idle);
+        let config = config.local_ports(&local_ports(self.starts.replace(self.starts.get() + 1)));
         let config = Method::ALL.into_iter().fold(config, |config, method| {
             config.service(path::page_service(&self.lab, method))
         });
@@ -207,13 +212,15 @@ impl Bench<'_> {
         let client = self.lab.client().namespace();
         let expected = path.expected_answer(&self.lab);
         let target = path.page(&self.lab);
-        let (counters, waited) = (Nstat::read(client), worker.waited_nanos());
+        let counters = Nstat::read(client);
         let passed = self.passed(gateway, path);
-        let outcome = client.inside(|| {
+        let (outcome, waited) = client.inside(|| {
             worker.stay_off();
-            open_loop::run(target, expected.as_bytes(), load)
-        })?;
-        let waited = worker.waited_nanos().saturating_sub(waited);
+            let waited = worker.waited_nanos();
+            let outcome = open_loop::run(target, expected.as_bytes(), load);
+            (outcome, worker.waited_nanos().saturating_sub(waited))
+        });
+        let outcome = outcome?;
         let retransmits = Nstat::read(client).moved_since(&counters, "TcpRetransSegs");
         self.assert_it_took_its_path(path, self.passed(gateway, path) - passed, &outcome)?;
         let window = Window::new(setting, round, outcome);
@@ -274,6 +281,14 @@ impl Bench<'_> {
     }
 }
 
+/// The ports FULLNAT lends in the gateway's start of this number: others than in the starts
+/// before. A gateway forgets with its end what it lent, but a server holds a connection it closed
+/// for a minute and keeps a SYN from the same port waiting. That is no matter of response times.
+fn local_ports(start: u16) -> String {
+    let first = 1_024 + start % 16 * 4_000;
+    format!("{first}-{}", first + 3_999)
+}
+
 /// A panel for each driver, a curve for each path.
 fn panels(windows: &[Window], summaries: &[Summary]) -> Vec<Panel> {
     let mut settings: Vec<Setting> = summaries.iter().map(|summary| summary.setting).collect();
@@ -292,4 +307,17 @@ fn panels(windows: &[Window], summaries: &[Summary]) -> Vec<Panel> {
         curves: settings.iter().map(curve).collect(),
     };
     drivers.map(panel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateways_that_follow_each_other_lend_different_ports() {
+        assert_eq!(local_ports(0), "1024-5023");
+        assert_eq!(local_ports(1), "5024-9023");
+        assert_eq!(local_ports(15), "61024-65023");
+        assert_eq!(local_ports(16), local_ports(0));
+    }
 }
