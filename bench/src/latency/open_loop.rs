@@ -27,7 +27,8 @@ pub struct Outcome {
     pub kept: Vec<u64>,
     /// Of requests that made a connection, which counts.
     pub opened: Vec<u64>,
-    /// How late requests left: the generator's own share of the response times.
+    /// How late the generator got to requests: its own share of the response times, whatever the
+    /// path does.
     pub late: Vec<u64>,
 }
 
@@ -139,6 +140,7 @@ impl<'a> OpenLoop<'a> {
 
     fn ask(&mut self, due: Due) -> Result<(), Failure> {
         self.unanswered += 1;
+        self.outcome.late.push(nanos_since(due.at));
         let place = if due.opens {
             self.connect()
                 .map_err(|error| self.failed(error.to_string()))?
@@ -157,7 +159,6 @@ impl<'a> OpenLoop<'a> {
             connection.ask(&request);
         }
         self.places[place].asked = Some(due);
-        self.outcome.late.push(nanos_since(due.at));
         self.advance(place)
     }
 

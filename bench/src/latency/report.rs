@@ -15,6 +15,12 @@ use super::open_loop::Outcome;
 /// logarithm of the rest, from the median to one in 1,000.
 const CURVE_POINTS: u32 = 55;
 
+/// In a calm window the generator gets to all but one in 1,000 requests within this time.
+const CALM_LATE_US: f64 = 1_000.0;
+
+/// In a calm window the gateway's worker has a core but for this share of the time.
+const CALM_WAIT: f64 = 0.01;
+
 /// The circumstances of a window; rounds repeat them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
@@ -40,8 +46,10 @@ pub struct Window {
     pub kept: Percentiles,
     /// Response times of requests that made their connection.
     pub opened: Percentiles,
-    /// How late requests left, which is the generator's own part.
+    /// How late the generator got to requests, which is its own part.
     pub late: Percentiles,
+    /// How long requests were sent.
+    pub window_us: f64,
     /// How long the gateway's worker was ready but had no core.
     pub worker_waited_us: f64,
     /// TCP segments the client sent again.
@@ -64,10 +72,18 @@ impl Window {
             kept: Percentiles::of(&mut outcome.kept)?,
             opened: Percentiles::of(&mut outcome.opened)?,
             late: Percentiles::of(&mut outcome.late)?,
+            window_us: 0.0,
             worker_waited_us: 0.0,
             retransmits: 0,
             curve: curve.collect::<Option<_>>()?,
         })
+    }
+
+    /// Whether nobody else on the machine took the core away from the generator or the worker for
+    /// long. What they do meanwhile shows in response times but is not the gateway's.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        self.late.p999_us <= CALM_LATE_US && self.worker_waited_us <= CALM_WAIT * self.window_us
     }
 
     const fn percentiles(&self, connection: Connection) -> &Percentiles {
@@ -105,6 +121,8 @@ pub struct Summary {
     /// Under which circumstances.
     #[serde(flatten)]
     pub setting: Setting,
+    /// Whether only calm windows count ([`Window::is_calm`]).
+    pub calm: bool,
     /// Which connections.
     pub connection: Connection,
     /// Rounds.
@@ -119,20 +137,39 @@ pub struct Summary {
     pub worker_waited_us: f64,
 }
 
-/// Sums up all windows, in the order of the first of each setting.
+/// The settings that occur, in the order of their first windows.
 #[must_use]
-pub fn summaries(windows: &[Window]) -> Vec<Summary> {
+pub fn settings(windows: &[Window]) -> Vec<Setting> {
     let mut settings: Vec<Setting> = Vec::new();
     for window in windows {
         if !settings.contains(&window.setting) {
             settings.push(window.setting);
         }
     }
-    let kinds = settings
+    settings
+}
+
+/// Sums up all windows, in the order of the first of each setting.
+#[must_use]
+pub fn summaries(windows: &[Window]) -> Vec<Summary> {
+    summed_up(windows, false)
+}
+
+/// Sums up the calm windows. A path is compared only in rounds in which it and the direct way
+/// were calm.
+#[must_use]
+pub fn calm_summaries(windows: &[Window]) -> Vec<Summary> {
+    let calm: Vec<Window> = windows.iter().filter(|w| w.is_calm()).cloned().collect();
+    summed_up(&calm, true)
+}
+
+fn summed_up(windows: &[Window], calm: bool) -> Vec<Summary> {
+    let kinds = settings(windows)
         .into_iter()
         .flat_map(|setting| Connection::ALL.map(|connection| (setting, connection)));
     kinds
         .filter_map(|(setting, connection)| summary(windows, setting, connection))
+        .map(|summary| Summary { calm, ..summary })
         .collect()
 }
 
@@ -152,6 +189,7 @@ fn summary(windows: &[Window], setting: Setting, connection: Connection) -> Opti
     };
     Some(Summary {
         setting,
+        calm: false,
         connection,
         rounds: rounds.len(),
         response: Percentiles::median_of(&response)?,
@@ -207,26 +245,32 @@ pub fn table(summaries: &[Summary]) -> String {
         let Setting {
             driver, idle, rate, ..
         } = summary.setting;
-        let wanted = format!("{driver}, an idle worker {idle}s, {rate} requests/s");
+        let which = if summary.calm {
+            "calm windows only"
+        } else {
+            "all windows"
+        };
+        let wanted = format!("{driver}, an idle worker {idle}s, {rate} requests/s, {which}");
         if wanted != heading {
             heading = wanted;
-            let rounds = summary.rounds;
             let _ = write!(
                 text,
-                "\n{heading}, median of {rounds} rounds, µs\n{:8} {:5}{}  added:{}  {:>13}\n",
+                "\n{heading}; medians of the rounds, µs\n{:8} {:5} {:>6}{}  added:{}  {:>7}\n",
                 "path",
                 "conn.",
+                "rounds",
                 columns(&Percentiles::NAMES),
                 columns(&Percentiles::NAMES),
-                "without core"
+                "no core"
             );
         }
         let added = summary.added.map_or([const { String::new() }; 5], signed);
         let _ = writeln!(
             text,
-            "{:8} {:5}{}        {}  {:>13.0}",
+            "{:8} {:5} {:>6}{}        {}  {:>7.0}",
             summary.setting.path,
             summary.connection.name(),
+            summary.rounds,
             columns(&summary.response.values().map(|value| format!("{value:.0}"))),
             columns(&added),
             summary.worker_waited_us
@@ -287,7 +331,11 @@ mod tests {
             opened: vec![micros * 2_000; 10],
             late: vec![1_000; 20],
         };
-        Window::new(setting, round, outcome).expect("there are samples of each kind")
+        let window = Window::new(setting, round, outcome);
+        Window {
+            window_us: 1e6,
+            ..window.expect("there are samples of each kind")
+        }
     }
 
     #[test]
@@ -315,6 +363,37 @@ mod tests {
         assert_eq!(kept.added.map(|added| added.p99_us), Some(10.0));
         assert_eq!(found[3].added.map(|added| added.p50_us), Some(20.0));
         assert!(found[0].added.is_none(), "the direct way adds nothing");
+    }
+
+    #[test]
+    fn rounds_in_which_somebody_else_took_the_core_are_told_apart() {
+        let disturbed = Window {
+            worker_waited_us: 20_000.0,
+            ..window("dr", "sleep", 1, 900)
+        };
+        let windows = [
+            window("direct", "sleep", 0, 100),
+            window("dr", "sleep", 0, 110),
+            window("direct", "sleep", 1, 100),
+            disturbed,
+        ];
+
+        let (all, calm) = (summaries(&windows), calm_summaries(&windows));
+
+        assert_eq!(all[2].added.map(|added| added.p50_us), Some(405.0));
+        assert_eq!(calm[2].added.map(|added| added.p50_us), Some(10.0));
+        assert_eq!((all[2].rounds, calm[2].rounds), (2, 1));
+        assert!(table(&calm).contains("calm windows only"));
+    }
+
+    #[test]
+    fn a_late_generator_makes_a_window_restless() {
+        let calm = window("dr", "sleep", 0, 100);
+        let mut late = calm.clone();
+        late.late.p999_us = 1_001.0;
+
+        assert!(calm.is_calm());
+        assert!(!late.is_calm());
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! what TUN adds includes one more wake-up there.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -26,16 +26,16 @@ use testnet::{Arms, Binaries, Gateway, Lab, Method};
 use super::chart::{self, Curve, Panel};
 use super::failure::Failure;
 use super::gateway_host::Worker;
-use super::path::{self, Path};
-use super::report::{self, Setting, Summary, Window};
+use super::path::{self, Path as Way};
+use super::report::{self, Setting, Window};
 use super::schedule::Load;
 use super::{open_loop, output, programs};
 
 /// Requests that find the worker idle: asked by no path but these.
-const IDLE_PATHS: [Path; 3] = [
-    Path::Direct,
-    Path::Through(Method::Dr),
-    Path::Through(Method::Fullnat),
+const IDLE_PATHS: [Way; 3] = [
+    Way::Direct,
+    Way::Through(Method::Dr),
+    Way::Through(Method::Fullnat),
 ];
 
 /// Asks a web server directly and through the gateway and compares the response times.
@@ -130,16 +130,22 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         eprintln!("{}: idle workers", driver.name());
         bench.when_idle(*driver, &mut idle)?;
     }
-    let (loaded_summaries, idle_summaries) = (report::summaries(&loaded), report::summaries(&idle));
-    print!("{}", report::table(&loaded_summaries));
-    print!("{}", report::table(&idle_summaries));
-    print!("{}", report::idle_table(&idle_summaries));
-    let panels: Vec<Panel> = panels(&loaded, &loaded_summaries);
-    output::write(&options.out, "latency.svg", &chart::svg(&panels))?;
-    let summaries = [loaded_summaries, idle_summaries].concat();
+    publish(&options.out, loaded, idle)
+}
+
+/// Prints the tables and writes the files.
+fn publish(folder: &Path, loaded: Vec<Window>, idle: Vec<Window>) -> Result<(), Failure> {
+    let mut summaries = Vec::new();
+    for windows in [&loaded, &idle] {
+        let both = [report::summaries(windows), report::calm_summaries(windows)].concat();
+        print!("{}", report::table(&both));
+        summaries.extend(both);
+    }
+    print!("{}", report::idle_table(&summaries));
+    output::write(folder, "latency.svg", &chart::svg(&panels(&loaded)))?;
     let windows = [loaded, idle].concat();
     let all = json!({ "summaries": summaries, "windows": windows });
-    output::write(&options.out, "latency.json", &format!("{all:#}\n"))
+    output::write(folder, "latency.json", &format!("{all:#}\n"))
 }
 
 struct Bench<'a> {
@@ -156,7 +162,7 @@ impl Bench<'_> {
         let gateway = self.start(driver, "sleep");
         let load = self.options.load(self.options.rate);
         for round in 0..self.options.rounds() {
-            for path in Path::ALL {
+            for path in Way::ALL {
                 windows.push(self.window(&gateway, (driver, "sleep"), path, round, load)?);
             }
         }
@@ -187,7 +193,7 @@ impl Bench<'_> {
         let gateway = Gateway::start(self.lab.gateway(), self.binaries, &config.text());
         for method in Method::ALL {
             // The first packets may find next hops unresolved.
-            let page = Path::Through(method).page(&self.lab);
+            let page = Way::Through(method).page(&self.lab);
             self.lab.client().wait_for(page);
         }
         gateway
@@ -197,7 +203,7 @@ impl Bench<'_> {
         &self,
         gateway: &Gateway,
         (driver, idle): (Driver, &'static str),
-        path: Path,
+        path: Way,
         round: u32,
         load: Load,
     ) -> Result<Window, Failure> {
@@ -228,6 +234,7 @@ impl Bench<'_> {
             Failure::Broken("a window needs requests on kept and on new connections".to_owned())
         })?;
         Ok(Window {
+            window_us: load.window.as_secs_f64() * 1e6,
             worker_waited_us: Duration::from_nanos(waited).as_secs_f64() * 1e6,
             retransmits,
             ..window
@@ -235,14 +242,14 @@ impl Bench<'_> {
     }
 
     /// How many sessions the gateway made for a path's service; for the direct way, for all.
-    fn passed(&self, gateway: &Gateway, path: Path) -> u64 {
+    fn passed(&self, gateway: &Gateway, path: Way) -> u64 {
         let sessions = |method| {
-            let page = Path::Through(method).page(&self.lab);
+            let page = Way::Through(method).page(&self.lab);
             gateway.sessions_by_server(page).values().sum::<u64>()
         };
         match path {
-            Path::Direct => Method::ALL.into_iter().map(sessions).sum(),
-            Path::Through(method) => sessions(method),
+            Way::Direct => Method::ALL.into_iter().map(sessions).sum(),
+            Way::Through(method) => sessions(method),
         }
     }
 
@@ -250,14 +257,14 @@ impl Bench<'_> {
     #[expect(clippy::unused_self, reason = "an assertion of the bench")]
     fn assert_it_took_its_path(
         &self,
-        path: Path,
+        path: Way,
         sessions: u64,
         outcome: &open_loop::Outcome,
     ) -> Result<(), Failure> {
         let opened = u64::try_from(outcome.opened.len()).unwrap_or(u64::MAX);
         let right = match path {
-            Path::Direct => sessions == 0,
-            Path::Through(_) => sessions >= opened,
+            Way::Direct => sessions == 0,
+            Way::Through(_) => sessions >= opened,
         };
         if right {
             return Ok(());
@@ -290,9 +297,8 @@ fn local_ports(start: u16) -> String {
 }
 
 /// A panel for each driver, a curve for each path.
-fn panels(windows: &[Window], summaries: &[Summary]) -> Vec<Panel> {
-    let mut settings: Vec<Setting> = summaries.iter().map(|summary| summary.setting).collect();
-    settings.dedup();
+fn panels(windows: &[Window]) -> Vec<Panel> {
+    let settings = report::settings(windows);
     let curve = |setting: &Setting| Curve {
         name: setting.path.to_owned(),
         points: report::curve_fractions()

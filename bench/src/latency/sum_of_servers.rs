@@ -2,8 +2,8 @@
 //!
 //! Three servers with a fixed service time and a fixed number of requests at once are saturated
 //! one by one, directly; then the VIP with all three, by each method and scheduler. The VIP must
-//! come to 97 % of the sum, and no request may fail. A server turns away what would wait for
-//! long, so a scheduler that is unfair for a while fails requests.
+//! come to 97 % of the sum, and no request may fail. The clients are twice as many as are served
+//! at the same time, so a scheduler that is unfair leaves a server idle while others have queues.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +42,9 @@ pub struct Options {
     /// Requests that a server works on at the same time.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..1_000))]
     at_once: u16,
+    /// Requests that may wait at a server; those beyond are turned away and fail.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16))]
+    queue: u16,
     /// The methods, each after a comma [default: all].
     #[arg(long, value_delimiter = ',', value_parser = method_named,
           default_values = ["dr", "nat", "tun", "fullnat"], hide_default_value = true)]
@@ -63,7 +66,7 @@ impl Options {
         Limits {
             service: Duration::from_millis(self.service_ms),
             at_once,
-            queue: 4 * at_once,
+            queue: usize::from(self.queue),
         }
     }
 
