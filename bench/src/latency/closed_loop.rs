@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::http;
 use super::reactor::Reactor;
+use super::sources::Sources;
 
 /// A request that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,16 +35,22 @@ impl Tally {
     }
 }
 
-/// Sends `requests` requests to `target` by `clients` clients; to be called in their network
-/// namespace.
+/// Sends `requests` requests to `target` by `clients` clients, each from the next of `sources`; to
+/// be called in their network namespace.
 ///
 /// # Errors
 ///
 /// When this machine cannot make sockets; failed requests are counted, not errors.
-pub fn run(target: SocketAddrV4, clients: usize, requests: u64) -> Result<Tally, Failure> {
+pub fn run(
+    target: SocketAddrV4,
+    sources: &mut Sources,
+    clients: usize,
+    requests: u64,
+) -> Result<Tally, Failure> {
     let reactor = Reactor::new().map_err(Failure::machine("make a poll descriptor"))?;
     let mut closed_loop = ClosedLoop {
         target,
+        sources,
         request: http::request(target, false),
         reactor,
         clients: (0..clients).map(|_| None).collect(),
@@ -58,8 +65,9 @@ pub fn run(target: SocketAddrV4, clients: usize, requests: u64) -> Result<Tally,
     Ok(tally)
 }
 
-struct ClosedLoop {
+struct ClosedLoop<'a> {
     target: SocketAddrV4,
+    sources: &'a mut Sources,
     request: Vec<u8>,
     reactor: Reactor,
     /// What each client is at, with the start.
@@ -70,7 +78,7 @@ struct ClosedLoop {
     tally: Tally,
 }
 
-impl ClosedLoop {
+impl ClosedLoop<'_> {
     fn run(&mut self) -> Result<(), Failure> {
         for client in 0..self.clients.len() {
             self.begin(client)?;
@@ -96,7 +104,7 @@ impl ClosedLoop {
         self.clients[client] = None;
         while self.to_start > 0 {
             self.to_start -= 1;
-            match Connection::open(self.target) {
+            match Connection::open_from(self.sources.take(), self.target) {
                 Ok(mut connection) => {
                     connection.ask(&self.request);
                     self.reactor
@@ -192,7 +200,7 @@ mod tests {
         let server = SlowServer::start("tester", 0, limits).expect("the loopback is up");
         let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, server.port());
 
-        let tally = run(target, 6, 200).expect("sockets can be made");
+        let tally = run(target, &mut Sources::default(), 6, 200).expect("sockets can be made");
 
         assert_eq!(tally.failed, BTreeMap::new());
         assert_eq!(tally.answered["tester"], 200);
@@ -211,7 +219,7 @@ mod tests {
         let server = SlowServer::start("tester", 0, limits).expect("the loopback is up");
         let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, server.port());
 
-        let tally = run(target, 3, 3).expect("sockets can be made");
+        let tally = run(target, &mut Sources::default(), 3, 3).expect("sockets can be made");
 
         assert_eq!(tally.answered["tester"], 1);
         assert_eq!(tally.failed["status Some(503)"], 2);

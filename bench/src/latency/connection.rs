@@ -23,7 +23,21 @@ impl Connection {
     ///
     /// When there is no route, or no local port is left.
     pub fn open(target: SocketAddrV4) -> io::Result<Self> {
+        Self::open_from(None, target)
+    }
+
+    /// The same from this address and port, or one that Linux chooses.
+    ///
+    /// # Errors
+    ///
+    /// When there is no route, or the port is taken.
+    pub fn open_from(source: Option<SocketAddrV4>, target: SocketAddrV4) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(source) = source {
+            // A connection that the client closed first may still rest on the port.
+            socket.set_reuse_address(true)?;
+            socket.bind(&source.into())?;
+        }
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&target.into()) {

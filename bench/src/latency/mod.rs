@@ -20,6 +20,9 @@ pub mod http;
 /// A connection that never makes its thread wait.
 pub mod connection;
 
+/// Addresses and ports to connect from.
+pub mod sources;
+
 /// When each request is due.
 pub mod schedule;
 

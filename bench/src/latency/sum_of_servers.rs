@@ -5,6 +5,8 @@
 //! come to 97 % of the sum, and no request may fail. The clients are twice as many as are served
 //! at the same time, so a scheduler that is unfair leaves a server idle while others have queues.
 
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use super::distribution::Percentiles;
 use super::failure::Failure;
 use super::path::{self, Path};
 use super::slow_server::{Limits, SlowServer};
+use super::sources::Sources;
 use super::{output, programs};
 
 /// Where the servers listen, beside nginx.
@@ -26,6 +29,14 @@ const PORT: u16 = 90;
 
 /// The least part of the sum of the servers that counts as all of it.
 const WHOLE: f64 = 0.97;
+
+/// The client's addresses towards VIPs.
+const SOURCES: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(10, 1, 0, 16),
+    Ipv4Addr::new(10, 1, 0, 17),
+    Ipv4Addr::new(10, 1, 0, 18),
+    Ipv4Addr::new(10, 1, 0, 19),
+];
 
 /// The schedulers that are compared: the simplest, and the one that looks at connections.
 const SCHEDULERS: [&str; 2] = ["rr", "wlc"];
@@ -147,6 +158,7 @@ fn shown(case: Result<Case, Failure>) -> Result<Case, Failure> {
 struct Bench<'a> {
     options: &'a Options,
     binaries: Binaries,
+    sources: RefCell<Sources>,
     // Before the lab, because it ends first.
     _servers: Vec<SlowServer>,
     lab: Lab,
@@ -157,11 +169,10 @@ impl<'a> Bench<'a> {
         let binaries = programs::find(options.programs.as_deref())?;
         let lab = Lab::build(Arms::Two);
         path::open_direct_way(&lab);
-        // Enough local ports, and for each request another one, for longer than a closed
-        // connection stays with its server.
-        let client = lab.client().namespace();
-        let mut widen = client.command("sysctl -q -w");
-        testnet::run::must(widen.arg("net.ipv4.ip_local_port_range=1024 65535"));
+        for source in SOURCES {
+            let address = format!("addr add {source}/24 dev eth0");
+            lab.client().namespace().ip(&address);
+        }
         let servers = lab.servers().iter().map(|server| {
             let limits = options.limits();
             server
@@ -172,6 +183,7 @@ impl<'a> Bench<'a> {
         Ok(Self {
             options,
             binaries,
+            sources: RefCell::new(Sources::of(SOURCES.to_vec())),
             _servers: servers.map_err(Failure::machine("start a server"))?,
             lab,
         })
@@ -181,7 +193,12 @@ impl<'a> Bench<'a> {
     fn alone(&self, number: u8) -> Result<Case, Failure> {
         let target = Path::Direct.target(&self.lab, number, PORT);
         let requests = self.options.requests_per_scheduler() / 10;
-        let (tally, retransmits) = self.ask(target, self.options.clients(), requests)?;
+        let (tally, retransmits) = self.ask(
+            target,
+            &mut Sources::default(),
+            self.options.clients(),
+            requests,
+        )?;
         let case = Case::new("direct", format!("server-{number}"), &tally, retransmits);
         case.checked(&tally, 0.0)
     }
@@ -203,7 +220,8 @@ impl<'a> Bench<'a> {
         let gateway = Gateway::start(self.lab.gateway(), self.binaries, &config.text());
         self.lab.client().wait_for(vip);
         let requests = self.options.requests_per_scheduler();
-        let (tally, retransmits) = self.ask(vip, 3 * self.options.clients(), requests)?;
+        let sources = &mut *self.sources.borrow_mut();
+        let (tally, retransmits) = self.ask(vip, sources, 3 * self.options.clients(), requests)?;
         let mut case = Case::new(method.name(), scheduler.to_owned(), &tally, retransmits);
         case.of_sum = Some(case.per_second / sum);
         case.checked(&tally, WHOLE).map_err(|failure| {
@@ -214,13 +232,14 @@ impl<'a> Bench<'a> {
 
     fn ask(
         &self,
-        target: std::net::SocketAddrV4,
+        target: SocketAddrV4,
+        sources: &mut Sources,
         clients: usize,
         requests: u64,
     ) -> Result<(Tally, u64), Failure> {
         let before = self.retransmits();
         let client = self.lab.client().namespace();
-        let tally = client.inside(|| closed_loop::run(target, clients, requests))?;
+        let tally = client.inside(|| closed_loop::run(target, sources, clients, requests))?;
         Ok((tally, self.retransmits() - before))
     }
 
