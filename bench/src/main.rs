@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bench::latency::{failure::Failure, response_times, sum_of_servers, undo};
+use bench::latency::{self, response_times, sum_of_servers};
 use clap::Parser;
 
 /// Measures sluice.
@@ -19,24 +19,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
-        }
+    match Arguments::parse().command {
+        Command::Latency(options) => latency::measure(|| response_times::run(&options)),
+        Command::Servers(options) => latency::measure(|| sum_of_servers::run(&options)),
     }
-}
-
-fn run(command: &Command) -> Result<(), Failure> {
-    match command {
-        Command::Latency(options) => undoing(|| response_times::run(options)),
-        Command::Servers(options) => undoing(|| sum_of_servers::run(options)),
-    }
-}
-
-/// Namespaces are taken down however a measurement ends.
-fn undoing(measure: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    undo::on_any_end().map_err(Failure::machine("watch for signals"))?;
-    measure()
 }

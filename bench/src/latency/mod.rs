@@ -3,6 +3,10 @@
 //! Both need root, nginx and network namespaces, and both fail rather than print a figure when
 //! one answer is missing or wrong.
 
+use std::process::ExitCode;
+
+use failure::Failure;
+
 /// Why a measurement gives no figure.
 pub mod failure;
 /// Takes everything down however the program ends.
@@ -57,3 +61,16 @@ pub mod output;
 pub mod response_times;
 /// `sluice-bench servers`.
 pub mod sum_of_servers;
+
+/// Runs a measurement, whose namespaces are taken down however it ends, and says why it failed.
+/// To be called before the program makes a thread.
+pub fn measure(work: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+    let prepared = undo::on_any_end().map_err(Failure::machine("watch for signals"));
+    match prepared.and_then(|()| work()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
