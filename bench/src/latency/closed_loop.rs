@@ -104,7 +104,7 @@ impl ClosedLoop<'_> {
         self.clients[client] = None;
         while self.to_start > 0 {
             self.to_start -= 1;
-            match Connection::open_from(self.sources.take(), self.target) {
+            match Connection::open(self.sources.take(), self.target) {
                 Ok(mut connection) => {
                     connection.ask(&self.request);
                     self.reactor

@@ -17,21 +17,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect to `target`, from the network namespace of the calling thread.
-    ///
-    /// # Errors
-    ///
-    /// When there is no route, or no local port is left.
-    pub fn open(target: SocketAddrV4) -> io::Result<Self> {
-        Self::open_from(None, target)
-    }
-
-    /// The same from this address and port, or one that Linux chooses.
+    /// Begins to connect to `target` from `source`, or where Linux chooses, in the network
+    /// namespace of the calling thread.
     ///
     /// # Errors
     ///
     /// When there is no route, or the port is taken.
-    pub fn open_from(source: Option<SocketAddrV4>, target: SocketAddrV4) -> io::Result<Self> {
+    pub fn open(source: Option<SocketAddrV4>, target: SocketAddrV4) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         if let Some(source) = source {
             // A connection that the client closed first may still rest on the port.
@@ -158,7 +150,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).expect("it listens");
             }
         });
-        let mut connection = Connection::open(target).expect("the loopback is up");
+        let mut connection = Connection::open(None, target).expect("the loopback is up");
 
         for body in [b"a", b"b"] {
             connection.ask(&http::request(target, true));
@@ -171,13 +163,13 @@ mod tests {
     #[test]
     fn a_refused_connection_and_a_cut_answer_are_errors() {
         let (listener, target) = listener();
-        let mut cut = Connection::open(target).expect("the loopback is up");
+        let mut cut = Connection::open(None, target).expect("the loopback is up");
         cut.ask(&http::request(target, false));
         let (stream, _) = listener.accept().expect("it comes");
         drop((stream, listener));
         assert!(outcome(&mut cut).is_err());
 
-        let mut refused = Connection::open(target).expect("refusal comes later");
+        let mut refused = Connection::open(None, target).expect("refusal comes later");
         refused.ask(&http::request(target, false));
         assert!(outcome(&mut refused).is_err());
     }

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::http;
 use super::reactor::Reactor;
 use super::schedule::{Due, Load, Schedule};
+use super::sources::Sources;
 
 /// How long after its window an answer may still come.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,14 +33,19 @@ pub struct Outcome {
     pub late: Vec<u64>,
 }
 
-/// Puts `load` on `target`, each of whose answers must be `expected`; to be called in the
-/// client's network namespace.
+/// Puts `load` on `target`, each of whose answers must be `expected`, with connections from
+/// `sources`; to be called in the client's network namespace.
 ///
 /// # Errors
 ///
 /// When one request is not answered, or not with 200 and `expected`.
-pub fn run(target: SocketAddrV4, expected: &[u8], load: Load) -> Result<Outcome, Failure> {
-    let mut open_loop = OpenLoop::prepare(target, expected, load)
+pub fn run(
+    target: SocketAddrV4,
+    expected: &[u8],
+    sources: &mut Sources,
+    load: Load,
+) -> Result<Outcome, Failure> {
+    let mut open_loop = OpenLoop::prepare(target, expected, sources, load)
         .map_err(Failure::machine("prepare the connections"))?;
     open_loop.run(load)?;
     Ok(open_loop.outcome)
@@ -48,6 +54,7 @@ pub fn run(target: SocketAddrV4, expected: &[u8], load: Load) -> Result<Outcome,
 struct OpenLoop<'a> {
     target: SocketAddrV4,
     expected: &'a [u8],
+    sources: &'a mut Sources,
     reactor: Reactor,
     places: Vec<Place>,
     /// Places of kept connections without a request.
@@ -69,10 +76,16 @@ struct Place {
 
 impl<'a> OpenLoop<'a> {
     /// Makes the kept connections; they ask for the first time in [`Self::warm_up`].
-    fn prepare(target: SocketAddrV4, expected: &'a [u8], load: Load) -> io::Result<Self> {
+    fn prepare(
+        target: SocketAddrV4,
+        expected: &'a [u8],
+        sources: &'a mut Sources,
+        load: Load,
+    ) -> io::Result<Self> {
         let mut open_loop = OpenLoop {
             target,
             expected,
+            sources,
             reactor: Reactor::new()?,
             places: Vec::new(),
             idle: Vec::new(),
@@ -206,7 +219,7 @@ impl<'a> OpenLoop<'a> {
 
     /// A place with a connection that is being made.
     fn connect(&mut self) -> io::Result<usize> {
-        let connection = Connection::open(self.target)?;
+        let connection = Connection::open(self.sources.take(), self.target)?;
         let place = self.free.pop().unwrap_or(self.places.len());
         self.reactor.watch(connection.stream(), place)?;
         if place == self.places.len() {
@@ -254,7 +267,8 @@ mod tests {
         };
 
         let target = SocketAddrV4::new(LOOPBACK, server.port());
-        let outcome = run(target, b"tester\n", load).expect("all are answered");
+        let outcome =
+            run(target, b"tester\n", &mut Sources::default(), load).expect("all are answered");
 
         assert_eq!((outcome.kept.len(), outcome.opened.len()), (30, 10));
         assert_eq!(outcome.late.len(), 40);
@@ -274,7 +288,8 @@ mod tests {
         };
 
         let target = SocketAddrV4::new(LOOPBACK, server.port());
-        let outcome = run(target, b"tester\n", load).expect("all are answered");
+        let outcome =
+            run(target, b"tester\n", &mut Sources::default(), load).expect("all are answered");
 
         let slowest = outcome.kept.iter().max().copied().unwrap_or_default();
         assert_eq!(outcome.kept.len(), 20);
@@ -292,7 +307,8 @@ mod tests {
         };
 
         let target = SocketAddrV4::new(LOOPBACK, server.port());
-        let failure = run(target, b"somebody else\n", load).expect_err("it is another");
+        let failure = run(target, b"somebody else\n", &mut Sources::default(), load)
+            .expect_err("it is another");
 
         assert!(failure.to_string().contains("instead of"), "{failure}");
     }

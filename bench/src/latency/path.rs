@@ -7,7 +7,7 @@ use testnet::lab::{self, ROUTER_CLIENT_SIDE};
 use testnet::{Lab, Method};
 
 /// The client's second address, whose traffic does not pass the gateway in either direction.
-const DIRECT_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
+pub const DIRECT_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 3);
 
 /// Where the web servers listen.
 const HTTP: u16 = 80;

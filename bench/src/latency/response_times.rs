@@ -13,13 +13,14 @@
 //! TUN's server takes the outer header off in a program of its own, since not every kernel can:
 //! what TUN adds includes one more wake-up there.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use testnet::gateway_config::{Driver, GatewayConfig};
+use testnet::lab;
 use testnet::nstat::Nstat;
 use testnet::{Arms, Binaries, Gateway, Lab, Method};
 
@@ -29,6 +30,7 @@ use super::gateway_host::Worker;
 use super::path::{self, Path as Way};
 use super::report::{self, Setting, Window};
 use super::schedule::Load;
+use super::sources::Sources;
 use super::{open_loop, output, programs};
 
 /// Requests that find the worker idle: asked by no path but these.
@@ -121,6 +123,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         binaries: programs::find(options.programs.as_deref())?,
         lab: Lab::build(Arms::Two),
         starts: Cell::new(0),
+        direct_sources: RefCell::new(Sources::of(vec![path::DIRECT_CLIENT])),
+        sources: RefCell::new(Sources::of(vec![lab::CLIENT])),
     };
     path::open_direct_way(&bench.lab);
     let (mut loaded, mut idle) = (Vec::new(), Vec::new());
@@ -154,6 +158,10 @@ struct Bench<'a> {
     lab: Lab,
     /// Gateways started so far.
     starts: Cell<u16>,
+    /// Where direct connections come from.
+    direct_sources: RefCell<Sources>,
+    /// Where connections through the gateway come from.
+    sources: RefCell<Sources>,
 }
 
 impl Bench<'_> {
@@ -220,10 +228,15 @@ impl Bench<'_> {
         let target = path.page(&self.lab);
         let counters = Nstat::read(client);
         let passed = self.passed(gateway, path);
+        let sources = match path {
+            Way::Direct => &self.direct_sources,
+            Way::Through(_) => &self.sources,
+        };
+        let sources = &mut *sources.borrow_mut();
         let (outcome, waited) = client.inside(|| {
             worker.stay_off();
             let waited = worker.waited_nanos();
-            let outcome = open_loop::run(target, expected.as_bytes(), load);
+            let outcome = open_loop::run(target, expected.as_bytes(), sources, load);
             (outcome, worker.waited_nanos().saturating_sub(waited))
         });
         let outcome = outcome?;
