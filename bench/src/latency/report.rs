@@ -283,10 +283,11 @@ pub fn table(summaries: &[Summary]) -> String {
 #[must_use]
 pub fn idle_table(summaries: &[Summary]) -> String {
     let mut text = format!(
-        "\nWhat a worker that sleeps when idle adds to one that spins, µs\n{:15} {:8} {:5}{}\n",
+        "\nWhat a worker that sleeps when idle adds to one that spins, µs\n{:15} {:8} {:5} {:7}{}\n",
         "driver",
         "path",
         "conn.",
+        "windows",
         columns(&Percentiles::NAMES)
     );
     for summary in summaries {
@@ -295,10 +296,11 @@ pub fn idle_table(summaries: &[Summary]) -> String {
         };
         let _ = writeln!(
             text,
-            "{:15} {:8} {:5}{}",
+            "{:15} {:8} {:5} {:7}{}",
             summary.setting.driver,
             summary.setting.path,
             summary.connection.name(),
+            if summary.calm { "calm" } else { "all" },
             columns(&signed(above))
         );
     }
@@ -406,7 +408,7 @@ mod tests {
         assert!(found[2].above_spin.is_none());
         let table = idle_table(&found);
         assert!(
-            table.contains("net_af_packet   dr       kept      +70"),
+            table.contains("net_af_packet   dr       kept  all         +70"),
             "{table}"
         );
     }
