@@ -43,7 +43,7 @@ const IDLE_PATHS: [Way; 3] = [
 /// Asks a web server directly and through the gateway and compares the response times.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Fewer and shorter rounds: 40 seconds instead of about three minutes.
+    /// Fewer and shorter rounds: 40 seconds instead of two to three minutes.
     #[arg(long)]
     quick: bool,
     /// Requests a second.
@@ -61,7 +61,7 @@ pub struct Options {
     /// Rounds, each of which asks every path once [default: 5; quick: 3].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Milliseconds for which a path is asked [default: 2000; quick: 700].
+    /// Milliseconds for which a path is asked [default: 1500; quick: 500].
     #[arg(long, value_parser = clap::value_parser!(u64).range(100..))]
     window_ms: Option<u64>,
     /// By which driver the gateway gets at its interfaces.
@@ -102,7 +102,7 @@ impl Options {
     fn load(&self, rate: u32) -> Load {
         let window_ms = self
             .window_ms
-            .unwrap_or(if self.quick { 700 } else { 2_000 });
+            .unwrap_or(if self.quick { 500 } else { 1_500 });
         Load {
             rate,
             window: Duration::from_millis(window_ms),
@@ -127,6 +127,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         sources: RefCell::new(Sources::of(vec![lab::CLIENT])),
     };
     path::open_direct_way(&bench.lab);
+    Sources::reserve(bench.lab.client().namespace());
     let (mut loaded, mut idle) = (Vec::new(), Vec::new());
     for driver in options.driver.list() {
         eprintln!("{}: all paths under load", driver.name());

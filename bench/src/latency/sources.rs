@@ -7,8 +7,10 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use testnet::{Namespace, run};
+
 /// The first port that is used, and the number of ports.
-const FIRST: u16 = 1_024;
+const FIRST: u16 = 4_096;
 const PORTS: u16 = u16::MAX - FIRST + 1;
 
 /// Gives out addresses and ports in turn.
@@ -26,6 +28,12 @@ impl Sources {
             addresses,
             given: 0,
         }
+    }
+
+    /// Has Linux choose other ports than these for everybody else on `host`.
+    pub fn reserve(host: &Namespace) {
+        let range = format!("net.ipv4.ip_local_port_range=1024 {}", FIRST - 1);
+        run::must(host.command("sysctl -q -w").arg(range));
     }
 
     /// The next one, all ports of an address before the next address; none if Linux chooses.
