@@ -7,3 +7,6 @@
 
 /// Packets made where they are received, around the daemon's own worker.
 pub mod generator;
+
+/// Response times through the gateway, and the sum of the servers behind it.
+pub mod latency;

@@ -1,12 +1,10 @@
 //! `sluice-bench`: one subcommand for each kind of measurement.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use bench::generator::{Case, Load};
+use bench::generator;
+use bench::latency::{self, response_times, sum_of_servers};
 use clap::Parser;
-use dataplane::address::Protocol;
-use dataplane::service::{Method, SchedulerKind};
 
 /// Measures sluice.
 #[derive(Parser)]
@@ -17,76 +15,15 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Generated packets around the worker itself.
-    Generator(GeneratorArguments),
-}
-
-#[derive(clap::Args)]
-struct GeneratorArguments {
-    #[arg(long, default_value = "fullnat")]
-    method: String,
-    #[arg(long, default_value = "udp")]
-    proto: String,
-    #[arg(long, default_value_t = 1_000)]
-    flows: u64,
-    #[arg(long, value_enum, default_value = "request")]
-    load: Load,
-    #[arg(long, default_value_t = 1_000_000)]
-    window: u64,
-    #[arg(long, default_value_t = 7)]
-    windows: usize,
-    #[arg(long)]
-    without_baseline: bool,
-    #[arg(long, default_value = "rr")]
-    scheduler: String,
-    /// Seconds to run before it is measured, for a profiler.
-    #[arg(long, default_value_t = 0)]
-    profile: u64,
+    Generator(generator::Options),
+    Latency(response_times::Options),
+    Servers(sum_of_servers::Options),
 }
 
 fn main() -> ExitCode {
-    let Command::Generator(arguments) = Arguments::parse().command;
-    let methods = [Method::Dr, Method::Nat, Method::Tun, Method::Fullnat];
-    for method in methods {
-        if !arguments
-            .method
-            .split(',')
-            .any(|name| name == method.name())
-        {
-            continue;
-        }
-        let case = Case {
-            method,
-            protocol: if arguments.proto == "udp" {
-                Protocol::Udp
-            } else {
-                Protocol::Tcp
-            },
-            flows: arguments.flows,
-            load: arguments.load,
-            scheduler: if arguments.scheduler == "wlc" {
-                SchedulerKind::Wlc
-            } else {
-                SchedulerKind::Rr
-            },
-            servers: 100,
-            window: arguments.window,
-            windows: arguments.windows,
-            without_baseline: arguments.without_baseline,
-        };
-        match case.run(Some(Duration::from_secs(arguments.profile))) {
-            Ok(figures) => println!(
-                "{method} {:?} {}: {:.1} ns, baseline {:.1}, net {:.1}",
-                arguments.load,
-                arguments.flows,
-                figures.nanos,
-                figures.baseline_nanos,
-                figures.net_nanos()
-            ),
-            Err(error) => {
-                println!("{method}: {error}");
-            }
-        }
+    match Arguments::parse().command {
+        Command::Generator(options) => generator::run(&options),
+        Command::Latency(options) => latency::measure(|| response_times::run(&options)),
+        Command::Servers(options) => latency::measure(|| sum_of_servers::run(&options)),
     }
-    ExitCode::SUCCESS
 }

@@ -222,7 +222,7 @@ impl Case {
     /// # Errors
     ///
     /// What was not as it has to be; there is no figure then.
-    pub fn run(&self, profile: Option<Duration>) -> Result<Figures, CaseError> {
+    pub fn run(&self, profile: Duration) -> Result<Figures, CaseError> {
         let mut rig = Rig::new(self)?;
         let ends = Arc::new(rig.make_sessions(self));
         let counters = Arc::clone(&rig.gateway.counters);
@@ -232,11 +232,9 @@ impl Case {
             rig.let_as_many_end_as_begin();
         }
         let before = Counts::of(&counters);
-        if let Some(time) = profile {
-            let end = std::time::Instant::now() + time;
-            while std::time::Instant::now() < end {
-                rig.turn();
-            }
+        let end = std::time::Instant::now() + profile;
+        while std::time::Instant::now() < end {
+            rig.turn();
         }
         let mut burst = Burst::new();
         let (mut with, mut without) = (Vec::new(), Vec::new());

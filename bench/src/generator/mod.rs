@@ -9,5 +9,7 @@ mod frames;
 mod gateway;
 mod io;
 mod measure;
+mod options;
 
 pub use case::{Case, CaseError, Figures, Load};
+pub use options::{Options, run};

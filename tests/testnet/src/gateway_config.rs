@@ -19,10 +19,43 @@ pub const WEIGHTED: u16 = 81;
 /// Where NAT and FULLNAT map their services to, to show that they can.
 pub const MAPPED: u16 = 8080;
 
+/// How the gateway gets at its interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// Packet sockets with a ring of 4,096 frames: the default ring loses packets unseen.
+    AfPacket,
+    /// XDP sockets, one queue on each interface.
+    AfXdp,
+}
+
+impl Driver {
+    /// DPDK's name for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AfPacket => "net_af_packet",
+            Self::AfXdp => "net_af_xdp",
+        }
+    }
+
+    /// The vdev on `interface`, with a queue for each worker where the driver has several.
+    fn device(self, number: usize, interface: &str, workers: u16) -> String {
+        let name = self.name();
+        let queues = match self {
+            Self::AfPacket => format!(",framecnt=4096,qpairs={workers}"),
+            Self::AfXdp => String::new(),
+        };
+        format!("{name}{number},iface={interface}{queues}")
+    }
+}
+
 /// A configuration file being written.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     head: String,
+    driver: Driver,
+    idle: &'static str,
+    sessions: u32,
     workers: u16,
     persist: bool,
     ports: Vec<Port>,
@@ -87,7 +120,7 @@ impl GatewayConfig {
 
     fn on(host: &Namespace, ports: Vec<Port>) -> Self {
         let head = format!(
-            "huge_pages = false\nmemory_mb = 256\nsessions_per_worker = 65536\n\
+            "huge_pages = false\nmemory_mb = 256\n\
              file_prefix = \"{}\"\nsocket = \"{}\"\nstate_dir = \"{}\"\n\
              metrics = \"127.0.0.1:9911\"\n",
             host.name(),
@@ -96,6 +129,9 @@ impl GatewayConfig {
         );
         Self {
             head,
+            driver: Driver::AfPacket,
+            idle: "sleep",
+            sessions: 65_536,
             workers: 1,
             persist: false,
             ports,
@@ -108,6 +144,27 @@ impl GatewayConfig {
     #[must_use]
     pub fn workers(mut self, workers: u16) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Gets at its interfaces by `driver`.
+    #[must_use]
+    pub fn driver(mut self, driver: Driver) -> Self {
+        self.driver = driver;
+        self
+    }
+
+    /// What a worker does when nothing arrives: `sleep`, the default, or `spin`.
+    #[must_use]
+    pub fn idle(mut self, idle: &'static str) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Places in each worker's session table.
+    #[must_use]
+    pub fn sessions(mut self, sessions: u32) -> Self {
+        self.sessions = sessions;
         self
     }
 
@@ -171,7 +228,10 @@ impl GatewayConfig {
     /// The file's text.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("[gateway]\nworkers = {}\n{}", self.workers, self.head);
+        let mut text = format!(
+            "[gateway]\nworkers = {}\nidle = \"{}\"\nsessions_per_worker = {}\n{}",
+            self.workers, self.idle, self.sessions, self.head
+        );
         for (number, port) in self.ports.iter().enumerate() {
             text += &self.port_text(number, port);
         }
@@ -199,9 +259,9 @@ impl GatewayConfig {
         });
         format!(
             "\n[[port]]\nname = \"{name}\"\n\
-             device = \"net_af_packet{number},iface={name},framecnt=4096,qpairs={}\"\n\
+             device = \"{}\"\n\
              twin = {{ name = \"{}\", persist = {} }}\naddresses = [\"{}/24\"]\n{routes}",
-            self.workers,
+            self.driver.device(number, port.name, self.workers),
             twin(port.name),
             self.persist,
             port.address,

@@ -129,14 +129,27 @@ impl Drop for Namespace {
     }
 }
 
+/// Ends every namespace this process has made, with everything in it: for programs that end
+/// without unwinding, on a signal or by `panic = "abort"`.
+pub fn remove_own() {
+    // One that was being made meanwhile is found by the second look.
+    for _ in 0..2 {
+        sweep_where(|maker| maker == std::process::id());
+    }
+}
+
 /// Removes what test processes that no longer live have left behind.
 fn sweep() {
+    sweep_where(|maker| !Path::new("/proc").join(maker.to_string()).exists());
+}
+
+fn sweep_where(unwanted: impl Fn(u32) -> bool) {
     let Ok(entries) = std::fs::read_dir(MOUNTS) else {
         return;
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if maker(&name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+        if maker(&name).is_some_and(&unwanted) {
             remove(&name);
         }
     }

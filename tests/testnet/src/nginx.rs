@@ -76,7 +76,7 @@ fn configuration(name: &str, dir: &Path, blob: &Path) -> String {
 error_log {dir}/error.log warn;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; default_type text/plain; sendfile on;
+  access_log off; default_type text/plain; sendfile on; keepalive_requests 1000000;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
   server {{

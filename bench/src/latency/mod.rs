@@ -1,0 +1,76 @@
+//! What clients see: response times through the gateway and the sum of servers behind it.
+//!
+//! Both need root, nginx and network namespaces, and both fail rather than print a figure when
+//! one answer is missing or wrong.
+
+use std::process::ExitCode;
+
+use failure::Failure;
+
+/// Why a measurement gives no figure.
+pub mod failure;
+/// Takes everything down however the program ends.
+pub mod undo;
+
+/// Finds the programs that are measured.
+pub mod programs;
+
+/// Waits for sockets and for a moment.
+pub mod reactor;
+
+/// As much HTTP as is needed.
+pub mod http;
+
+/// A connection that never makes its thread wait.
+pub mod connection;
+
+/// Addresses and ports to connect from.
+pub mod sources;
+
+/// When each request is due.
+pub mod schedule;
+
+/// Asks by schedule.
+pub mod open_loop;
+
+/// Asks as fast as answers come.
+pub mod closed_loop;
+
+/// A server with exact limits.
+pub mod slow_server;
+
+/// The ways that are compared.
+pub mod path;
+
+/// The gateway's worker as Linux sees it.
+pub mod gateway_host;
+
+/// Percentiles.
+pub mod distribution;
+
+/// What was measured and what follows.
+pub mod report;
+
+/// Percentile curves.
+pub mod chart;
+
+/// Writes result files.
+pub mod output;
+
+/// `sluice-bench latency`.
+pub mod response_times;
+/// `sluice-bench servers`.
+pub mod sum_of_servers;
+
+/// Runs a measurement, whose namespaces are taken down however it ends, and says why it failed.
+/// To be called before the program makes a thread.
+pub fn measure(work: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+    let prepared = undo::on_any_end().map_err(Failure::machine("watch for signals"));
+    match prepared.and_then(|()| work()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
