@@ -20,9 +20,12 @@ impl<I: Io> Pipeline<I> {
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: u32) -> u32 {
         let context = Context { snapshot, now };
         let worker = self.worker;
-        let ended = self.sessions.expire(now, budget, &mut |session| {
-            release(context, worker, session);
-        });
+        let soon = |session: &Session<V4>| prefetch_held(context, worker, session);
+        let ended = self
+            .sessions
+            .expire_in_batches(now, budget, soon, &mut |session| {
+                release(context, worker, session);
+            });
         self.counters().sessions_expired.add(u64::from(ended));
         self.counters().sessions.set(self.sessions.len() as u64);
         ended
@@ -125,6 +128,17 @@ fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
         load::unbind(server);
     }
     release_port(context, worker, session);
+}
+
+/// Asks for what a session holds that will soon end.
+fn prefetch_held(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
+    if !has_port(session) {
+        return;
+    }
+    let local = session.local();
+    if let Some(pool) = context.snapshot.local_pool(local.addr.to_ip()) {
+        pool.prefetch(worker, session.server(), local.port);
+    }
 }
 
 fn release_port(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {

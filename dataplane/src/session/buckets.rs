@@ -148,9 +148,12 @@ impl Buckets {
         let mut at = self.home(hash);
         for _ in 0..self.buckets.len() {
             let bucket = &self.buckets[at];
-            let place = (0..PLACES).find(|&p| bucket.tags[p] == tag && bucket.entries[p] == entry);
-            if let Some(place) = place {
-                return Some((at, place));
+            let mut places = bucket.places(tag);
+            while let Some(&other) = bucket.entries.get(places.trailing_zeros() as usize) {
+                if other == entry {
+                    return Some((at, places.trailing_zeros() as usize));
+                }
+                places &= places - 1;
             }
             if bucket.overflow() == 0 {
                 return None;

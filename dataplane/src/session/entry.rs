@@ -14,6 +14,7 @@ use super::transition::{Direction, Event, next_state};
 use super::wheel::{Links, Timed};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4, V6};
 use crate::id::{AdjacencySlot, ServerSlot, ServiceSlot};
+use crate::intrinsics::prefetch_read;
 use crate::memory::plain_data;
 use crate::service::Method;
 use crate::time::Tick;
@@ -428,6 +429,12 @@ impl<A: Address> Timed for Session<A> {
     #[inline]
     fn links_mut(&mut self) -> &mut Links {
         &mut self.links
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        prefetch_read(&self.deadline);
+        prefetch_read(&self.links);
     }
 }
 

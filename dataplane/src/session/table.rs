@@ -5,6 +5,8 @@
 //! overdue session is never found, however late the wheel is; a new one with the same key may
 //! stand beside it until it is removed.
 
+use arrayvec::ArrayVec;
+
 use super::buckets::Buckets;
 use super::entry::Session;
 use super::hash::HashSecret;
@@ -29,6 +31,17 @@ pub enum KeysPerSession {
     One,
     /// Two: every session can be found from both sides (NAT, FULLNAT).
     Two,
+}
+
+/// Sessions whose ends are taken together.
+const BATCH: usize = 16;
+
+/// Under which hashes a session is filed.
+#[derive(Clone, Copy)]
+struct Hashes {
+    client: u64,
+    /// Of its server's packets, if they pass.
+    server: Option<u64>,
 }
 
 /// There is no place for another session.
@@ -238,7 +251,8 @@ impl<A: Address> SessionTable<A> {
             return None;
         }
         self.wheel.unfile(&mut self.sessions, id.0);
-        Some(self.release(id.0))
+        let hashes = self.hashes(self.get(id));
+        Some(self.release(id.0, &hashes))
     }
 
     /// The session at `id`, which must come from this table.
@@ -299,19 +313,42 @@ impl<A: Address> SessionTable<A> {
     /// Removes what is due at `now`, at most `budget` steps of work, and shows each removed
     /// session to `removed`. Gives how many were removed; a session ends at most 62.5 ms after
     /// its deadline if the budget lasts.
-    pub fn expire(
+    pub fn expire(&mut self, now: Tick, budget: u32, removed: &mut impl FnMut(&Session<A>)) -> u32 {
+        self.expire_in_batches(now, budget, |_| (), removed)
+    }
+
+    /// [`Self::expire`], which shows each session to `soon` some sessions before it is removed:
+    /// sessions that end lie anywhere in memory, and so does what they hold. So it can be asked
+    /// for all at once.
+    pub fn expire_in_batches(
         &mut self,
         now: Tick,
         mut budget: u32,
+        mut soon: impl FnMut(&Session<A>),
         removed: &mut impl FnMut(&Session<A>),
     ) -> u32 {
         let mut count = 0;
-        while let Some(id) = self.wheel.next_due(&mut self.sessions, now, &mut budget) {
-            let session = self.release(id);
-            removed(&session);
-            count += 1;
+        loop {
+            let mut due = ArrayVec::<(u32, Hashes), BATCH>::new();
+            while !due.is_full()
+                && let Some(id) = self.wheel.next_due(&mut self.sessions, now, &mut budget)
+            {
+                let session = &self.sessions[id as usize];
+                let hashes = self.hashes(session);
+                self.buckets.prefetch(hashes.client);
+                hashes.server.inspect(|hash| self.buckets.prefetch(*hash));
+                soon(session);
+                due.push((id, hashes));
+            }
+            for (id, hashes) in &due {
+                let session = self.release(*id, hashes);
+                removed(&session);
+            }
+            count += u32::try_from(due.len()).unwrap_or(0);
+            if !due.is_full() {
+                return count;
+            }
         }
-        count
     }
 
     /// Shows sessions to `take` from place `cursor` on, until it has taken `limit` of them or
@@ -388,14 +425,21 @@ impl<A: Address> SessionTable<A> {
         })
     }
 
+    /// Under which hashes a session is filed.
+    fn hashes(&self, session: &Session<A>) -> Hashes {
+        let sees_replies = session.method().sees_replies();
+        Hashes {
+            client: self.secret.hash(&session.client_key()),
+            server: sees_replies.then(|| self.secret.hash(&session.server_key())),
+        }
+    }
+
     /// Removes an unfiled session's keys and gives its place free.
-    fn release(&mut self, id: u32) -> Session<A> {
+    fn release(&mut self, id: u32, hashes: &Hashes) -> Session<A> {
         let session = self.sessions[id as usize];
-        let hash = self.secret.hash(&session.client_key());
-        let mut is_whole = self.buckets.remove(hash, id);
+        let mut is_whole = self.buckets.remove(hashes.client, id);
         self.keys -= 1;
-        if session.method().sees_replies() {
-            let hash = self.secret.hash(&session.server_key());
+        if let Some(hash) = hashes.server {
             is_whole &= self.buckets.remove(hash, id | TO_CLIENT);
             self.keys -= 1;
         }

@@ -54,6 +54,9 @@ pub(super) trait Timed {
 
     /// Its neighbours, to be changed.
     fn links_mut(&mut self) -> &mut Links;
+
+    /// Hints the CPU to fetch what the wheel will ask.
+    fn prefetch(&self) {}
 }
 
 /// The slots; the lists run through a slice of nodes that is given to every call.
@@ -124,6 +127,11 @@ impl Wheel {
             if id == END {
                 self.reached = (self.reached + 1) & NUMBER_MASK;
                 continue;
+            }
+            // While this one is dealt with, the next one of the list comes nearer.
+            let next = nodes[id as usize].links().next;
+            if let Some(next) = nodes.get(next as usize) {
+                next.prefetch();
             }
             self.unfile(nodes, id);
             if nodes[id as usize].deadline().is_due(now) {

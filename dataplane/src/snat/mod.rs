@@ -161,6 +161,14 @@ impl LocalAddress {
         }
     }
 
+    /// Hints the CPU to fetch what is kept of a port that `worker` will soon give back.
+    #[inline]
+    pub fn prefetch<A: Address>(&self, worker: WorkerId, server: Endpoint<A>, port: u16) {
+        if let Some(share) = self.shares.get(worker.index()) {
+            share.pool.lock().prefetch(bucket_of(server), port);
+        }
+    }
+
     /// Whether the port of `local`, once a session of `worker` towards `from` gave it back, could
     /// be lent to one towards `to`.
     #[must_use]
