@@ -129,14 +129,25 @@ impl Drop for Namespace {
     }
 }
 
+/// Ends what runs in the namespaces of this process and removes them, for a program that is told
+/// to end at once: destructors do not run then.
+pub fn remove_own() {
+    remove_all_of(|pid| pid == std::process::id());
+}
+
 /// Removes what test processes that no longer live have left behind.
 fn sweep() {
+    remove_all_of(|pid| !Path::new("/proc").join(pid.to_string()).exists());
+}
+
+/// Removes the namespaces of every process that `fits`.
+fn remove_all_of(fits: impl Fn(u32) -> bool) {
     let Ok(entries) = std::fs::read_dir(MOUNTS) else {
         return;
     };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if maker(&name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+        if maker(&name).is_some_and(&fits) {
             remove(&name);
         }
     }
