@@ -7,3 +7,6 @@
 
 /// Packets made where they are received, around the daemon's own worker.
 pub mod generator;
+
+/// Where the figures of all benchmarks go.
+pub mod report;
