@@ -8,5 +8,8 @@
 /// Packets made where they are received, around the daemon's own worker.
 pub mod generator;
 
+/// The daemon and testpmd over the same replay.
+pub mod replay;
+
 /// Where the figures of all benchmarks go.
 pub mod report;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::generator::{Case, Load};
+use bench::replay;
 use clap::Parser;
 use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
@@ -17,6 +18,8 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// The daemon and testpmd over the same replay: every method, one flow to a million.
+    Replay(replay::Arguments),
     /// Generated packets around the worker itself.
     Generator(GeneratorArguments),
 }
@@ -43,7 +46,25 @@ struct GeneratorArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Generator(arguments) = Arguments::parse().command;
+    match Arguments::parse().command {
+        Command::Replay(arguments) => ended(replay::run(&arguments)),
+        Command::Generator(arguments) => generate(&arguments),
+    }
+}
+
+/// 0 when every case has its figure.
+fn ended(outcome: Result<bool, impl std::fmt::Display>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sluice-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate(arguments: &GeneratorArguments) -> ExitCode {
     let methods = [Method::Dr, Method::Nat, Method::Tun, Method::Fullnat];
     for method in methods {
         if !arguments
