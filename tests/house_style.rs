@@ -29,6 +29,7 @@ fn sources() -> Vec<(String, String)> {
         "control",
         "src",
         "tests",
+        "bench",
         "fuzz/fuzz_targets",
     ]
     .map(|folder| root.join(folder))

@@ -10,3 +10,9 @@ pub mod generator;
 
 /// Response times through the gateway, and the sum of the servers behind it.
 pub mod latency;
+
+/// The daemon and testpmd over the same replay.
+pub mod replay;
+
+/// Where the figures of all benchmarks go.
+pub mod report;

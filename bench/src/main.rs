@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use bench::generator;
 use bench::latency::{self, response_times, sum_of_servers};
+use bench::replay;
 use clap::Parser;
 
 /// Measures sluice.
@@ -15,15 +16,33 @@ struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    /// The daemon and testpmd over the same replay: every method, one flow to a million.
+    Replay(replay::Arguments),
+    /// Generated packets around the worker itself: mixtures, new sessions, ten million.
     Generator(generator::Options),
+    /// Response times of a web server, asked directly and through the gateway.
     Latency(response_times::Options),
+    /// A VIP against the sum of the servers behind it.
     Servers(sum_of_servers::Options),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Replay(arguments) => ended(replay::run(&arguments)),
         Command::Generator(options) => generator::run(&options),
         Command::Latency(options) => latency::measure(|| response_times::run(&options)),
         Command::Servers(options) => latency::measure(|| sum_of_servers::run(&options)),
+    }
+}
+
+/// 0 when every case has its figure.
+fn ended(outcome: Result<bool, impl std::fmt::Display>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sluice-bench: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -383,12 +383,12 @@ mod tests {
             .zip(1..)
         {
             let class = usize::from(port - 1000);
-            assert!(pool.give_back(0, class, *port, NOW.plus(n), None));
+            assert!(pool.give_back(0, class, *port, NOW.plus(8 * n), None));
         }
         pool.turn = 0;
 
         // When they are lent again, then each four in turn give the one that rested longest.
-        let later = NOW.plus(100);
+        let later = NOW.plus(1_000);
         let lent: Vec<_> = std::iter::from_fn(|| take(&mut pool, later)).collect();
         assert_eq!(lent[..4], [1002, 1004, 1000, 1006]);
         assert_eq!(lent.len(), 8);
