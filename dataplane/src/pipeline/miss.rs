@@ -185,8 +185,21 @@ impl<I: Io> Pipeline<I> {
             server.endpoint.port
         };
         let server_end = Endpoint::new(server_addr, server_port);
+        // The port first, then the routes: meanwhile the bucket of the reply comes nearer.
+        let first = match server.method {
+            Method::Fullnat => self.lend(context, service, server_end, key.protocol, 0),
+            Method::Dr | Method::Nat | Method::Tun => None,
+        };
+        let to_server = resolve(context.snapshot, server_addr);
+        let to_client = if server.method.sees_replies() {
+            resolve(context.snapshot, key.source.addr)
+        } else {
+            AdjacencyRef::default()
+        };
         let lent = match server.method {
-            Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
+            Method::Fullnat => {
+                Some(self.find_port(context, service, server_end, key.protocol, first)?)
+            }
             Method::Dr | Method::Nat | Method::Tun => None,
         };
         let mut session = Session::new(
@@ -199,12 +212,8 @@ impl<I: Io> Pipeline<I> {
                 method: server.method,
                 service: service.slot,
                 server_slot: server.slot,
-                to_server: resolve(context.snapshot, server_addr),
-                to_client: if server.method.sees_replies() {
-                    resolve(context.snapshot, key.source.addr)
-                } else {
-                    AdjacencyRef::default()
-                },
+                to_server,
+                to_client,
             },
             context.now,
         );
@@ -235,22 +244,28 @@ impl<I: Io> Pipeline<I> {
         filed
     }
 
-    /// Takes a local port for a session to `server`, from a session that matters less if need be.
+    /// A local port for a session to `server`: the `first` that was lent if it will do, or another
+    /// one, if need be from a session that matters less.
     fn find_port(
         &mut self,
         context: Context<'_>,
         service: &Service,
         server: Endpoint<V4>,
         protocol: Protocol,
+        first: Option<(V4, Lent)>,
     ) -> Result<(V4, Lent), DropReason> {
-        let mut lent = self.borrow_port(context, service, server, protocol);
+        let mut lent = first.and_then(|lent| self.settle(context, server, protocol, lent));
+        if lent.is_none() {
+            lent = self.borrow_port(context, service, server, protocol);
+        }
         if lent.is_none() && self.reclaim_port(context, &service.local_addresses, server) {
             lent = self.borrow_port(context, service, server, protocol);
         }
+        self.local_turn = self.local_turn.wrapping_add(1);
         lent.ok_or(DropReason::LocalPortsExhausted)
     }
 
-    /// Takes a free local port for a session to `server`; the service's local addresses in turn.
+    /// Tries the service's local addresses in turn.
     fn borrow_port(
         &mut self,
         context: Context<'_>,
@@ -258,31 +273,63 @@ impl<I: Io> Pipeline<I> {
         server: Endpoint<V4>,
         protocol: Protocol,
     ) -> Option<(V4, Lent)> {
-        let pools = &service.local_addresses;
-        let first = self.local_turn;
-        self.local_turn = self.local_turn.wrapping_add(1);
         (0..LOCAL_TRIES).find_map(|step| {
-            let turn = first.wrapping_add(step).checked_rem(pools.len())?;
-            let pool = pools.get(turn)?;
-            let addr = V4::from_ip(pool.addr())?;
-            let mut lent = pool.take(self.worker, server, protocol, context.now)?;
-            let local = Endpoint::new(addr, lent.port);
-            let reply = FlowKey {
-                source: server,
-                destination: local,
-                protocol,
-            };
-            if let Some(id) = self.sessions.holder(&reply) {
-                if !self.returned_its_port(id) {
-                    // It has the port from a pool that this one replaced (its range was changed)
-                    // and gives it back here when it ends.
-                    return None;
-                }
-                let end = self.end_for_its_port(context, id);
-                lent.previous_end = lent.previous_end.and(end).or(lent.previous_end);
-            }
-            Some((addr, lent))
+            let lent = self.lend(context, service, server, protocol, step)?;
+            self.settle(context, server, protocol, lent)
         })
+    }
+
+    /// Takes a free local port of the local address whose turn it is, or of one `step` turns
+    /// later, and asks for the bucket of the reply.
+    fn lend(
+        &self,
+        context: Context<'_>,
+        service: &Service,
+        server: Endpoint<V4>,
+        protocol: Protocol,
+        step: usize,
+    ) -> Option<(V4, Lent)> {
+        let pools = &service.local_addresses;
+        let turn = self
+            .local_turn
+            .wrapping_add(step)
+            .checked_rem(pools.len())?;
+        let pool = pools.get(turn)?;
+        let addr = V4::from_ip(pool.addr())?;
+        let lent = pool.take(self.worker, server, protocol, context.now)?;
+        let reply = reply_to(addr, lent, server, protocol);
+        self.sessions.prefetch_bucket(self.sessions.hash(&reply));
+        Some((addr, lent))
+    }
+
+    /// Makes sure that no session has the port that was lent: one that gave it back ends now.
+    fn settle(
+        &mut self,
+        context: Context<'_>,
+        server: Endpoint<V4>,
+        protocol: Protocol,
+        (addr, mut lent): (V4, Lent),
+    ) -> Option<(V4, Lent)> {
+        let reply = reply_to(addr, lent, server, protocol);
+        if let Some(id) = self.sessions.holder(&reply) {
+            if !self.returned_its_port(id) {
+                // It has the port from a pool that this one replaced (its range was changed)
+                // and gives it back here when it ends.
+                return None;
+            }
+            let end = self.end_for_its_port(context, id);
+            lent.previous_end = lent.previous_end.and(end).or(lent.previous_end);
+        }
+        Some((addr, lent))
+    }
+}
+
+/// The key of the server's packets to a local port.
+const fn reply_to(addr: V4, lent: Lent, server: Endpoint<V4>, protocol: Protocol) -> FlowKey<V4> {
+    FlowKey {
+        source: server,
+        destination: Endpoint::new(addr, lent.port),
+        protocol,
     }
 }
 
