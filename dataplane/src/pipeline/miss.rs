@@ -15,7 +15,7 @@ use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun;
 use crate::schedule::{FlowInfo, Schedule, load};
 use crate::service::{Method, MssClamp, RealServer, Service, Unserved};
-use crate::session::{AdjacencyRef, Direction, Event, NewSession, Session, SessionFlags};
+use crate::session::{AdjacencyRef, Direction, Event, Hashes, NewSession, Session, SessionFlags};
 use crate::snapshot::Snapshot;
 use crate::snat::Lent;
 use crate::steering::Steering;
@@ -190,13 +190,14 @@ impl<I: Io> Pipeline<I> {
             Method::Fullnat => self.lend(context, service, server_end, key.protocol, 0),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
-        let to_server = resolve(context.snapshot, server_addr);
+        let known = self.servers.get(context.snapshot, self.worker, server.slot);
+        let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
         let to_client = if server.method.sees_replies() {
             resolve(context.snapshot, key.source.addr)
         } else {
             AdjacencyRef::default()
         };
-        let lent = match server.method {
+        let loan = match server.method {
             Method::Fullnat => {
                 Some(self.find_port(context, service, server_end, key.protocol, first)?)
             }
@@ -206,7 +207,7 @@ impl<I: Io> Pipeline<I> {
             &NewSession {
                 client: key.source,
                 vip: key.destination,
-                local: lent.map_or(key.source, |(addr, lent)| Endpoint::new(addr, lent.port)),
+                local: loan.map_or(key.source, |loan| loan.local),
                 server: server_end,
                 protocol: key.protocol,
                 method: server.method,
@@ -218,11 +219,19 @@ impl<I: Io> Pipeline<I> {
             context.now,
         );
         session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
-        if let Some(end) = lent.and_then(|(_, lent)| lent.previous_end) {
+        if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
             shift_sequence(&mut session, work, end);
             self.counters().local_port_reuses.add(1);
         }
-        self.file(context, &session)
+        let sees_replies = server.method.sees_replies();
+        let hashes = Hashes {
+            client: work.hash,
+            server: sees_replies.then(|| match loan {
+                Some(loan) => loan.reply_hash,
+                None => self.sessions.hash(&session.server_key()),
+            }),
+        };
+        self.file(context, &session, hashes)
     }
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
@@ -231,11 +240,14 @@ impl<I: Io> Pipeline<I> {
         &mut self,
         context: Context<'_>,
         session: &Session<V4>,
+        hashes: Hashes,
     ) -> Result<SessionId, DropReason> {
         let room = self.make_room(context);
         let filed = room.and_then(|()| {
             let ticks = context.snapshot.timeouts.new_session_ticks();
-            let inserted = self.sessions.insert(session, context.now, ticks);
+            let inserted = self
+                .sessions
+                .insert_under(hashes, session, context.now, ticks);
             inserted.map_err(|_full| DropReason::SessionTableFull)
         });
         if filed.is_err() {
@@ -252,8 +264,8 @@ impl<I: Io> Pipeline<I> {
         service: &Service,
         server: Endpoint<V4>,
         protocol: Protocol,
-        first: Option<(V4, Lent)>,
-    ) -> Result<(V4, Lent), DropReason> {
+        first: Option<Loan>,
+    ) -> Result<Loan, DropReason> {
         let mut lent = first.and_then(|lent| self.settle(context, server, protocol, lent));
         if lent.is_none() {
             lent = self.borrow_port(context, service, server, protocol);
@@ -272,7 +284,7 @@ impl<I: Io> Pipeline<I> {
         service: &Service,
         server: Endpoint<V4>,
         protocol: Protocol,
-    ) -> Option<(V4, Lent)> {
+    ) -> Option<Loan> {
         (0..LOCAL_TRIES).find_map(|step| {
             let lent = self.lend(context, service, server, protocol, step)?;
             self.settle(context, server, protocol, lent)
@@ -288,7 +300,7 @@ impl<I: Io> Pipeline<I> {
         server: Endpoint<V4>,
         protocol: Protocol,
         step: usize,
-    ) -> Option<(V4, Lent)> {
+    ) -> Option<Loan> {
         let pools = &service.local_addresses;
         let turn = self
             .local_turn
@@ -297,9 +309,14 @@ impl<I: Io> Pipeline<I> {
         let pool = pools.get(turn)?;
         let addr = V4::from_ip(pool.addr())?;
         let lent = pool.take(self.worker, server, protocol, context.now)?;
-        let reply = reply_to(addr, lent, server, protocol);
-        self.sessions.prefetch_bucket(self.sessions.hash(&reply));
-        Some((addr, lent))
+        let local = Endpoint::new(addr, lent.port);
+        let reply_hash = self.sessions.hash(&reply_to(local, server, protocol));
+        self.sessions.prefetch_bucket(reply_hash);
+        Some(Loan {
+            local,
+            lent,
+            reply_hash,
+        })
     }
 
     /// Makes sure that no session has the port that was lent: one that gave it back ends now.
@@ -308,27 +325,37 @@ impl<I: Io> Pipeline<I> {
         context: Context<'_>,
         server: Endpoint<V4>,
         protocol: Protocol,
-        (addr, mut lent): (V4, Lent),
-    ) -> Option<(V4, Lent)> {
-        let reply = reply_to(addr, lent, server, protocol);
-        if let Some(id) = self.sessions.holder(&reply) {
+        mut loan: Loan,
+    ) -> Option<Loan> {
+        let reply = reply_to(loan.local, server, protocol);
+        if let Some(id) = self.sessions.holder(loan.reply_hash, &reply) {
             if !self.returned_its_port(id) {
                 // It has the port from a pool that this one replaced (its range was changed)
                 // and gives it back here when it ends.
                 return None;
             }
             let end = self.end_for_its_port(context, id);
-            lent.previous_end = lent.previous_end.and(end).or(lent.previous_end);
+            let previous_end = &mut loan.lent.previous_end;
+            *previous_end = previous_end.and(end).or(*previous_end);
         }
-        Some((addr, lent))
+        Some(loan)
     }
 }
 
+/// A local port that a session gets, if nobody has it.
+#[derive(Clone, Copy)]
+struct Loan {
+    local: Endpoint<V4>,
+    lent: Lent,
+    /// The hash of the server's packets.
+    reply_hash: u64,
+}
+
 /// The key of the server's packets to a local port.
-const fn reply_to(addr: V4, lent: Lent, server: Endpoint<V4>, protocol: Protocol) -> FlowKey<V4> {
+const fn reply_to(local: Endpoint<V4>, server: Endpoint<V4>, protocol: Protocol) -> FlowKey<V4> {
     FlowKey {
         source: server,
-        destination: Endpoint::new(addr, lent.port),
+        destination: local,
         protocol,
     }
 }
