@@ -242,6 +242,7 @@ impl<A: Address> SessionTable<A> {
         self.buckets.insert(hash, id | TO_CLIENT);
         if let Some(first) = self.holder(key).filter(|first| first.0 != id) {
             self.buckets.swap(hash, first.0 | TO_CLIENT, id | TO_CLIENT);
+            self.get_mut(first).become_outdated();
         }
     }
 
