@@ -8,6 +8,7 @@ mod bystanders;
 mod common;
 
 mod dr;
+mod express;
 mod fate;
 mod fragments;
 mod fullnat;
