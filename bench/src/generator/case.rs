@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::frames::{AnyFrames, Both, Order, Replies, Requests, Segment, number_of};
 use super::gateway::{GATEWAY_MAC, Gateway, Shape, VIP};
 use super::io::{FreeBuffers, GeneratedPacket, Inspect, Receive, Supply, Transmit};
-use super::measure::{Clock, median, nanos_per_packet};
+use super::measure::{Clock, median, nanos_per_packet, resident_bytes};
 
 /// Buffers in all: a few bursts, so that they stay in the cache as a mempool's do.
 const BUFFERS: usize = 256;
@@ -74,6 +74,9 @@ pub struct Figures {
     pub nanos: f64,
     /// The same of the pass-through.
     pub baseline_nanos: f64,
+    /// Memory that the gateway took when its sessions were there, by their number; none without
+    /// sessions.
+    pub bytes_per_session: Option<f64>,
 }
 
 impl Figures {
@@ -226,9 +229,12 @@ impl Case {
     /// # Errors
     ///
     /// What was not as it has to be; there is no figure then.
+    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
     pub fn run(&self, profile: Duration) -> Result<Figures, CaseError> {
+        let memory_before = resident_bytes();
         let mut rig = Rig::new(self)?;
         let ends = Arc::new(rig.make_sessions(self));
+        let memory = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
         let counters = Arc::clone(&rig.gateway.counters);
         expect("sessions", self.flows, counters.sessions.get())?;
         rig.supply(self.frames(&ends), u64::MAX);
@@ -254,6 +260,7 @@ impl Case {
         Ok(Figures {
             nanos: median(&mut with),
             baseline_nanos: median(&mut without),
+            bytes_per_session: (self.flows > 0).then(|| memory as f64 / self.flows as f64),
         })
     }
 

@@ -10,6 +10,7 @@ mod gateway;
 mod io;
 mod measure;
 mod options;
+mod suite;
 
 pub use case::{Case, CaseError, Figures, Load};
 pub use options::{Options, run};

@@ -1,5 +1,6 @@
 //! What the command line asks of the generator, and the answers in lines.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,10 +8,17 @@ use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
 
 use super::case::{Case, Load};
+use super::suite;
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
+    /// Runs the usual cases, and adds their figures to the results in this folder.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// With --output: less of everything.
+    #[arg(long)]
+    quick: bool,
     /// The forwarding methods: dr, nat, tun, fullnat.
     #[arg(long, value_delimiter = ',', default_value = "dr,nat,tun,fullnat", value_parser = method)]
     method: Vec<Method>,
@@ -50,29 +58,40 @@ pub struct Options {
 /// Runs the cases and prints a line for each. It fails when one of them has no figure.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for method in &options.method {
-        for flows in &options.flows {
-            let case = options.case(*method, *flows);
-            let name = format!("{method} {} {:?} {flows}", options.proto, options.load);
-            match case.run(Duration::from_secs(options.profile)) {
-                Ok(figures) => println!(
-                    "{name}: {:.1} ns, pass-through {:.1}, net {:.1}",
-                    figures.nanos,
-                    figures.baseline_nanos,
-                    figures.net_nanos()
-                ),
-                Err(error) => {
-                    eprintln!("{name}: {error}");
-                    code = ExitCode::FAILURE;
-                }
-            }
+    let complete = match &options.output {
+        Some(folder) => suite::run(folder, options.quick),
+        None => Ok(options.run()),
+    };
+    match complete {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sluice-bench: the results: {error}");
+            ExitCode::FAILURE
         }
     }
-    code
 }
 
 impl Options {
+    /// Runs what was asked for; false when a case has no figure.
+    fn run(&self) -> bool {
+        let mut complete = true;
+        for method in &self.method {
+            for flows in &self.flows {
+                let case = self.case(*method, *flows);
+                let name = format!("{:?}", self.load).to_lowercase();
+                match case.run(Duration::from_secs(self.profile)) {
+                    Ok(figures) => println!("{}", suite::line(&name, &case, &figures)),
+                    Err(error) => {
+                        eprintln!("{method} {name} {flows}: {error}");
+                        complete = false;
+                    }
+                }
+            }
+        }
+        complete
+    }
+
     fn case(&self, method: Method, flows: u64) -> Case {
         Case {
             method,
