@@ -13,6 +13,7 @@ mod fate;
 mod fragments;
 mod fullnat;
 mod fuzz;
+mod history;
 mod icmp;
 mod import;
 mod import_refused;
