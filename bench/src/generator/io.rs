@@ -8,6 +8,9 @@
 //!
 //! Nothing is allocated while it runs, and a buffer that comes back is used next, as a mempool's
 //! cache does. A frame that the pipeline drops is freed for good: cases assert that there is none.
+//!
+//! Receiving and sending are never inlined: `scripts/instructions` takes what they cost, which is
+//! not the gateway's, from the count, and knows them by name.
 
 use std::sync::Arc;
 
@@ -121,7 +124,7 @@ impl<F> Clone for Receive<F> {
 impl<F: Frames> RxQueue for Receive<F> {
     type Packet = GeneratedPacket;
 
-    #[inline]
+    #[inline(never)]
     fn receive(&mut self, burst: &mut Burst<GeneratedPacket>) -> usize {
         let mut supply = self.supply.lock();
         let left = usize::try_from(supply.left).unwrap_or(usize::MAX);
@@ -163,7 +166,7 @@ impl<S> Clone for Transmit<S> {
 impl<S: Inspect> TxQueue for Transmit<S> {
     type Packet = GeneratedPacket;
 
-    #[inline]
+    #[inline(never)]
     fn send(&mut self, burst: &mut Burst<GeneratedPacket>) -> usize {
         self.inspect.lock().look(burst);
         let count = burst.len();

@@ -46,6 +46,10 @@ pub struct Options {
     /// Measures no baseline, for a profiler that counts instructions.
     #[arg(long)]
     without_baseline: bool,
+    /// Lets a microsecond pass with each turn, however long it takes, so that every run does the
+    /// same.
+    #[arg(long)]
+    virtual_clock: bool,
     /// Runs this many seconds before it measures, for a profiler that samples.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -99,6 +103,7 @@ impl Options {
             window: self.window,
             windows: self.windows,
             without_baseline: self.without_baseline,
+            virtual_clock: self.virtual_clock,
         }
     }
 }

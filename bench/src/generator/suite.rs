@@ -93,6 +93,7 @@ fn cases(quick: bool) -> Vec<(&'static str, Case)> {
         window: if quick { 300_000 } else { 2_000_000 },
         windows: 5,
         without_baseline: false,
+        virtual_clock: false,
     };
     let rr = SchedulerKind::Rr;
     let flows = if quick { 1_000_000 } else { TEN_MILLION };

@@ -345,6 +345,8 @@ fn good_frames() -> Vec<Vec<u8>> {
     frames.extend([
         tcp().syn().mss(1460).timestamps(1, 2).build(),
         tcp().vlan(7).ip_options(&[148, 4, 0, 0]).build(),
+        tcp().data(b"GET /").vlan(7).build(),
+        udp().payload(b"question").padded().build(),
         sctp().init().build(),
         icmp_echo().padded().build(),
         arp_request(CLIENT.addr, VIP.addr),
@@ -381,6 +383,31 @@ fn is_within(frame: &[u8], parsed: Frame) -> bool {
             .is_none_or(|end| usize::from(*end) <= frame.len())
 }
 
+/// Whether the express lane's reader leaves the frame to the general one, or reads the same.
+fn plain_agrees(frame: &[u8], checksum: RxChecksum) -> bool {
+    let Some((plain, plain_link)) = Plain::parse(frame, checksum) else {
+        return true;
+    };
+    let Ok((link, Frame::Ipv4(parsed))) = parse(frame, checksum) else {
+        return false;
+    };
+    (plain_link.vlan, plain_link.destination) == (link.vlan, link.destination)
+        && plain.l3_offset == link.len
+        && plain.to_parsed(frame, link.vlan) == Some(parsed)
+}
+
+#[test]
+fn what_nearly_all_packets_are_is_plain() {
+    let plain = |frame: Vec<u8>| Plain::parse(&frame, RxChecksum::Unknown).is_some();
+
+    assert!(plain(tcp().data(b"GET /").build()));
+    assert!(plain(tcp().timestamps(1, 2).vlan(7).padded().build()));
+    assert!(plain(udp().payload(b"x").padded().dont_fragment().build()));
+    assert!(!plain(tcp().ip_options(&[148, 4, 0, 0]).build()));
+    assert!(!plain(udp().bad_ip_checksum().build()));
+    assert!(!plain(sctp().init().build()));
+}
+
 const ANY_CHECKSUM: [RxChecksum; 3] = [RxChecksum::Unknown, RxChecksum::Good, RxChecksum::Bad];
 
 proptest! {
@@ -398,6 +425,7 @@ proptest! {
         if let Ok((_, parsed)) = parse(&frame, checksum) {
             prop_assert!(is_within(&frame, parsed));
         }
+        prop_assert!(plain_agrees(&frame, checksum));
     }
 
     #[test]
@@ -420,6 +448,7 @@ proptest! {
             if let Ok((_, parsed)) = parse(&frame, checksum) {
                 prop_assert!(is_within(&frame, parsed));
             }
+            prop_assert!(plain_agrees(&frame, checksum));
         }
     }
 

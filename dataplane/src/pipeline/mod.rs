@@ -84,6 +84,10 @@ pub struct Pipeline<I: Io> {
     rss: rss::RssWatch,
     servers: Known<KnownServer>,
     hops: Known<KnownHop>,
+    /// False sends every packet the general way.
+    has_express_lane: bool,
+    /// Packets that went the general way.
+    general_packets: u64,
 }
 
 impl<I: Io> Pipeline<I> {
@@ -104,7 +108,23 @@ impl<I: Io> Pipeline<I> {
             rss: rss::RssWatch::default(),
             servers: Known::new(),
             hops: Known::new(),
+            has_express_lane: true,
+            general_packets: 0,
         }
+    }
+
+    /// Sends every packet the general way, which does the same and takes longer: so that tests
+    /// can compare.
+    #[must_use]
+    pub fn without_express_lane(mut self) -> Self {
+        self.has_express_lane = false;
+        self
+    }
+
+    /// Packets that the express lane did not take, of those that a session may want.
+    #[must_use]
+    pub const fn general_packets(&self) -> u64 {
+        self.general_packets
     }
 
     /// Gets ready for packets under another snapshot than before.
@@ -241,6 +261,9 @@ impl<I: Io> Pipeline<I> {
     /// Second stage: asks for the sessions that the packets probably belong to.
     #[inline]
     fn prefetch_candidates(&self, lanes: &mut Lanes) {
+        if !self.has_express_lane {
+            return lanes.iter_mut().for_each(|lane| *lane = None);
+        }
         for lane in lanes.iter_mut().flatten() {
             lane.candidate = self.sessions.prefetch_candidate(lane.hash);
         }
@@ -282,6 +305,7 @@ impl<I: Io> Pipeline<I> {
 
     #[inline]
     fn handle(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        self.general_packets += 1;
         if work.parsed.ip.fragment == FragmentKind::Later {
             return self.later_fragment(context, work);
         }

@@ -63,6 +63,9 @@ impl SessionFlags {
     /// It is in full swing: what a plain TCP segment or datagram does, in any direction it may
     /// come, is to leave the session as it is. [`Session::advance`] keeps this up to date.
     pub const STEADY: Self = Self(1 << 5);
+    /// Its client has used the same port for another VIP of the same server since, so a younger
+    /// session gets the server's packets.
+    pub const OUTDATED: Self = Self(1 << 6);
 
     /// No flag.
     #[must_use]
@@ -396,8 +399,9 @@ impl<A: Address> Session<A> {
         }
     }
 
-    /// Whether a TCP segment with nothing but ACK, or a datagram, leaves the state as it is
-    /// whichever side sends it, and nothing in the packet but its ends has to be changed.
+    /// Whether a TCP segment with nothing but ACK, or a datagram, leaves the session as it is
+    /// whichever side sends it, and nothing in the packet but its ends has to be changed. A first
+    /// reply that nobody promised does not: from then on both sides count.
     #[inline]
     fn is_kept_by_more_of_the_same(&self) -> bool {
         let event = match self.protocol() {
@@ -406,15 +410,24 @@ impl<A: Address> Session<A> {
             Protocol::Sctp => return false,
         };
         let keeps = |direction| next_state(self.state, direction, self.flags, event) == self.state;
+        let promised = !self.flags.contains(SessionFlags::NO_OUTPUT);
         !self.flags.contains(SessionFlags::SEQ_SHIFT)
+            && !self.flags.contains(SessionFlags::OUTDATED)
             && keeps(Direction::ToServer)
-            && (!self.method.sees_replies() || keeps(Direction::ToClient))
+            && (!self.method.sees_replies() || promised && keeps(Direction::ToClient))
     }
 
     /// Whether this place in the table holds a session.
     #[inline]
     pub(super) const fn is_occupied(&self) -> bool {
         self.protocol != 0
+    }
+
+    /// Notes that a younger session gets its server's packets. Packets of this burst may have
+    /// been looked up before it began, so none takes the express lane by that.
+    pub(super) const fn become_outdated(&mut self) {
+        self.flags.insert(SessionFlags::OUTDATED);
+        self.flags.remove(SessionFlags::STEADY);
     }
 
     /// Makes this place in the table hold no session.

@@ -260,6 +260,7 @@ impl<A: Address> SessionTable<A> {
         let hash = self.secret.hash(key);
         if let Some(first) = self.holder(hash, key).filter(|first| first.0 != id) {
             self.buckets.swap(hash, first.0 | TO_CLIENT, id | TO_CLIENT);
+            self.get_mut(first).become_outdated();
         }
     }
 

@@ -421,12 +421,16 @@ impl TestWorker {
         } else {
             Vec::new()
         };
+        let mut pipeline = Pipeline::new(mailbox.worker, sessions, SECRET, out);
+        if !setup.has_express_lane {
+            pipeline = pipeline.without_express_lane();
+        }
         Self {
             worker: Worker::new(
                 Arc::clone(&mailbox),
                 Arc::clone(snapshot),
                 queues,
-                Pipeline::new(mailbox.worker, sessions, SECRET, out),
+                pipeline,
                 injecting,
             ),
             mailbox,

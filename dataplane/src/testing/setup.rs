@@ -33,6 +33,7 @@ pub struct Setup {
     pub(super) sessions: usize,
     timeouts: Timeouts,
     pub(super) transmit_room: usize,
+    pub(super) has_express_lane: bool,
 }
 
 impl Setup {
@@ -44,6 +45,7 @@ impl Setup {
             sessions: 4_096,
             timeouts: Timeouts::default(),
             transmit_room: 0,
+            has_express_lane: true,
         }
     }
 
@@ -144,6 +146,13 @@ impl Setup {
     #[must_use]
     pub fn transmit_room(mut self, frames: usize) -> Self {
         self.transmit_room = frames;
+        self
+    }
+
+    /// Sends every packet the general way.
+    #[must_use]
+    pub fn without_express_lane(mut self) -> Self {
+        self.has_express_lane = false;
         self
     }
 

@@ -8,10 +8,12 @@ mod bystanders;
 mod common;
 
 mod dr;
+mod express;
 mod fate;
 mod fragments;
 mod fullnat;
 mod fuzz;
+mod history;
 mod icmp;
 mod import;
 mod import_refused;
