@@ -108,8 +108,8 @@ impl<I: Io> Worker<I> {
         let mut now = clock();
         let mut last_packet = now;
         while !self.mailbox.is_stopped() {
-            let handled = self.turn(now);
-            now = clock();
+            let handled;
+            (handled, now) = self.timed_turn(now, &mut clock);
             if handled > 0 {
                 self.pipeline.counters().busy_turns.add(1);
                 last_packet = now;
@@ -126,9 +126,29 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    /// Does one turn that begins at `start`, and records how long its packets stayed. Returns
+    /// what [`Self::turn`] does, and when it ended.
+    #[inline]
+    pub fn timed_turn(&mut self, start: u64, clock: &mut impl FnMut() -> u64) -> (usize, u64) {
+        let (packets, sessions) = self.work(start);
+        let end = clock();
+        if packets > 0 {
+            let latency = &self.pipeline.counters().latency;
+            latency.record(end.saturating_sub(start), packets as u64);
+        }
+        (packets + sessions, end)
+    }
+
     /// Does one turn at the time `nanos`; returns how many packets and sessions that come in
     /// it handled.
     pub fn turn(&mut self, nanos: u64) -> usize {
+        let (packets, sessions) = self.work(nanos);
+        packets + sessions
+    }
+
+    /// One turn; returns how many packets and how many sessions that come in it handled.
+    #[inline]
+    fn work(&mut self, nanos: u64) -> (usize, usize) {
         let now = Tick::from_nanos(nanos);
         let adopted = self.mailbox.adopt(&mut self.snapshot);
         if adopted {
@@ -153,9 +173,9 @@ impl<I: Io> Worker<I> {
         self.pipeline.expire(&self.snapshot, now, budget);
         handled += self.inject();
         self.list_sessions(now);
-        handled += self.import_sessions(now);
+        let imported = self.import_sessions(now);
         self.pipeline.out.flush();
-        handled
+        (handled, imported)
     }
 
     /// Takes over what other workers handed on, up to a burst for each queue: what arrives at the

@@ -86,6 +86,9 @@ pub enum CaseError {
     /// There is not enough memory.
     #[error(transparent)]
     Memory(#[from] MapError),
+    /// Linux does not say what it has to.
+    #[error("cannot tell when Linux took the core away: {0}")]
+    Schedule(#[from] std::io::Error),
     /// Something is not as it has to be.
     #[error("{what}: {found} instead of {expected}")]
     Unexpected {
@@ -103,7 +106,7 @@ type Ends = Vec<(Endpoint<V4>, Endpoint<V4>)>;
 
 /// Looks at what leaves: while sessions are made, which ends they got.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     ends: Option<Ends>,
 }
 
@@ -135,11 +138,11 @@ fn note_ends(ends: &mut Ends, frame: &[u8]) {
 }
 
 /// A gateway, and the same loop without one, with what both receive and send.
-struct Rig {
-    gateway: Gateway<AnyFrames, Watch>,
-    receive: Receive<AnyFrames>,
+pub(super) struct Rig {
+    pub(super) gateway: Gateway<AnyFrames, Watch>,
+    pub(super) receive: Receive<AnyFrames>,
     transmit: Transmit<Watch>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl Rig {
@@ -169,7 +172,7 @@ impl Rig {
         *self.receive.supply.lock() = Supply { frames, left };
     }
 
-    fn turn(&mut self) -> usize {
+    pub(super) fn turn(&mut self) -> usize {
         self.gateway.worker.turn(self.clock.nanos())
     }
 
@@ -223,14 +226,8 @@ impl Case {
     ///
     /// What was not as it has to be; there is no figure then.
     pub fn run(&self, profile: Duration) -> Result<Figures, CaseError> {
-        let mut rig = Rig::new(self)?;
-        let ends = Arc::new(rig.make_sessions(self));
+        let mut rig = self.rig_at_work()?;
         let counters = Arc::clone(&rig.gateway.counters);
-        expect("sessions", self.flows, counters.sessions.get())?;
-        rig.supply(self.frames(&ends), u64::MAX);
-        if self.load == Load::New {
-            rig.let_as_many_end_as_begin();
-        }
         let before = Counts::of(&counters);
         let end = std::time::Instant::now() + profile;
         while std::time::Instant::now() < end {
@@ -251,6 +248,18 @@ impl Case {
             nanos: median(&mut with),
             baseline_nanos: median(&mut without),
         })
+    }
+
+    /// A gateway with its sessions, and what arrives from now on.
+    pub(super) fn rig_at_work(&self) -> Result<Rig, CaseError> {
+        let mut rig = Rig::new(self)?;
+        let ends = Arc::new(rig.make_sessions(self));
+        expect("sessions", self.flows, rig.gateway.counters.sessions.get())?;
+        rig.supply(self.frames(&ends), u64::MAX);
+        if self.load == Load::New {
+            rig.let_as_many_end_as_begin();
+        }
+        Ok(rig)
     }
 
     fn shape(&self) -> Shape {
@@ -303,7 +312,7 @@ impl Case {
 }
 
 /// What the worker counted.
-struct Counts {
+pub(super) struct Counts {
     received: u64,
     hits: u64,
     created: u64,
@@ -312,7 +321,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(counters: &WorkerCounters) -> Self {
+    pub(super) fn of(counters: &WorkerCounters) -> Self {
         let drops = DropReason::ALL
             .iter()
             .map(|reason| counters.drops(*reason).get());
@@ -329,7 +338,7 @@ impl Counts {
     }
 
     /// Whether every packet since `before` was what the case says.
-    fn check(&self, before: &Self, case: &Case) -> Result<(), CaseError> {
+    pub(super) fn check(&self, before: &Self, case: &Case) -> Result<(), CaseError> {
         let received = self.received - before.received;
         let (hits, created) = (self.hits - before.hits, self.created - before.created);
         expect("hits and new sessions", received, hits + created)?;

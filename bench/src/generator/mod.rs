@@ -8,8 +8,10 @@ mod case;
 mod frames;
 mod gateway;
 mod io;
+mod latency;
 mod measure;
 mod options;
 
 pub use case::{Case, CaseError, Figures, Load};
+pub use latency::{Latency, Stays};
 pub use options::{Options, run};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
 
-use super::case::{Case, Load};
+use super::case::{Case, CaseError, Load};
+use super::latency::Latency;
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,6 +39,10 @@ pub struct Options {
     /// Measures no baseline, for a profiler that counts instructions.
     #[arg(long)]
     without_baseline: bool,
+    /// Instead of what packets cost, measures for this many seconds how long they stay when they
+    /// arrive at half the rate that the worker can do.
+    #[arg(long, value_name = "SECONDS")]
+    latency: Option<u64>,
     /// Runs this many seconds before it measures, for a profiler that samples.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -51,13 +56,8 @@ pub fn run(options: &Options) -> ExitCode {
         for flows in &options.flows {
             let case = options.case(*method, *flows);
             let name = format!("{method} {} {:?} {flows}", options.proto, options.load);
-            match case.run(Duration::from_secs(options.profile)) {
-                Ok(figures) => println!(
-                    "{name}: {:.1} ns, pass-through {:.1}, net {:.1}",
-                    figures.nanos,
-                    figures.baseline_nanos,
-                    figures.net_nanos()
-                ),
+            match options.answer(&case) {
+                Ok(answer) => println!("{name}: {answer}"),
                 Err(error) => {
                     eprintln!("{name}: {error}");
                     code = ExitCode::FAILURE;
@@ -69,6 +69,26 @@ pub fn run(options: &Options) -> ExitCode {
 }
 
 impl Options {
+    fn answer(&self, case: &Case) -> Result<String, CaseError> {
+        if let Some(seconds) = self.latency {
+            let Latency {
+                rate,
+                all,
+                undisturbed,
+            } = Latency::measure(case, seconds)?;
+            let rate = rate / 1e6;
+            return Ok(format!(
+                "at {rate:.2} Mpps\n  all: {all}\n  undisturbed: {undisturbed}"
+            ));
+        }
+        let figures = case.run(Duration::from_secs(self.profile))?;
+        let net = figures.net_nanos();
+        let (nanos, baseline) = (figures.nanos, figures.baseline_nanos);
+        Ok(format!(
+            "{nanos:.1} ns, pass-through {baseline:.1}, net {net:.1}"
+        ))
+    }
+
     fn case(&self, method: Method, flows: u64) -> Case {
         Case {
             method,
