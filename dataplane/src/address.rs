@@ -89,6 +89,9 @@ pub trait Address:
     /// The address as a number in host order, right-aligned.
     fn to_bits(self) -> u128;
 
+    /// The byte at place `at`, the most significant first; 0 behind the last.
+    fn byte(self, at: u8) -> u8;
+
     /// The address as either family.
     fn to_ip(self) -> IpAddr;
 
@@ -146,6 +149,11 @@ impl Address for V4 {
     #[inline]
     fn to_bits(self) -> u128 {
         u128::from(self.0)
+    }
+
+    #[inline]
+    fn byte(self, at: u8) -> u8 {
+        self.octets().get(usize::from(at)).copied().unwrap_or(0)
     }
 
     fn to_ip(self) -> IpAddr {
@@ -210,6 +218,11 @@ impl Address for V6 {
     #[inline]
     fn to_bits(self) -> u128 {
         self.0
+    }
+
+    #[inline]
+    fn byte(self, at: u8) -> u8 {
+        self.octets().get(usize::from(at)).copied().unwrap_or(0)
     }
 
     fn to_ip(self) -> IpAddr {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::frames::{AnyFrames, Both, Order, Replies, Requests, Segment, number_of};
 use super::gateway::{GATEWAY_MAC, Gateway, Shape, VIP};
 use super::io::{FreeBuffers, GeneratedPacket, Inspect, Receive, Supply, Transmit};
-use super::measure::{Clock, median, nanos_per_packet};
+use super::measure::{Clock, median, nanos_per_packet, resident_bytes};
 
 /// Buffers in all: a few bursts, so that they stay in the cache as a mempool's do.
 const BUFFERS: usize = 256;
@@ -70,6 +70,9 @@ pub struct Figures {
     pub nanos: f64,
     /// The same of the pass-through.
     pub baseline_nanos: f64,
+    /// Memory that the gateway took when its sessions were there, by their number; none without
+    /// sessions.
+    pub bytes_per_session: Option<f64>,
 }
 
 impl Figures {
@@ -225,8 +228,9 @@ impl Case {
     /// # Errors
     ///
     /// What was not as it has to be; there is no figure then.
+    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
     pub fn run(&self, profile: Duration) -> Result<Figures, CaseError> {
-        let mut rig = self.rig_at_work()?;
+        let (mut rig, memory) = self.rig_at_work()?;
         let counters = Arc::clone(&rig.gateway.counters);
         let before = Counts::of(&counters);
         let end = std::time::Instant::now() + profile;
@@ -247,19 +251,23 @@ impl Case {
         Ok(Figures {
             nanos: median(&mut with),
             baseline_nanos: median(&mut without),
+            bytes_per_session: (self.flows > 0).then(|| memory as f64 / self.flows as f64),
         })
     }
 
-    /// A gateway with its sessions, and what arrives from now on.
-    pub(super) fn rig_at_work(&self) -> Result<Rig, CaseError> {
+    /// A gateway with its sessions, and what arrives from now on; and the bytes of memory that
+    /// both took.
+    pub(super) fn rig_at_work(&self) -> Result<(Rig, usize), CaseError> {
+        let memory_before = resident_bytes();
         let mut rig = Rig::new(self)?;
         let ends = Arc::new(rig.make_sessions(self));
+        let memory = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
         expect("sessions", self.flows, rig.gateway.counters.sessions.get())?;
         rig.supply(self.frames(&ends), u64::MAX);
         if self.load == Load::New {
             rig.let_as_many_end_as_begin();
         }
-        Ok(rig)
+        Ok((rig, memory))
     }
 
     fn shape(&self) -> Shape {

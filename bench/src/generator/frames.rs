@@ -41,7 +41,6 @@ pub(super) trait Frames: Send + 'static {
 }
 
 /// The client of a flow.
-#[expect(clippy::cast_possible_truncation, reason = "masked to fit")]
 pub(super) const fn client_of(flow: u64) -> Endpoint<V4> {
     let mixed = flow.wrapping_mul(MIXER) & ((1 << FLOW_BITS) - 1);
     let port = 1_024 + (mixed & ((1 << PORT_BITS) - 1)) as u16;

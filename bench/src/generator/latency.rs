@@ -46,7 +46,7 @@ impl Latency {
     ///
     /// What was not as it has to be; there is no figure then.
     pub fn measure(case: &Case, seconds: u64) -> Result<Self, CaseError> {
-        let mut rig = case.rig_at_work()?;
+        let (mut rig, _) = case.rig_at_work()?;
         let counters = Arc::clone(&rig.gateway.counters);
         let before = Counts::of(&counters);
         let mut nanos: Vec<f64> = (0..case.windows)
@@ -161,6 +161,14 @@ impl Stays {
             .iter()
             .take_while(|bound| **bound <= nanos);
         self.counts.packets[within.count()..].iter().sum()
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "at {:.2} Mpps", self.rate / 1e6)?;
+        writeln!(f, "  all: {}", self.all)?;
+        write!(f, "  undisturbed: {}", self.undisturbed)
     }
 }
 

@@ -27,6 +27,17 @@ pub(super) fn nanos_per_packet(packets: u64, mut turn: impl FnMut() -> usize) ->
     (thread_cpu_nanos() - start) as f64 / done as f64
 }
 
+/// Memory of this process that is really there, in ordinary and in huge pages.
+pub(super) fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = |name: &str| -> usize {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap_or(0)
+    };
+    (kib("VmRSS:") + kib("HugetlbPages:")) * 1_024
+}
+
 /// The one in the middle.
 pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -51,6 +62,16 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_was_touched_is_counted() {
+        let before = resident_bytes();
+        let touched = std::hint::black_box(vec![1_u8; 32 << 20]);
+
+        let grown = resident_bytes() - before;
+
+        assert!(grown >= touched.len() / 2, "{grown}");
+    }
 
     #[test]
     fn the_median_is_the_one_in_the_middle() {

@@ -11,6 +11,7 @@ mod io;
 mod latency;
 mod measure;
 mod options;
+mod suite;
 
 pub use case::{Case, CaseError, Figures, Load};
 pub use latency::{Latency, Stays};

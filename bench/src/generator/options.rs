@@ -1,5 +1,6 @@
 //! What the command line asks of the generator, and the answers in lines.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,10 +9,17 @@ use dataplane::service::{Method, SchedulerKind};
 
 use super::case::{Case, CaseError, Load};
 use super::latency::Latency;
+use super::suite;
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
+    /// Runs the usual cases, and adds their figures to the results in this folder.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// With --output: less of everything.
+    #[arg(long)]
+    quick: bool,
     /// The forwarding methods: dr, nat, tun, fullnat.
     #[arg(long, value_delimiter = ',', default_value = "dr,nat,tun,fullnat", value_parser = method)]
     method: Vec<Method>,
@@ -51,42 +59,47 @@ pub struct Options {
 /// Runs the cases and prints a line for each. It fails when one of them has no figure.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for method in &options.method {
-        for flows in &options.flows {
-            let case = options.case(*method, *flows);
-            let name = format!("{method} {} {:?} {flows}", options.proto, options.load);
-            match options.answer(&case) {
-                Ok(answer) => println!("{name}: {answer}"),
-                Err(error) => {
-                    eprintln!("{name}: {error}");
-                    code = ExitCode::FAILURE;
-                }
-            }
+    let complete = match &options.output {
+        Some(folder) => suite::run(folder, options.quick),
+        None => Ok(options.run()),
+    };
+    match complete {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sluice-bench: the results: {error}");
+            ExitCode::FAILURE
         }
     }
-    code
 }
 
 impl Options {
-    fn answer(&self, case: &Case) -> Result<String, CaseError> {
+    /// Runs what was asked for; false when a case has no figure.
+    fn run(&self) -> bool {
+        let mut complete = true;
+        for method in &self.method {
+            for flows in &self.flows {
+                let case = self.case(*method, *flows);
+                let name = format!("{:?}", self.load).to_lowercase();
+                match self.answer(&name, &case) {
+                    Ok(answer) => println!("{answer}"),
+                    Err(error) => {
+                        eprintln!("{method} {name} {flows}: {error}");
+                        complete = false;
+                    }
+                }
+            }
+        }
+        complete
+    }
+
+    fn answer(&self, name: &str, case: &Case) -> Result<String, CaseError> {
         if let Some(seconds) = self.latency {
-            let Latency {
-                rate,
-                all,
-                undisturbed,
-            } = Latency::measure(case, seconds)?;
-            let rate = rate / 1e6;
-            return Ok(format!(
-                "at {rate:.2} Mpps\n  all: {all}\n  undisturbed: {undisturbed}"
-            ));
+            let latency = Latency::measure(case, seconds)?;
+            return Ok(format!("{} {name} {}: {latency}", case.method, case.flows));
         }
         let figures = case.run(Duration::from_secs(self.profile))?;
-        let net = figures.net_nanos();
-        let (nanos, baseline) = (figures.nanos, figures.baseline_nanos);
-        Ok(format!(
-            "{nanos:.1} ns, pass-through {baseline:.1}, net {net:.1}"
-        ))
+        Ok(suite::line(name, case, &figures))
     }
 
     fn case(&self, method: Method, flows: u64) -> Case {

@@ -7,7 +7,7 @@ use crate::address::{Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
-use crate::id::{AdjacencySlot, InterfaceId, SessionId};
+use crate::id::{InterfaceId, SessionId};
 use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Ipv4Facts, Parsed};
 use crate::rewrite::sequence::SeqShift;
@@ -243,11 +243,6 @@ impl<I: Io> Pipeline<I> {
 /// The next hop towards `destination`; a reference to no slot when Linux has no route.
 #[must_use]
 pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
-    const NOWHERE: AdjacencyRef = AdjacencyRef {
-        slot: AdjacencySlot(u32::MAX),
-        epoch: 0,
-    };
-
     // Of several equal ways an address always takes the same one.
     let turn = destination.0.wrapping_mul(0x9e37_79b1);
     let slot = snapshot
@@ -260,7 +255,7 @@ pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
             epoch: snapshot.adjacency(slot)?.epoch,
         })
     })
-    .unwrap_or(NOWHERE)
+    .unwrap_or(AdjacencyRef::NOWHERE)
 }
 
 /// Whether both sides have finished: the session stays only for late packets. A SYN that meets

@@ -94,7 +94,8 @@ impl<I: Io> Pipeline<I> {
         }
         // As when a port is lent: its last session may still wait for late packets, or have it
         // from a pool that this one replaced.
-        match self.sessions.holder(&session.server_key()) {
+        let reply = session.server_key();
+        match self.sessions.holder(self.sessions.hash(&reply), &reply) {
             None => Ok(()),
             Some(id) if needs_port && self.returned_its_port(id) => {
                 let _end = self.end_for_its_port(context, id);

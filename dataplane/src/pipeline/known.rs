@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use crate::address::V4;
+use super::hit::resolve;
+use crate::address::{Address, V4};
 use crate::counters::TrafficCounters;
 use crate::framing::FrameHeader;
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, WorkerId};
@@ -24,6 +25,8 @@ pub(super) struct KnownServer {
     version: u32,
     /// False once it was removed from its service, and when there is none.
     pub(super) available: bool,
+    /// The next hop towards it.
+    pub(super) way: AdjacencyRef,
     /// What this worker counts about it.
     pub(super) traffic: Arc<CachePadded<TrafficCounters>>,
 }
@@ -33,6 +36,7 @@ impl Default for KnownServer {
         Self {
             version: NEVER,
             available: false,
+            way: AdjacencyRef::NOWHERE,
             traffic: Arc::default(),
         }
     }
@@ -129,9 +133,11 @@ fn look_server_up(
             ..KnownServer::default()
         };
     };
+    let addr = V4::from_ip(server.endpoint.addr);
     KnownServer {
         version,
         available: server.available,
+        way: addr.map_or(AdjacencyRef::NOWHERE, |addr| resolve(snapshot, addr)),
         traffic: Arc::clone(server.shared.traffic.shared(worker)),
     }
 }

@@ -15,7 +15,7 @@ use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun;
 use crate::schedule::{FlowInfo, Schedule, load};
 use crate::service::{Method, MssClamp, RealServer, Service, Unserved};
-use crate::session::{AdjacencyRef, Direction, Event, NewSession, Session, SessionFlags};
+use crate::session::{AdjacencyRef, Direction, Event, Hashes, NewSession, Session, SessionFlags};
 use crate::snapshot::Snapshot;
 use crate::snat::Lent;
 use crate::steering::Steering;
@@ -185,35 +185,53 @@ impl<I: Io> Pipeline<I> {
             server.endpoint.port
         };
         let server_end = Endpoint::new(server_addr, server_port);
-        let lent = match server.method {
-            Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
+        // The port first, then the routes: meanwhile the bucket of the reply comes nearer.
+        let first = match server.method {
+            Method::Fullnat => self.lend(context, service, server_end, key.protocol, 0),
+            Method::Dr | Method::Nat | Method::Tun => None,
+        };
+        let known = self.servers.get(context.snapshot, self.worker, server.slot);
+        let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
+        let to_client = if server.method.sees_replies() {
+            resolve(context.snapshot, key.source.addr)
+        } else {
+            AdjacencyRef::default()
+        };
+        let loan = match server.method {
+            Method::Fullnat => {
+                Some(self.find_port(context, service, server_end, key.protocol, first)?)
+            }
             Method::Dr | Method::Nat | Method::Tun => None,
         };
         let mut session = Session::new(
             &NewSession {
                 client: key.source,
                 vip: key.destination,
-                local: lent.map_or(key.source, |(addr, lent)| Endpoint::new(addr, lent.port)),
+                local: loan.map_or(key.source, |loan| loan.local),
                 server: server_end,
                 protocol: key.protocol,
                 method: server.method,
                 service: service.slot,
                 server_slot: server.slot,
-                to_server: resolve(context.snapshot, server_addr),
-                to_client: if server.method.sees_replies() {
-                    resolve(context.snapshot, key.source.addr)
-                } else {
-                    AdjacencyRef::default()
-                },
+                to_server,
+                to_client,
             },
             context.now,
         );
         session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
-        if let Some(end) = lent.and_then(|(_, lent)| lent.previous_end) {
+        if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
             shift_sequence(&mut session, work, end);
             self.counters().local_port_reuses.add(1);
         }
-        self.file(context, &session)
+        let sees_replies = server.method.sees_replies();
+        let hashes = Hashes {
+            client: work.hash,
+            server: sees_replies.then(|| match loan {
+                Some(loan) => loan.reply_hash,
+                None => self.sessions.hash(&session.server_key()),
+            }),
+        };
+        self.file(context, &session, hashes)
     }
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
@@ -222,11 +240,14 @@ impl<I: Io> Pipeline<I> {
         &mut self,
         context: Context<'_>,
         session: &Session<V4>,
+        hashes: Hashes,
     ) -> Result<SessionId, DropReason> {
         let room = self.make_room(context);
         let filed = room.and_then(|()| {
             let ticks = context.snapshot.timeouts.new_session_ticks();
-            let inserted = self.sessions.insert(session, context.now, ticks);
+            let inserted = self
+                .sessions
+                .insert_under(hashes, session, context.now, ticks);
             inserted.map_err(|_full| DropReason::SessionTableFull)
         });
         if filed.is_err() {
@@ -235,54 +256,107 @@ impl<I: Io> Pipeline<I> {
         filed
     }
 
-    /// Takes a local port for a session to `server`, from a session that matters less if need be.
+    /// A local port for a session to `server`: the `first` that was lent if it will do, or another
+    /// one, if need be from a session that matters less.
     fn find_port(
         &mut self,
         context: Context<'_>,
         service: &Service,
         server: Endpoint<V4>,
         protocol: Protocol,
-    ) -> Result<(V4, Lent), DropReason> {
-        let mut lent = self.borrow_port(context, service, server, protocol);
+        first: Option<Loan>,
+    ) -> Result<Loan, DropReason> {
+        let mut lent = first.and_then(|lent| self.settle(context, server, protocol, lent));
+        if lent.is_none() {
+            lent = self.borrow_port(context, service, server, protocol);
+        }
         if lent.is_none() && self.reclaim_port(context, &service.local_addresses, server) {
             lent = self.borrow_port(context, service, server, protocol);
         }
+        self.local_turn = self.local_turn.wrapping_add(1);
         lent.ok_or(DropReason::LocalPortsExhausted)
     }
 
-    /// Takes a free local port for a session to `server`; the service's local addresses in turn.
+    /// Tries the service's local addresses in turn.
     fn borrow_port(
         &mut self,
         context: Context<'_>,
         service: &Service,
         server: Endpoint<V4>,
         protocol: Protocol,
-    ) -> Option<(V4, Lent)> {
-        let pools = &service.local_addresses;
-        let first = self.local_turn;
-        self.local_turn = self.local_turn.wrapping_add(1);
+    ) -> Option<Loan> {
         (0..LOCAL_TRIES).find_map(|step| {
-            let turn = first.wrapping_add(step).checked_rem(pools.len())?;
-            let pool = pools.get(turn)?;
-            let addr = V4::from_ip(pool.addr())?;
-            let mut lent = pool.take(self.worker, server, protocol, context.now)?;
-            let local = Endpoint::new(addr, lent.port);
-            let reply = FlowKey {
-                source: server,
-                destination: local,
-                protocol,
-            };
-            if let Some(id) = self.sessions.holder(&reply) {
-                if !self.returned_its_port(id) {
-                    // It has the port from a pool that this one replaced (its range was changed)
-                    // and gives it back here when it ends.
-                    return None;
-                }
-                let end = self.end_for_its_port(context, id);
-                lent.previous_end = lent.previous_end.and(end).or(lent.previous_end);
-            }
-            Some((addr, lent))
+            let lent = self.lend(context, service, server, protocol, step)?;
+            self.settle(context, server, protocol, lent)
         })
+    }
+
+    /// Takes a free local port of the local address whose turn it is, or of one `step` turns
+    /// later, and asks for the bucket of the reply.
+    fn lend(
+        &self,
+        context: Context<'_>,
+        service: &Service,
+        server: Endpoint<V4>,
+        protocol: Protocol,
+        step: usize,
+    ) -> Option<Loan> {
+        let pools = &service.local_addresses;
+        let turn = self
+            .local_turn
+            .wrapping_add(step)
+            .checked_rem(pools.len())?;
+        let pool = pools.get(turn)?;
+        let addr = V4::from_ip(pool.addr())?;
+        let lent = pool.take(self.worker, server, protocol, context.now)?;
+        let local = Endpoint::new(addr, lent.port);
+        let reply_hash = self.sessions.hash(&reply_to(local, server, protocol));
+        self.sessions.prefetch_bucket(reply_hash);
+        Some(Loan {
+            local,
+            lent,
+            reply_hash,
+        })
+    }
+
+    /// Makes sure that no session has the port that was lent: one that gave it back ends now.
+    fn settle(
+        &mut self,
+        context: Context<'_>,
+        server: Endpoint<V4>,
+        protocol: Protocol,
+        mut loan: Loan,
+    ) -> Option<Loan> {
+        let reply = reply_to(loan.local, server, protocol);
+        if let Some(id) = self.sessions.holder(loan.reply_hash, &reply) {
+            if !self.returned_its_port(id) {
+                // It has the port from a pool that this one replaced (its range was changed)
+                // and gives it back here when it ends.
+                return None;
+            }
+            let end = self.end_for_its_port(context, id);
+            let previous_end = &mut loan.lent.previous_end;
+            *previous_end = previous_end.and(end).or(*previous_end);
+        }
+        Some(loan)
+    }
+}
+
+/// A local port that a session gets, if nobody has it.
+#[derive(Clone, Copy)]
+struct Loan {
+    local: Endpoint<V4>,
+    lent: Lent,
+    /// The hash of the server's packets.
+    reply_hash: u64,
+}
+
+/// The key of the server's packets to a local port.
+const fn reply_to(local: Endpoint<V4>, server: Endpoint<V4>, protocol: Protocol) -> FlowKey<V4> {
+    FlowKey {
+        source: server,
+        destination: local,
+        protocol,
     }
 }
 

@@ -146,10 +146,6 @@ const fn depth_of(len: u8) -> u8 {
 
 /// The byte of the address that a node at `depth` decides by.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "one byte is what is asked for"
-)]
 fn byte_of<A: Address>(addr: A, depth: u8) -> u8 {
-    (addr.to_bits() >> (A::BITS - STRIDE - depth * STRIDE)) as u8
+    addr.byte(depth)
 }

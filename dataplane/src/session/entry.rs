@@ -32,6 +32,14 @@ plain_data! {
     }
 }
 
+impl AdjacencyRef {
+    /// No next hop.
+    pub const NOWHERE: Self = Self {
+        slot: AdjacencySlot(u32::MAX),
+        epoch: 0,
+    };
+}
+
 /// What is true of a session beside its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]

@@ -32,6 +32,6 @@ pub use fragments::{FragmentKey, FragmentTable, FragmentWay};
 pub use hash::HashSecret;
 pub use record::{Binding, SessionRecord};
 pub use state::{Phase, State};
-pub use table::{Candidate, KeysPerSession, SessionHandle, SessionTable, TableFull};
+pub use table::{Candidate, Hashes, KeysPerSession, SessionHandle, SessionTable, TableFull};
 pub use timeouts::Timeouts;
 pub use transition::{Direction, Event, next_state};

@@ -16,6 +16,7 @@ use crate::address::{Address, FlowKey};
 use crate::id::SessionId;
 use crate::intrinsics::prefetch_read;
 use crate::memory::{Backing, HugeSlice, MapError};
+use crate::service::Method;
 use crate::time::Tick;
 
 /// In an entry of the buckets: this is the key of the server's packets.
@@ -37,11 +38,12 @@ pub enum KeysPerSession {
 const BATCH: usize = 16;
 
 /// Under which hashes a session is filed.
-#[derive(Clone, Copy)]
-struct Hashes {
-    client: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct Hashes {
+    /// Of the client's packets.
+    pub client: u64,
     /// Of its server's packets, if they pass.
-    server: Option<u64>,
+    pub server: Option<u64>,
 }
 
 /// There is no place for another session.
@@ -190,8 +192,8 @@ impl<A: Address> SessionTable<A> {
     /// The session filed under this key, overdue or not: whoever takes over what a session holds
     /// must end it, however late the wheel is.
     #[must_use]
-    pub fn holder(&self, key: &FlowKey<A>) -> Option<SessionId> {
-        let entry = self.buckets.find(self.hash(key), |entry| {
+    pub fn holder(&self, hash: u64, key: &FlowKey<A>) -> Option<SessionId> {
+        let entry = self.buckets.find(hash, |entry| {
             let session = &self.sessions[(entry & !TO_CLIENT) as usize];
             session.matches(key, direction(entry))
         })?;
@@ -210,8 +212,23 @@ impl<A: Address> SessionTable<A> {
         now: Tick,
         ticks: u32,
     ) -> Result<SessionId, TableFull> {
-        let sees_replies = session.method().sees_replies();
-        let keys = 1 + usize::from(sees_replies);
+        let hashes = self.hashes(session);
+        self.insert_under(hashes, session, now, ticks)
+    }
+
+    /// [`Self::insert`] for who knows the hashes of the session's keys already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::insert`].
+    pub fn insert_under(
+        &mut self,
+        hashes: Hashes,
+        session: &Session<A>,
+        now: Tick,
+        ticks: u32,
+    ) -> Result<SessionId, TableFull> {
+        let keys = 1 + usize::from(hashes.server.is_some());
         if self.keys + keys > self.keys_max {
             return Err(TableFull);
         }
@@ -224,23 +241,24 @@ impl<A: Address> SessionTable<A> {
         self.next_serial = self.next_serial.wrapping_add(1);
         self.wheel.file(&mut self.sessions, id);
         // The buckets have room for `keys_max` keys, so neither call can fail.
-        self.buckets
-            .insert(self.secret.hash(&session.client_key()), id);
-        if sees_replies {
-            self.file_for_replies(&session.server_key(), id);
+        self.buckets.insert(hashes.client, id);
+        if let Some(hash) = hashes.server {
+            self.buckets.insert(hash, id | TO_CLIENT);
+        }
+        if session.method() == Method::Nat {
+            self.put_in_front(&session.server_key(), id);
         }
         self.keys += keys;
         self.len += 1;
         Ok(SessionId(id))
     }
 
-    /// Files a session under its server's key, in front of older ones with the same key: a client
-    /// may use one port for two VIPs of one server, and the server's packets then belong to the
-    /// connection it began last (as in the kernel, whose lists begin with the newest).
-    fn file_for_replies(&mut self, key: &FlowKey<A>, id: u32) {
+    /// Puts a session in front of older ones with the same server's key: a client may use one
+    /// port for two VIPs of one server, and the server's packets then belong to the connection it
+    /// began last (as in the kernel, whose lists begin with the newest).
+    fn put_in_front(&mut self, key: &FlowKey<A>, id: u32) {
         let hash = self.secret.hash(key);
-        self.buckets.insert(hash, id | TO_CLIENT);
-        if let Some(first) = self.holder(key).filter(|first| first.0 != id) {
+        if let Some(first) = self.holder(hash, key).filter(|first| first.0 != id) {
             self.buckets.swap(hash, first.0 | TO_CLIENT, id | TO_CLIENT);
         }
     }
@@ -425,8 +443,9 @@ impl<A: Address> SessionTable<A> {
         })
     }
 
-    /// Under which hashes a session is filed.
-    fn hashes(&self, session: &Session<A>) -> Hashes {
+    /// Under which hashes a session is, or would be, filed.
+    #[must_use]
+    pub fn hashes(&self, session: &Session<A>) -> Hashes {
         let sees_replies = session.method().sees_replies();
         Hashes {
             client: self.secret.hash(&session.client_key()),

@@ -9,6 +9,10 @@
 //!               ●       ●   ◄─ a doubly linked list through the sessions themselves
 //! ```
 //!
+//! A list is walked from node to node, and each lies somewhere else in memory. So a node also
+//! remembers the one that was filed [`AHEAD`] turns before it, to be asked for in time; that is
+//! a hint and may be wrong.
+//!
 //! Filing and unfiling are O(1). A deadline beyond the farthest slot is filed there and filed
 //! again when that slot is reached; so is a session whose deadline has moved later since. The
 //! wheel never removes anything by itself: it says what is due.
@@ -41,7 +45,28 @@ plain_data! {
     pub(super) struct Links {
         pub(super) next: u32,
         prev: u32,
+        /// The node [`AHEAD`] places behind this one, when both were filed.
+        ahead: u32,
     }
+}
+
+/// How many nodes ahead a list asks for.
+const AHEAD: usize = 4;
+
+/// The beginning of a slot's list.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The first node.
+    head: u32,
+    /// The nodes filed last, the oldest first.
+    filed: [u32; AHEAD],
+}
+
+impl Slot {
+    const EMPTY: Self = Self {
+        head: END,
+        filed: [END; AHEAD],
+    };
 }
 
 /// What a wheel can file.
@@ -62,7 +87,7 @@ pub(super) trait Timed {
 /// The slots; the lists run through a slice of nodes that is given to every call.
 #[derive(Debug)]
 pub(super) struct Wheel {
-    heads: Box<[u32]>,
+    slots: Box<[Slot]>,
     /// The number of the first slot that may still hold something due.
     reached: u32,
 }
@@ -71,7 +96,7 @@ impl Wheel {
     /// An empty wheel that begins to turn at `now`.
     pub(super) fn new(now: Tick) -> Self {
         Self {
-            heads: vec![END; SLOTS as usize].into_boxed_slice(),
+            slots: vec![Slot::EMPTY; SLOTS as usize].into_boxed_slice(),
             reached: slot_number(now),
         }
     }
@@ -84,21 +109,26 @@ impl Wheel {
         let ahead = slots_until(self.reached, deadline).clamp(0, SLOTS.cast_signed() - 1);
         let slot = self.reached.wrapping_add_signed(ahead) & (SLOTS - 1);
 
-        let next = std::mem::replace(&mut self.heads[slot as usize], id);
+        let Slot { head, filed } = &mut self.slots[slot as usize];
+        let next = std::mem::replace(head, id);
+        let ahead = filed[0];
+        filed.rotate_left(1);
+        filed[AHEAD - 1] = id;
         if next != END {
             nodes[next as usize].links_mut().prev = id;
         }
         *nodes[id as usize].links_mut() = Links {
             next,
             prev: HEAD | slot,
+            ahead,
         };
     }
 
     /// Takes the filed node `id` out of its list.
     pub(super) fn unfile<T: Timed>(&mut self, nodes: &mut [T], id: u32) {
-        let Links { next, prev } = nodes[id as usize].links();
+        let Links { next, prev, .. } = nodes[id as usize].links();
         if prev & HEAD != 0 {
-            self.heads[(prev & !HEAD) as usize] = next;
+            self.slots[(prev & !HEAD) as usize].head = next;
         } else {
             nodes[prev as usize].links_mut().next = next;
         }
@@ -123,15 +153,14 @@ impl Wheel {
         }
         while *budget > 0 && slots_until(self.reached, present) > 0 {
             *budget -= 1;
-            let id = self.heads[(self.reached & (SLOTS - 1)) as usize];
+            let id = self.slots[(self.reached & (SLOTS - 1)) as usize].head;
             if id == END {
                 self.reached = (self.reached + 1) & NUMBER_MASK;
                 continue;
             }
-            // While this one is dealt with, the next one of the list comes nearer.
-            let next = nodes[id as usize].links().next;
-            if let Some(next) = nodes.get(next as usize) {
-                next.prefetch();
+            let ahead = nodes[id as usize].links().ahead;
+            if let Some(ahead) = nodes.get(ahead as usize) {
+                ahead.prefetch();
             }
             self.unfile(nodes, id);
             if nodes[id as usize].deadline().is_due(now) {
@@ -145,7 +174,7 @@ impl Wheel {
 
     /// Bytes the slots take.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.heads)
+        size_of_val(&*self.slots)
     }
 }
 

@@ -110,8 +110,6 @@ struct FreeList {
     tail: u16,
     /// How many ports at its front were never lent.
     never_lent: u16,
-    /// When the head was given back, once no port in front of it was never lent.
-    head_freed: Tick,
 }
 
 impl FreeList {
@@ -119,7 +117,6 @@ impl FreeList {
         head: NIL,
         tail: NIL,
         never_lent: 0,
-        head_freed: Tick(0),
     };
 }
 
@@ -266,7 +263,8 @@ impl Bucket {
         let free = classes.filter(|class| self.lists[*class].head != NIL);
         free.take(CHOICES).max_by_key(|class| {
             let list = &self.lists[*class];
-            let rested = now.0.wrapping_sub(list.head_freed.0);
+            let head = &self.records[usize::from(list.head)];
+            let rested = now.0.wrapping_sub(head.release.at().0);
             (list.never_lent > 0, rested)
         })
     }
@@ -307,9 +305,9 @@ impl Bucket {
                 self.records[usize::from(next)].previous = previous;
             }
         }
-        if let Some(head) = self.records.get(usize::from(list.head)) {
-            list.head_freed = head.release.at();
-        }
+        // It is the next to be lent, and nobody has looked at it for long.
+        let head = list.head;
+        self.prefetch(head);
     }
 
     /// Hints the CPU to fetch a port's record.
@@ -327,7 +325,6 @@ impl Bucket {
         record.previous = list.tail;
         if list.head == NIL {
             list.head = index;
-            list.head_freed = record.release.at();
         } else {
             self.records[usize::from(list.tail)].next = index;
         }
