@@ -74,7 +74,7 @@ impl Pool {
         let workers = usize::from(steering.workers());
         let addr = [10, 2, 0, 1].into();
         let mut pool = Self {
-            local: LocalAddress::new(addr, DEFAULT_PORTS, steering, workers),
+            local: LocalAddress::new(addr, DEFAULT_PORTS, steering, workers, 0),
             lent: Vec::new(),
             now: Tick(1_000_000),
             dice: 1,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use crate::drop_reason::DropReason;
+use crate::latency::LatencyHistogram;
 use crate::punt::PuntClass;
 use crate::session::Direction;
 
@@ -174,6 +175,8 @@ pub struct WorkerCounters {
     pub busy_turns: Counter,
     /// Loop turns that found none.
     pub idle_turns: Counter,
+    /// How long packets stayed.
+    pub latency: LatencyHistogram,
     drops: [Counter; DropReason::COUNT],
     punts: [Counter; PuntClass::COUNT],
 }
@@ -201,6 +204,7 @@ impl Default for WorkerCounters {
             rss_mismatches: Counter::default(),
             busy_turns: Counter::default(),
             idle_turns: Counter::default(),
+            latency: LatencyHistogram::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             punts: std::array::from_fn(|_| Counter::default()),
         }

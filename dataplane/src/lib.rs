@@ -79,6 +79,9 @@ pub mod punt;
 /// What the workers count.
 pub mod counters;
 
+/// How long packets stay in the gateway.
+pub mod latency;
+
 /// Virtual services and real servers as a worker sees them.
 pub mod service;
 

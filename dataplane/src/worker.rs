@@ -32,23 +32,34 @@ const LISTING_BUDGET: usize = 256;
 pub enum Idle {
     /// Ask the ethdevs again at once: the core is always busy and nothing waits.
     Spin,
-    /// After some empty turns pause, then sleep for short times: for machines that are shared.
+    /// Pause while packets are frequent, and sleep for short times when they are not: for
+    /// machines that are shared.
     #[default]
     Sleep,
 }
 
 impl Idle {
-    /// Empty turns after which a worker that may sleep does.
-    const PATIENCE: u32 = 2_000;
+    /// Nanoseconds after a packet in which a worker that may sleep does not: whoever is asked 50
+    /// times a second or more never waits for it to wake up.
+    const PATIENCE: u64 = 20_000_000;
 
-    /// How long to sleep after `empty` turns without a packet; zero is not at all.
+    /// A sleep is this part of the time since the last packet, so that what it adds to a gap
+    /// between packets cannot be seen in it.
+    const PART: u64 = 1_000;
+
+    /// No sleep is longer, in nanoseconds; it leaves the core more than nine tenths of its time.
+    const LONGEST: u64 = 100_000;
+
+    /// How long to sleep when the last packet was `quiet` nanoseconds ago; zero is not at all.
     #[must_use]
-    pub const fn pause(self, empty: u32) -> Duration {
+    pub const fn pause(self, quiet: u64) -> Duration {
         match self {
             Self::Spin => Duration::ZERO,
-            Self::Sleep if empty < Self::PATIENCE => Duration::ZERO,
-            Self::Sleep if empty < 2 * Self::PATIENCE => Duration::from_micros(20),
-            Self::Sleep => Duration::from_micros(100),
+            Self::Sleep if quiet < Self::PATIENCE => Duration::ZERO,
+            Self::Sleep if quiet / Self::PART > Self::LONGEST => {
+                Duration::from_nanos(Self::LONGEST)
+            }
+            Self::Sleep => Duration::from_nanos(quiet / Self::PART),
         }
     }
 }
@@ -91,29 +102,53 @@ impl<I: Io> Worker<I> {
         &mut self.pipeline
     }
 
-    /// Runs until told to stop. `clock` gives nanoseconds since the start of the gateway.
+    /// Runs until told to stop. `clock` gives nanoseconds since the start of the gateway; it is
+    /// read once a turn, and once more after a sleep.
     pub fn run(&mut self, idle: Idle, mut clock: impl FnMut() -> u64) {
-        let mut empty: u32 = 0;
+        let mut now = clock();
+        let mut last_packet = now;
         while !self.mailbox.is_stopped() {
-            if self.turn(clock()) > 0 {
+            let handled;
+            (handled, now) = self.timed_turn(now, &mut clock);
+            if handled > 0 {
                 self.pipeline.counters().busy_turns.add(1);
-                empty = 0;
+                last_packet = now;
                 continue;
             }
             self.pipeline.counters().idle_turns.add(1);
-            empty = empty.saturating_add(1);
-            let pause = idle.pause(empty);
+            let pause = idle.pause(now.saturating_sub(last_packet));
             if pause.is_zero() {
                 std::hint::spin_loop();
             } else {
                 std::thread::sleep(pause);
+                now = clock();
             }
         }
+    }
+
+    /// Does one turn that begins at `start`, and records how long its packets stayed. Returns
+    /// what [`Self::turn`] does, and when it ended.
+    #[inline]
+    pub fn timed_turn(&mut self, start: u64, clock: &mut impl FnMut() -> u64) -> (usize, u64) {
+        let (packets, sessions) = self.work(start);
+        let end = clock();
+        if packets > 0 {
+            let latency = &self.pipeline.counters().latency;
+            latency.record(end.saturating_sub(start), packets as u64);
+        }
+        (packets + sessions, end)
     }
 
     /// Does one turn at the time `nanos`; returns how many packets and sessions that come in
     /// it handled.
     pub fn turn(&mut self, nanos: u64) -> usize {
+        let (packets, sessions) = self.work(nanos);
+        packets + sessions
+    }
+
+    /// One turn; returns how many packets and how many sessions that come in it handled.
+    #[inline]
+    fn work(&mut self, nanos: u64) -> (usize, usize) {
         let now = Tick::from_nanos(nanos);
         let adopted = self.mailbox.adopt(&mut self.snapshot);
         if adopted {
@@ -138,9 +173,9 @@ impl<I: Io> Worker<I> {
         self.pipeline.expire(&self.snapshot, now, budget);
         handled += self.inject();
         self.list_sessions(now);
-        handled += self.import_sessions(now);
+        let imported = self.import_sessions(now);
         self.pipeline.out.flush();
-        handled
+        (handled, imported)
     }
 
     /// Takes over what other workers handed on, up to a burst for each queue: what arrives at the
@@ -218,6 +253,36 @@ impl<I: Io> Worker<I> {
             self.mailbox.give_answer(page);
         } else {
             self.listing = Some(page);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: u64 = 1_000_000;
+
+    #[test]
+    fn whoever_is_asked_fifty_times_a_second_never_sleeps() {
+        assert_eq!(Idle::Sleep.pause(0), Duration::ZERO);
+        assert_eq!(Idle::Sleep.pause(20 * MILLISECOND - 1), Duration::ZERO);
+        assert!(!Idle::Sleep.pause(20 * MILLISECOND).is_zero());
+    }
+
+    #[test]
+    fn a_sleep_is_a_thousandth_of_the_quiet_before_it_and_at_most_100_us() {
+        for (quiet_ms, micros) in [(20, 20), (50, 50), (100, 100), (101, 100), (3_600_000, 100)] {
+            let pause = Idle::Sleep.pause(quiet_ms * MILLISECOND);
+            assert_eq!(pause, Duration::from_micros(micros), "after {quiet_ms} ms");
+        }
+        assert_eq!(Idle::Sleep.pause(u64::MAX), Duration::from_micros(100));
+    }
+
+    #[test]
+    fn who_is_to_spin_never_sleeps() {
+        for quiet_ms in [0, 20, 100, 3_600_000] {
+            assert_eq!(Idle::Spin.pause(quiet_ms * MILLISECOND), Duration::ZERO);
         }
     }
 }

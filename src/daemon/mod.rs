@@ -63,6 +63,8 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
         config.timeouts().clone(),
         ethdevs.interfaces(&config),
     );
+    let [port_seed] = workers::random_words()?;
+    editor.seed_ports(port_seed);
     let plane = Plane {
         mailboxes: crew.mailboxes(),
         counters: crew.counters(),

@@ -49,7 +49,7 @@ impl Crew {
         cores: Vec<CoreId>,
         ethdevs: &mut Ethdevs,
     ) -> Result<Self, StartError> {
-        let secret = random_secret()?;
+        let secret = HashSecret(random_words()?);
         let capacity = config.gateway().sessions_per_worker;
         let mut recruits = Vec::new();
         // Queues are taken from the last to the first.
@@ -276,17 +276,17 @@ fn in_words(cores: &[CoreId]) -> String {
     runs.join(", ")
 }
 
-/// The secret of the session tables' hash, new at each start.
-fn random_secret() -> std::io::Result<HashSecret> {
+/// Numbers that nobody can guess, new at each start.
+pub(super) fn random_words<const N: usize>() -> std::io::Result<[u64; N]> {
     use std::io::Read;
-    let mut words = [0; 4];
+    let mut words = [0; N];
     let mut random = std::fs::File::open("/dev/urandom")?;
     for word in &mut words {
         let mut bytes = [0; 8];
         random.read_exact(&mut bytes)?;
         *word = u64::from_ne_bytes(bytes);
     }
-    Ok(HashSecret(words))
+    Ok(words)
 }
 
 #[cfg(test)]

@@ -93,6 +93,9 @@ pub enum CaseError {
     /// There is not enough memory.
     #[error(transparent)]
     Memory(#[from] MapError),
+    /// Linux does not say what it has to.
+    #[error("cannot tell when Linux took the core away: {0}")]
+    Schedule(#[from] std::io::Error),
     /// Something is not as it has to be.
     #[error("{what}: {found} instead of {expected}")]
     Unexpected {
@@ -110,7 +113,7 @@ type Ends = Vec<(Endpoint<V4>, Endpoint<V4>)>;
 
 /// Looks at what leaves: while sessions are made, which ends they got.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     ends: Option<Ends>,
 }
 
@@ -142,11 +145,11 @@ fn note_ends(ends: &mut Ends, frame: &[u8]) {
 }
 
 /// A gateway, and the same loop without one, with what both receive and send.
-struct Rig {
-    gateway: Gateway<AnyFrames, Watch>,
-    receive: Receive<AnyFrames>,
+pub(super) struct Rig {
+    pub(super) gateway: Gateway<AnyFrames, Watch>,
+    pub(super) receive: Receive<AnyFrames>,
     transmit: Transmit<Watch>,
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl Rig {
@@ -176,7 +179,7 @@ impl Rig {
         *self.receive.supply.lock() = Supply { frames, left };
     }
 
-    fn turn(&mut self) -> usize {
+    pub(super) fn turn(&mut self) -> usize {
         self.gateway.worker.turn(self.clock.nanos())
     }
 
@@ -231,16 +234,8 @@ impl Case {
     /// What was not as it has to be; there is no figure then.
     #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
     pub fn run(&self, profile: Duration) -> Result<Figures, CaseError> {
-        let memory_before = resident_bytes();
-        let mut rig = Rig::new(self)?;
-        let ends = Arc::new(rig.make_sessions(self));
-        let memory = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
+        let (mut rig, memory) = self.rig_at_work()?;
         let counters = Arc::clone(&rig.gateway.counters);
-        expect("sessions", self.flows, counters.sessions.get())?;
-        rig.supply(self.frames(&ends), u64::MAX);
-        if self.load == Load::New {
-            rig.let_as_many_end_as_begin();
-        }
         let before = Counts::of(&counters);
         let end = std::time::Instant::now() + profile;
         while std::time::Instant::now() < end {
@@ -262,6 +257,21 @@ impl Case {
             baseline_nanos: median(&mut without),
             bytes_per_session: (self.flows > 0).then(|| memory as f64 / self.flows as f64),
         })
+    }
+
+    /// A gateway with its sessions, and what arrives from now on; and the bytes of memory that
+    /// both took.
+    pub(super) fn rig_at_work(&self) -> Result<(Rig, usize), CaseError> {
+        let memory_before = resident_bytes();
+        let mut rig = Rig::new(self)?;
+        let ends = Arc::new(rig.make_sessions(self));
+        let memory = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
+        expect("sessions", self.flows, rig.gateway.counters.sessions.get())?;
+        rig.supply(self.frames(&ends), u64::MAX);
+        if self.load == Load::New {
+            rig.let_as_many_end_as_begin();
+        }
+        Ok((rig, memory))
     }
 
     fn shape(&self) -> Shape {
@@ -316,7 +326,7 @@ impl Case {
 }
 
 /// What the worker counted.
-struct Counts {
+pub(super) struct Counts {
     received: u64,
     hits: u64,
     created: u64,
@@ -325,7 +335,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(counters: &WorkerCounters) -> Self {
+    pub(super) fn of(counters: &WorkerCounters) -> Self {
         let drops = DropReason::ALL
             .iter()
             .map(|reason| counters.drops(*reason).get());
@@ -342,7 +352,7 @@ impl Counts {
     }
 
     /// Whether every packet since `before` was what the case says.
-    fn check(&self, before: &Self, case: &Case) -> Result<(), CaseError> {
+    pub(super) fn check(&self, before: &Self, case: &Case) -> Result<(), CaseError> {
         let received = self.received - before.received;
         let (hits, created) = (self.hits - before.hits, self.created - before.created);
         expect("hits and new sessions", received, hits + created)?;

@@ -8,9 +8,11 @@ mod case;
 mod frames;
 mod gateway;
 mod io;
+mod latency;
 mod measure;
 mod options;
 mod suite;
 
 pub use case::{Case, CaseError, Figures, Load};
+pub use latency::{Latency, Stays};
 pub use options::{Options, run};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
 
-use super::case::{Case, Load};
+use super::case::{Case, CaseError, Load};
+use super::latency::Latency;
 use super::suite;
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
@@ -50,6 +51,11 @@ pub struct Options {
     /// same.
     #[arg(long)]
     virtual_clock: bool,
+
+    /// Instead of what packets cost, measures for this many seconds how long they stay when they
+    /// arrive at half the rate that the worker can do.
+    #[arg(long, value_name = "SECONDS")]
+    latency: Option<u64>,
     /// Runs this many seconds before it measures, for a profiler that samples.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -80,8 +86,8 @@ impl Options {
             for flows in &self.flows {
                 let case = self.case(*method, *flows);
                 let name = format!("{:?}", self.load).to_lowercase();
-                match case.run(Duration::from_secs(self.profile)) {
-                    Ok(figures) => println!("{}", suite::line(&name, &case, &figures)),
+                match self.answer(&name, &case) {
+                    Ok(answer) => println!("{answer}"),
                     Err(error) => {
                         eprintln!("{method} {name} {flows}: {error}");
                         complete = false;
@@ -90,6 +96,15 @@ impl Options {
             }
         }
         complete
+    }
+
+    fn answer(&self, name: &str, case: &Case) -> Result<String, CaseError> {
+        if let Some(seconds) = self.latency {
+            let latency = Latency::measure(case, seconds)?;
+            return Ok(format!("{} {name} {}: {latency}", case.method, case.flows));
+        }
+        let figures = case.run(Duration::from_secs(self.profile))?;
+        Ok(suite::line(name, case, &figures))
     }
 
     fn case(&self, method: Method, flows: u64) -> Case {

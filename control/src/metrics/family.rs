@@ -1,6 +1,8 @@
 //! A metric with its help and samples.
 
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 
 /// One metric: a name, a sentence, and a sample for each set of labels.
 #[derive(Debug)]
@@ -20,6 +22,11 @@ impl Family {
     /// A metric that goes up and down.
     pub(super) const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self::new(name, help, MetricType::GAUGE)
+    }
+
+    /// A metric that sorts what it counts by size.
+    pub(super) const fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, help, MetricType::HISTOGRAM)
     }
 
     const fn new(name: &'static str, help: &'static str, kind: MetricType) -> Self {
@@ -50,18 +57,42 @@ impl Family {
         self
     }
 
+    /// This metric with a histogram of times for each of `items`: how many were at most each of
+    /// `bounds` long but longer than the one before, last those that were longer than all, and
+    /// the sum of all; in nanoseconds, which Prometheus shows as seconds.
+    pub(super) fn times<T, const N: usize>(
+        mut self,
+        bounds: &[u64],
+        items: impl IntoIterator<Item = T>,
+        sample: impl for<'a> Fn(&'a T) -> ([(&'static str, String); N], &'a [u64], u64),
+    ) -> Self {
+        for item in items {
+            let (labels, counts, nanos) = sample(&item);
+            let mut below = 0;
+            let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+                below += count;
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(seconds(*bound));
+                bucket.set_cumulative_count(below);
+                bucket
+            });
+            let mut histogram = Histogram::default();
+            histogram.set_bucket(buckets.collect());
+            histogram.set_sample_count(counts.iter().sum());
+            histogram.set_sample_sum(seconds(nanos));
+            let mut metric = labelled(labels);
+            metric.set_histogram(histogram);
+            self.samples.push(metric);
+        }
+        self
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         reason = "Prometheus counts in f64, which is exact up to 2^53"
     )]
     fn push<const N: usize>(&mut self, labels: [(&'static str, String); N], value: u64) {
-        let labels = labels.map(|(name, value)| {
-            let mut label = LabelPair::default();
-            label.set_name(name.to_owned());
-            label.set_value(value);
-            label
-        });
-        let mut metric = Metric::from_label(labels.into());
+        let mut metric = labelled(labels);
         if self.kind == MetricType::COUNTER {
             let mut counter = Counter::default();
             counter.set_value(value as f64);
@@ -73,6 +104,24 @@ impl Family {
         }
         self.samples.push(metric);
     }
+}
+
+fn labelled<const N: usize>(labels: [(&'static str, String); N]) -> Metric {
+    let labels = labels.map(|(name, value)| {
+        let mut label = LabelPair::default();
+        label.set_name(name.to_owned());
+        label.set_value(value);
+        label
+    });
+    Metric::from_label(labels.into())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to 104 days; Prometheus knows f64 only"
+)]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
 }
 
 impl From<Family> for MetricFamily {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dataplane::counters::{Counter, WorkerCounters};
 use dataplane::drop_reason::DropReason;
+use dataplane::latency::LatencyHistogram;
 use dataplane::mailbox::Mailbox;
 use dataplane::punt::PuntClass;
 
@@ -109,7 +110,8 @@ pub(super) fn gather(plane: &Plane) -> Vec<Family> {
             })
         })
         .collect();
-    families.extend([turns(counters), drops(counters), punts(counters)]);
+    families.extend([turns(counters), latency(counters)]);
+    families.extend([drops(counters), punts(counters)]);
     families.extend(tables(plane));
     families.push(generations(&plane.mailboxes));
     families
@@ -132,6 +134,19 @@ fn turns(counters: &[Arc<WorkerCounters>]) -> Family {
         let labels = [("worker", id.to_string()), ("kind", kind.to_owned())];
         (labels, counter.get())
     })
+}
+
+fn latency(counters: &[Arc<WorkerCounters>]) -> Family {
+    let latencies = counters.iter().map(|counters| counters.latency.counts());
+    Family::histogram(
+        "sluice_packet_latency_seconds",
+        "Packets by the time from the receive burst they came in to the transmit burst of its turn.",
+    )
+    .times(
+        &LatencyHistogram::BOUNDS,
+        latencies.enumerate(),
+        |(id, counts)| (worker(*id), &counts.packets, counts.nanos),
+    )
 }
 
 fn drops(counters: &[Arc<WorkerCounters>]) -> Family {

@@ -144,6 +144,32 @@ fn each_counter_of_a_worker_moves_its_own_metric() {
 }
 
 #[test]
+fn how_long_packets_stay_is_a_histogram() {
+    let sources = sources();
+    let counters = Arc::clone(&sources.gateway.plane().counters[0]);
+
+    // When 32 packets stay 15 µs and one stays 2 ms.
+    let moved = moved(&sources, || {
+        counters.latency.record(15_000, 32);
+        counters.latency.record(2_000_000, 1);
+    });
+
+    // Then every bound that a stay is within counts it.
+    let bucket = |bound: &str, packets| {
+        let name = "sluice_packet_latency_seconds_bucket";
+        (format!("{name}{{worker=\"0\",le=\"{bound}\"}}"), packets)
+    };
+    let bounds = ["0.00002", "0.00005", "0.0001", "0.0002", "0.0005", "0.001"];
+    let mut expected: Vec<_> = bounds.map(|bound| bucket(bound, 32.0)).into();
+    expected.push(bucket("+Inf", 33.0));
+    let of = |what: &str| format!("sluice_packet_latency_seconds_{what}{{worker=\"0\"}}");
+    expected.push((of("count"), 33.0));
+    expected.push((of("sum"), 0.002_48));
+    expected.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(moved, expected);
+}
+
+#[test]
 fn each_drop_reason_and_punt_class_has_a_series() {
     let sources = sources();
     let counters = Arc::clone(&sources.gateway.plane().counters[0]);

@@ -22,9 +22,19 @@ pub(super) struct AddressBook {
     /// Local addresses no service uses any more but sessions do, and the generation from which
     /// on no worker lends their ports.
     retired_pools: BTreeMap<V4, u64>,
+    /// Where the next pool begins to lend.
+    port_seed: u64,
 }
 
 impl AddressBook {
+    fn new_pool(&mut self, spec: &LocalSpec, steering: &Steering, workers: usize) -> LocalAddress {
+        // Knuth's multiplier: a pool made again begins elsewhere than the one it replaces. 0
+        // stays 0.
+        self.port_seed = self.port_seed.wrapping_mul(6_364_136_223_846_793_005);
+        let ports = spec.ports.clone();
+        LocalAddress::new(spec.addr, ports, steering, workers, self.port_seed)
+    }
+
     /// The port pool of a local address, in use or retired.
     pub(super) fn pool_of(&self, addr: V4) -> Option<&Arc<LocalAddress>> {
         self.pools.get(&addr).map(|(_, pool)| pool)
@@ -48,6 +58,13 @@ impl AddressBook {
 }
 
 impl Editor {
+    /// Says where the pools of local ports that are made from now on begin to lend; each begins
+    /// elsewhere. Without it, or with 0, all begin with their lowest port. A gateway takes a
+    /// random number at each start: see [`LocalAddress::new`].
+    pub const fn seed_ports(&mut self, seed: u64) {
+        self.addresses.port_seed = seed;
+    }
+
     /// Says that Linux has `addr` on one of the twins. IPv6 addresses are Linux's anyway.
     pub fn add_host_address(&mut self, addr: IpAddr) {
         if let IpAddr::V4(addr) = addr {
@@ -75,8 +92,8 @@ impl Editor {
         self.next.steering = Arc::new(steering);
         let addresses: Vec<V4> = self.addresses.pools.keys().copied().collect();
         for addr in addresses {
-            if let Some((spec, pool)) = self.addresses.pools.get_mut(&addr) {
-                *pool = Arc::new(new_pool(spec, &self.next.steering, self.workers));
+            if let Some((spec, _)) = self.addresses.pools.get(&addr) {
+                self.make_pool(addr, &spec.clone());
             }
             self.assign_role(addr);
         }
@@ -100,10 +117,7 @@ impl Editor {
             {
                 continue;
             }
-            let pool = new_pool(local, &self.next.steering, self.workers);
-            self.addresses
-                .pools
-                .insert(*addr, ((*local).clone(), Arc::new(pool)));
+            self.make_pool(*addr, local);
             self.assign_role(*addr);
         }
         let book = &mut self.addresses;
@@ -112,6 +126,12 @@ impl Editor {
             let generation = self.next.generation + 1;
             book.retired_pools.entry(*addr).or_insert(generation);
         }
+    }
+
+    fn make_pool(&mut self, addr: V4, spec: &LocalSpec) {
+        let book = &mut self.addresses;
+        let pool = book.new_pool(spec, &self.next.steering, self.workers);
+        book.pools.insert(addr, (spec.clone(), Arc::new(pool)));
     }
 
     /// Forgets the pools that no service names, no worker lends from and no session has a port of.
@@ -159,6 +179,49 @@ impl Editor {
     }
 }
 
-fn new_pool(spec: &LocalSpec, steering: &Steering, workers: usize) -> LocalAddress {
-    LocalAddress::new(spec.addr, spec.ports.clone(), steering, workers)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Protocol;
+    use crate::id::WorkerId;
+    use crate::session::Timeouts;
+    use crate::testing::{LIP, RIP_1, VIP, service};
+    use crate::time::Tick;
+
+    const STEERING: Steering = Steering::Software { workers: 1 };
+
+    fn editor(seed: u64) -> Editor {
+        let mut editor = Editor::new(1, STEERING, Timeouts::default(), Vec::new());
+        editor.seed_ports(seed);
+        let service = service(Protocol::Tcp, VIP).fullnat(RIP_1);
+        editor.set_services(&[service.spec()]);
+        editor
+    }
+
+    /// The port that a first session gets from the present pool.
+    fn first_port(editor: &Editor) -> u16 {
+        let pool = editor.addresses.pool_of(LIP.addr).unwrap();
+        let lent = pool.take(WorkerId(0), RIP_1, Protocol::Tcp, Tick(0));
+        lent.unwrap().port
+    }
+
+    #[test]
+    fn pools_begin_where_the_seed_says_and_elsewhere_when_they_are_made_again() {
+        let starts = [1, 2, 3].map(|seed| first_port(&editor(seed)));
+        let distinct: BTreeSet<_> = starts.iter().collect();
+        assert_eq!(distinct.len(), 3, "{starts:?}");
+
+        let mut changed = editor(1);
+        changed.set_steering(STEERING);
+        assert_ne!(first_port(&changed), starts[0]);
+    }
+
+    #[test]
+    fn without_a_seed_every_pool_begins_with_its_lowest_port() {
+        let mut unseeded = editor(0);
+        assert_eq!(first_port(&unseeded), LIP.port);
+
+        unseeded.set_steering(STEERING);
+        assert_eq!(first_port(&unseeded), LIP.port);
+    }
 }

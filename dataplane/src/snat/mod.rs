@@ -55,18 +55,26 @@ struct WorkerShare {
 
 impl LocalAddress {
     /// A local address that lends `ports` (0 is never lent) to sessions of `workers` workers.
+    ///
+    /// `seed` says with which it begins. A gateway that starts anew should begin elsewhere than
+    /// before: servers still keep the last connections of the ports lent last in TIME_WAIT
+    /// (RFC 9293 §3.6.1), and answer a SYN on such a port with a challenge ACK when it looks
+    /// older than that connection. With 0 it begins with the lowest.
     #[must_use]
     pub fn new(
         addr: IpAddr,
         ports: RangeInclusive<u16>,
         steering: &Steering,
         workers: usize,
+        seed: u64,
     ) -> Self {
         let ports = (*ports.start()).max(1)..=*ports.end();
         let workers = u16::try_from(workers).unwrap_or(u16::MAX);
         let share = |worker| match steering {
-            Steering::Software { workers } => WorkerShare::by_port(&ports, worker, *workers),
-            Steering::Toeplitz(rss) => WorkerShare::by_hash(&ports, worker, rss, addr.is_ipv4()),
+            Steering::Software { workers } => WorkerShare::by_port(&ports, seed, worker, *workers),
+            Steering::Toeplitz(rss) => {
+                WorkerShare::by_hash(&ports, seed, worker, rss, addr.is_ipv4())
+            }
         };
         Self {
             addr,
@@ -233,7 +241,7 @@ impl LocalAddress {
 
 impl WorkerShare {
     /// The ports that leave `worker` as remainder: all in one class.
-    fn by_port(ports: &RangeInclusive<u16>, worker: u16, workers: u16) -> Self {
+    fn by_port(ports: &RangeInclusive<u16>, seed: u64, worker: u16, workers: u16) -> Self {
         let mut own = ports.clone().filter(|port| port % workers.max(1) == worker);
         let first = own.next();
         let count = first.map_or(0, |_| own.fold(1, |count, _| count + 1));
@@ -242,9 +250,8 @@ impl WorkerShare {
             in_use: AtomicU32::new(0),
             capacity: usize::from(count) * BUCKETS,
             pool: Mutex::new(PortPool::new(
-                first.unwrap_or(1),
-                workers.max(1),
-                count,
+                (first.unwrap_or(1), workers.max(1), count),
+                seed,
                 1,
                 |_| 0,
             )),
@@ -257,7 +264,7 @@ impl WorkerShare {
         clippy::cast_possible_truncation,
         reason = "there are at most 2048 classes, and 65,535 ports"
     )]
-    fn by_hash(ports: &RangeInclusive<u16>, worker: u16, rss: &Rss, ipv4: bool) -> Self {
+    fn by_hash(ports: &RangeInclusive<u16>, seed: u64, worker: u16, rss: &Rss, ipv4: bool) -> Self {
         let class_of = |port| match ipv4 {
             true => rss.destination_port_class::<V4>(port),
             false => rss.destination_port_class::<V6>(port),
@@ -269,9 +276,8 @@ impl WorkerShare {
             in_use: AtomicU32::new(0),
             capacity: usize::from(count) * BUCKETS,
             pool: Mutex::new(PortPool::new(
-                *ports.start(),
-                1,
-                count,
+                (*ports.start(), 1, count),
+                seed,
                 rss.classes(),
                 class_of,
             )),

@@ -138,16 +138,17 @@ pub(super) struct PortPool {
 
 impl PortPool {
     /// A pool of `count` ports, none of them lent, in `classes` classes; `class_of` names a
-    /// port's.
+    /// port's. The lists begin at a port that `seed` names, go on upwards, and then from below;
+    /// with 0 they begin at `first`.
     pub(super) fn new(
-        first: u16,
-        step: u16,
-        count: u16,
+        (first, step, count): (u16, u16, u16),
+        seed: u64,
         classes: usize,
         class_of: impl Fn(u16) -> usize,
     ) -> Self {
         let mut bucket = Bucket::new(count, classes);
-        for index in 0..count {
+        let begin = part_of(count, seed);
+        for index in (begin..count).chain(0..begin) {
             let list = class_of(first + index * step);
             bucket.append(list, index);
             bucket.lists[list].never_lent += 1;
@@ -331,6 +332,15 @@ impl Bucket {
     }
 }
 
+/// A number below `count`, as far in it as `seed` is among all numbers; 0 when there is none.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the high half of a product with `count` is below it"
+)]
+const fn part_of(count: u16, seed: u64) -> u16 {
+    ((count as u128 * seed as u128) >> u64::BITS) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_port_given_back_twice_or_never_lent_changes_nothing() {
-        let mut pool = PortPool::new(1024, 2, 3, 1, |_| 0);
+        let mut pool = PortPool::new((1024, 2, 3), 0, 1, |_| 0);
         let lent = pool.take(0, &[0], 0, Protocol::Tcp, NOW).unwrap();
 
         assert!(pool.give_back(0, 0, lent.port, NOW, None));
@@ -355,8 +365,17 @@ mod tests {
     }
 
     #[test]
+    fn seeds_spread_the_beginnings_over_all_ports_and_never_beyond() {
+        assert_eq!(part_of(4, 0), 0);
+        assert_eq!(part_of(4, 1 << 62), 1);
+        assert_eq!(part_of(4, u64::MAX), 3);
+        assert_eq!(part_of(u16::MAX, u64::MAX), u16::MAX - 1);
+        assert_eq!(part_of(0, u64::MAX), 0);
+    }
+
+    #[test]
     fn buckets_lend_the_same_port_once_each() {
-        let mut pool = PortPool::new(1024, 1, 1, 1, |_| 0);
+        let mut pool = PortPool::new((1024, 1, 1), 0, 1, |_| 0);
 
         for bucket in 0..BUCKETS {
             let lent = pool.take(bucket, &[0], 0, Protocol::Udp, NOW);
@@ -369,7 +388,7 @@ mod tests {
     fn of_many_classes_the_longest_rested_of_four_is_taken_in_turn() {
         // Given eight classes of one port each, given back one after the other, the odd ones last.
         let classes: Vec<u16> = (0..8).collect();
-        let mut pool = PortPool::new(1000, 1, 8, 8, |port| usize::from(port - 1000));
+        let mut pool = PortPool::new((1000, 1, 8), 0, 8, |port| usize::from(port - 1000));
         let take = |pool: &mut PortPool, now| {
             let lent = pool.take(0, &classes, 0, Protocol::Udp, now);
             lent.map(|lent| lent.port)

@@ -51,7 +51,7 @@ fn replies_to_a_lent_port_come_home_and_workers_share_all_ports() {
             rss(128, workers),
             rss(512, workers),
         ] {
-            let local = LocalAddress::new(lip(), 1024..=3071, &steering, workers.into());
+            let local = LocalAddress::new(lip(), 1024..=3071, &steering, workers.into(), 0);
             let mut lent = HashSet::new();
 
             for worker in (0..workers).map(WorkerId) {
@@ -73,7 +73,7 @@ fn ipv6_replies_come_home_too() {
     let lip = V6(0x2001_0db8_0009_0000_0000_0000_0000_0001);
     let server = Endpoint::new(V6(0x2001_0db8_0009_0000_0000_0000_0000_0011), 443);
     let steering = rss(128, 3);
-    let local = LocalAddress::new(lip.to_ip(), DEFAULT_PORTS, &steering, 3);
+    let local = LocalAddress::new(lip.to_ip(), DEFAULT_PORTS, &steering, 3, 0);
 
     for worker in (0..3).map(WorkerId) {
         for _ in 0..500 {
@@ -88,7 +88,7 @@ fn ipv6_replies_come_home_too() {
 fn a_port_that_could_move_is_lent_to_the_other_server_when_it_is_back() {
     for steering in [Steering::Software { workers: 2 }, rss(128, 2)] {
         // Given that all ports of one server's bucket are lent.
-        let local = LocalAddress::new(lip(), 1024..=1087, &steering, 2);
+        let local = LocalAddress::new(lip(), 1024..=1087, &steering, 2, 0);
         let (from, to) = (server(0), server(4));
         let worker = WorkerId(1);
         let ports = take_all(&local, worker, from);
@@ -115,7 +115,7 @@ fn a_port_that_could_move_is_lent_to_the_other_server_when_it_is_back() {
 #[test]
 fn a_server_of_the_other_family_gets_no_port() {
     let steering = Steering::Software { workers: 1 };
-    let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 1);
+    let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 1, 0);
 
     let lent = local.take(W0, Endpoint::new(V6(1), 80), Protocol::Tcp, NOW);
 
@@ -126,7 +126,7 @@ fn a_server_of_the_other_family_gets_no_port() {
 #[test]
 fn a_pool_of_64_ports_ends_at_64_sessions_and_lends_again_what_comes_back() {
     for steering in [Steering::Software { workers: 1 }, rss(128, 1)] {
-        let local = LocalAddress::new(lip(), 2000..=2063, &steering, 1);
+        let local = LocalAddress::new(lip(), 2000..=2063, &steering, 1, 0);
 
         let ports = take_all(&local, W0, server(0));
         assert_eq!(ports, (2000..=2063).collect::<Vec<_>>());
@@ -146,10 +146,48 @@ fn a_pool_of_64_ports_ends_at_64_sessions_and_lends_again_what_comes_back() {
 }
 
 #[test]
+fn seeds_begin_at_different_ports_and_lend_each_once_in_the_order_they_rested() {
+    for steering in [Steering::Software { workers: 2 }, rss(128, 2)] {
+        let pool = |seed| LocalAddress::new(lip(), 2000..=4047, &steering, 2, seed);
+        let sorted = |mut ports: Vec<u16>| {
+            ports.sort_unstable();
+            ports
+        };
+
+        // Given two starts of a gateway with the same address.
+        let (before, after) = (pool(3 << 60), pool(9 << 60));
+        let old = take_all(&before, W0, server(0));
+        let new = take_all(&after, W0, server(0));
+
+        // Then the first quarter of the ports of one start is none of the other's.
+        let quarter = old.len() / 4;
+        let poisoned: HashSet<_> = old[..quarter].iter().collect();
+        assert!(!new[..quarter].iter().any(|port| poisoned.contains(port)));
+        // And both lend the same ports, each once.
+        assert_eq!(sorted(old.clone()), sorted(new.clone()));
+        assert_eq!(new.iter().collect::<HashSet<_>>().len(), new.len());
+
+        // And what comes back is lent in the order it came.
+        let back = [new[5], new[900], new[17]];
+        for (port, n) in back.into_iter().zip(1..) {
+            after.give_back(W0, server(0), port, NOW.plus(seconds(n)), None);
+        }
+        let later = NOW.plus(seconds(60));
+        let again = back.map(|_| {
+            after
+                .take(W0, server(0), Protocol::Udp, later)
+                .unwrap()
+                .port
+        });
+        assert_eq!(again, back);
+    }
+}
+
+#[test]
 fn a_port_that_was_reserved_is_lent_to_nobody_until_it_comes_back() {
     for steering in [Steering::Software { workers: 1 }, rss(128, 1)] {
         // Given a pool of four ports, one of which had a session before.
-        let local = LocalAddress::new(lip(), 2000..=2003, &steering, 1);
+        let local = LocalAddress::new(lip(), 2000..=2003, &steering, 1, 0);
         let first = local.take(W0, server(0), Protocol::Udp, NOW).unwrap();
         local.give_back(W0, server(0), first.port, NOW, None);
 
@@ -175,7 +213,7 @@ fn a_port_that_was_reserved_is_lent_to_nobody_until_it_comes_back() {
 #[test]
 fn one_address_carries_all_ports_to_each_of_four_servers() {
     let steering = Steering::Software { workers: 2 };
-    let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 2);
+    let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, 2, 0);
 
     for n in 0..4 {
         let to_one_server =
@@ -192,7 +230,7 @@ fn one_address_carries_all_ports_to_each_of_four_servers() {
 fn one_address_carries_more_sessions_to_eight_servers_than_there_are_ports() {
     for steering in [Steering::Software { workers: 3 }, rss(128, 3), rss(512, 2)] {
         let workers = steering.workers();
-        let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, workers.into());
+        let local = LocalAddress::new(lip(), DEFAULT_PORTS, &steering, workers.into(), 0);
         let mut tuples = HashSet::new();
 
         for n in 0..120_000_u32 {
@@ -209,7 +247,7 @@ fn one_address_carries_more_sessions_to_eight_servers_than_there_are_ports() {
 #[test]
 fn a_range_without_a_port_for_a_worker_lends_it_nothing() {
     let steering = Steering::Software { workers: 4 };
-    let local = LocalAddress::new(lip(), 2001..=2002, &steering, 4);
+    let local = LocalAddress::new(lip(), 2001..=2002, &steering, 4, 0);
 
     assert_eq!(take_all(&local, W0, server(0)), []);
     assert_eq!(take_all(&local, WorkerId(1), server(0)), [2001]);
@@ -219,7 +257,7 @@ fn a_range_without_a_port_for_a_worker_lends_it_nothing() {
 #[test]
 fn port_0_is_never_lent() {
     let steering = Steering::Software { workers: 1 };
-    let local = LocalAddress::new(lip(), 0..=2, &steering, 1);
+    let local = LocalAddress::new(lip(), 0..=2, &steering, 1, 0);
 
     assert_eq!(take_all(&local, W0, server(0)), [1, 2]);
 }
@@ -227,7 +265,7 @@ fn port_0_is_never_lent() {
 #[test]
 fn the_end_of_a_tcp_session_is_told_for_120_seconds() {
     let steering = Steering::Software { workers: 1 };
-    let local = LocalAddress::new(lip(), 2000..=2000, &steering, 1);
+    let local = LocalAddress::new(lip(), 2000..=2000, &steering, 1, 0);
     let take = |protocol, at| {
         local
             .take(W0, server(0), protocol, at)
@@ -245,7 +283,7 @@ fn the_end_of_a_tcp_session_is_told_for_120_seconds() {
 #[test]
 fn a_udp_session_in_between_keeps_the_tcp_record_and_its_age() {
     let steering = Steering::Software { workers: 1 };
-    let local = LocalAddress::new(lip(), 2000..=2000, &steering, 1);
+    let local = LocalAddress::new(lip(), 2000..=2000, &steering, 1, 0);
     let take = |protocol, at| {
         local
             .take(W0, server(0), protocol, at)
@@ -324,7 +362,7 @@ fn longest_rested(local: &LocalAddress, free: &[(u16, Option<Tick>)], port: u16)
 
 fn run(steering: &Steering, steps: &[Step]) -> Result<(), TestCaseError> {
     let ports = 2000..=2023;
-    let local = LocalAddress::new(lip(), ports.clone(), steering, 3);
+    let local = LocalAddress::new(lip(), ports.clone(), steering, 3, 0);
     let mut model = Model::default();
     // 20 s a step, so that the window opens and closes.
     for (step, now) in steps.iter().zip((0..).map(|n| NOW.plus(n * seconds(20)))) {

@@ -3,13 +3,18 @@
 use super::*;
 
 #[test]
-fn a_worker_thread_runs_on_its_core_and_is_registered_once() {
+fn a_worker_thread_runs_on_its_core_wakes_on_time_and_is_registered_once() {
     let core = CoreId(*allowed_cores().last().unwrap());
     let worker = move || {
         let guard = WorkerThread::enter(eal(), Some(core)).unwrap();
         let again = WorkerThread::enter(eal(), Some(core)).unwrap_err();
         drop(guard);
         let cores = allowed_cores();
+        // Linux shows it under /proc/<thread> only, not among a process's threads.
+        let this = std::fs::read_link("/proc/thread-self").unwrap();
+        let this = std::path::Path::new("/proc").join(this.file_name().unwrap());
+        let slack = std::fs::read_to_string(this.join("timerslack_ns")).unwrap();
+        assert_eq!(slack, "1\n");
         let anew = WorkerThread::enter(eal(), None).is_ok();
         (again, cores, anew)
     };

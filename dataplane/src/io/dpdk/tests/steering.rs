@@ -62,7 +62,7 @@ impl Dice {
 fn replies_land_on_their_owner(queues: u16, entries: u16, lip: V4) {
     let reta: Vec<_> = (0..entries).map(|entry| WorkerId(entry % queues)).collect();
     let steering = Steering::toeplitz(&DEFAULT_KEY, &reta).unwrap();
-    let local = LocalAddress::new(lip.to_ip(), DEFAULT_PORTS, &steering, queues.into());
+    let local = LocalAddress::new(lip.to_ip(), DEFAULT_PORTS, &steering, queues.into(), 0);
     let mut dice = Dice(u64::from(queues) << 32 | u64::from(entries));
 
     for n in 0..2_000 {
