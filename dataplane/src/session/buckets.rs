@@ -42,6 +42,13 @@ impl Bucket {
         equal_tags(&self.tags, tag)
     }
 
+    /// The first entry with `tag`.
+    #[inline]
+    fn first(&self, tag: u16) -> Option<u32> {
+        let place = self.places(tag).trailing_zeros();
+        self.entries.get(place as usize).copied()
+    }
+
     /// How many entries stand in later buckets.
     #[inline]
     const fn overflow(&self) -> u16 {
@@ -74,12 +81,18 @@ impl Buckets {
         prefetch_index(&self.buckets, self.home(hash));
     }
 
-    /// The first entry that might be the one of `hash`, looking at its own bucket alone.
+    /// The first entry that might be the one of `hash`, looking at its own bucket and, when that
+    /// sent entries on, at the next one.
     #[inline]
     pub(super) fn first_candidate(&self, hash: u64) -> Option<u32> {
-        let bucket = &self.buckets[self.home(hash)];
-        let place = bucket.places(tag(hash)).trailing_zeros();
-        bucket.entries.get(place as usize).copied()
+        let home = self.home(hash);
+        let bucket = &self.buckets[home];
+        let tag = tag(hash);
+        let candidate = bucket.first(tag);
+        if candidate.is_some() || bucket.overflow() == 0 {
+            return candidate;
+        }
+        self.buckets[self.after(home)].first(tag)
     }
 
     /// The first entry of `hash` for which `is_right` says so.
