@@ -13,6 +13,9 @@ use crate::report::{Record, Results};
 /// More sessions than a replay can hold.
 const TEN_MILLION: u64 = 10_000_000;
 
+/// As many as two minutes allow, and no number that the replay has a row for.
+const THREE_MILLION: u64 = 3_000_000;
+
 /// Runs the cases and adds their figures to the results in `folder`. False when one of them has
 /// no figure.
 ///
@@ -96,7 +99,7 @@ fn cases(quick: bool) -> Vec<(&'static str, Case)> {
         virtual_clock: false,
     };
     let rr = SchedulerKind::Rr;
-    let flows = if quick { 1_000_000 } else { TEN_MILLION };
+    let flows = if quick { THREE_MILLION } else { TEN_MILLION };
     let mut cases = vec![
         (
             "new",

@@ -9,6 +9,13 @@ use std::time::Duration;
 use crate::namespace::Namespace;
 use crate::run;
 
+/// TCP ports that Linux does not give out by itself (`ip_local_port_range`).
+const FIRST_TCP_PORT: u16 = 10_000;
+const TCP_PORTS: u16 = 22_000;
+
+/// How many of them were used.
+static NEXT_TCP_PORT: AtomicU16 = AtomicU16::new(0);
+
 /// Below the ports that Linux gives out by itself.
 static NEXT_UDP_PORT: AtomicU16 = AtomicU16::new(20_000);
 
@@ -73,11 +80,27 @@ impl Client {
 
     /// Asks for the server's page `requests` times, each on a connection of its own, and returns
     /// the answers that came; a request without an answer within five seconds is missing.
+    ///
+    /// # Panics
+    ///
+    /// When the client's directory cannot be written.
     #[must_use]
     pub fn get(&self, target: SocketAddrV4, requests: usize) -> Vec<Answer> {
-        let mut command = self.namespace.command("curl --silent --max-time 5");
-        command.args(["--header", "Connection: close"]);
-        command.arg(format!("http://{target}/?[1-{requests}]"));
+        let requests: Vec<String> = (0..requests)
+            .map(|_| {
+                // A port that Linux chose might come again, and with it the session it made.
+                let port = NEXT_TCP_PORT.fetch_add(1, Ordering::Relaxed);
+                let port = FIRST_TCP_PORT + port % TCP_PORTS;
+                format!(
+                    "silent\nmax-time = 5\nheader = \"Connection: close\"\n\
+                     local-port = {port}\nurl = \"http://{target}/\"\n"
+                )
+            })
+            .collect();
+        let config = self.namespace.dir().join("requests");
+        std::fs::write(&config, requests.join("next\n")).expect("the directory can be written");
+        let mut command = self.namespace.command("curl --config");
+        command.arg(&config);
         let output = run::output(&mut command);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().filter_map(Answer::parse).collect()

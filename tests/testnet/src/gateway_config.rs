@@ -297,10 +297,13 @@ pub fn twin(port: &str) -> String {
     format!("tw-{port}")
 }
 
-/// The port on the servers behind an HTTP service: mapped where the method can.
+/// The port on the servers behind an HTTP service: mapped where the method can, but for the
+/// weighted one. By NAT a server sees the client's own port, and when the client uses it for one
+/// service shortly after the other, the server would meet it in TIME_WAIT with time stamps that
+/// may go backwards (RFC 7323 §5.3): it refuses, and the client has to try again.
 #[must_use]
 pub fn http_port(method: Method, service_port: u16) -> u16 {
-    if method.sees_replies() {
+    if method.sees_replies() && service_port != WEIGHTED {
         MAPPED
     } else {
         service_port
