@@ -5,6 +5,9 @@
 //! packet, taken beside a baseline in the same run, because clock rates and neighbours on shared
 //! machines drift.
 
+/// The median, which every figure is.
+mod median;
+
 /// Packets made where they are received, around the daemon's own worker.
 pub mod generator;
 

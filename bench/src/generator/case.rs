@@ -16,7 +16,8 @@ use thiserror::Error;
 use super::frames::{AnyFrames, Both, Order, Replies, Requests, Segment, number_of};
 use super::gateway::{GATEWAY_MAC, Gateway, Shape, VIP};
 use super::io::{FreeBuffers, GeneratedPacket, Inspect, Receive, Supply, Transmit};
-use super::measure::{Clock, median, nanos_per_packet, resident_bytes};
+use super::measure::{Clock, nanos_per_packet, resident_bytes};
+use crate::median::median;
 
 /// Buffers in all: a few bursts, so that they stay in the cache as a mempool's do.
 const BUFFERS: usize = 256;
@@ -253,8 +254,8 @@ impl Case {
         }
         Counts::of(&counters).check(&before, self)?;
         Ok(Figures {
-            nanos: median(&mut with),
-            baseline_nanos: median(&mut without),
+            nanos: median(with).unwrap_or(f64::NAN),
+            baseline_nanos: median(without).unwrap_or(f64::NAN),
             bytes_per_session: (self.flows > 0).then(|| memory as f64 / self.flows as f64),
         })
     }

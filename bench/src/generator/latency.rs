@@ -16,7 +16,8 @@ use dataplane::counters::WorkerCounters;
 use dataplane::latency::{LatencyCounts, LatencyHistogram};
 
 use super::case::{Case, CaseError, Counts, Rig};
-use super::measure::{median, nanos_per_packet};
+use super::measure::nanos_per_packet;
+use crate::median::median;
 
 /// Nanoseconds of a window.
 const WINDOW: u64 = 10_000_000;
@@ -49,10 +50,10 @@ impl Latency {
         let (mut rig, _) = case.rig_at_work()?;
         let counters = Arc::clone(&rig.gateway.counters);
         let before = Counts::of(&counters);
-        let mut nanos: Vec<f64> = (0..case.windows)
+        let nanos: Vec<f64> = (0..case.windows)
             .map(|_| nanos_per_packet(case.window, || rig.turn()))
             .collect();
-        let nanos_between = 2.0 * median(&mut nanos);
+        let nanos_between = 2.0 * median(nanos).unwrap_or(f64::NAN);
         let latency = paced(&mut rig, nanos_between, seconds)?;
         Counts::of(&counters).check(&before, case)?;
         Ok(latency)

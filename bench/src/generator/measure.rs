@@ -41,12 +41,6 @@ pub(super) fn resident_bytes() -> usize {
     (kib("VmRSS:") + kib("HugetlbPages:")) * 1_024
 }
 
-/// The one in the middle.
-pub(super) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// A clock for workers: nanoseconds since it was made.
 pub(super) enum Clock {
     Real(std::time::Instant),
@@ -90,12 +84,6 @@ mod tests {
         let grown = resident_bytes() - before;
 
         assert!(grown >= touched.len() / 2, "{grown}");
-    }
-
-    #[test]
-    fn the_median_is_the_one_in_the_middle() {
-        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-        assert!(median(&mut []).is_nan());
     }
 
     #[test]

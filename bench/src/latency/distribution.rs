@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use crate::median::median;
+
 /// Response times at the percentiles people complain about, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
@@ -93,18 +95,6 @@ pub(super) fn nearest_rank(sorted: &[u64], fraction: f64) -> Option<f64> {
     let rank = (fraction * sorted.len() as f64 - 1e-6).ceil() as usize;
     let nanos = sorted.get(rank.saturating_sub(1))?;
     Some(*nanos as f64 / 1e3)
-}
-
-/// The value in the middle; of an even number the mean of the two in the middle.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(f64::midpoint(*values.get(middle - 1)?, upper))
 }
 
 #[cfg(test)]

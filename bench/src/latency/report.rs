@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::distribution::{Percentiles, median, nearest_rank};
+use super::distribution::{Percentiles, nearest_rank};
 use super::open_loop::Outcome;
+use crate::median::median;
 
 /// The fractions at which curves have points: evenly spaced on a chart whose axis is the
 /// logarithm of the rest, from the median to one in 1,000.

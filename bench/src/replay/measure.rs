@@ -8,6 +8,7 @@ use super::daemon::Daemon;
 use super::failure::Failure;
 use super::hold::Holder;
 use super::testpmd::{Mode, Testpmd};
+use crate::median::median;
 
 /// What runs before a window opens: caches and branch predictors were another process's.
 const WARM_UP: Duration = Duration::from_millis(30);
@@ -63,27 +64,14 @@ impl Figures {
     /// machine was the same for both.
     #[must_use]
     pub fn of(rounds: &[Round]) -> Self {
-        let over = |of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+        let over =
+            |of: fn(&Round) -> f64| median(rounds.iter().map(of).collect()).unwrap_or(f64::NAN);
         Self {
             net_ns: over(|round| round.gateway - round.baseline(Mode::Io)),
             mpps_cpu: over(|round| 1000.0 / round.gateway),
             ratio_csum: over(|round| round.baseline(Mode::Csum) / round.gateway),
             ratio_5tswap: over(|round| round.baseline(Mode::FiveTupleSwap) / round.gateway),
         }
-    }
-}
-
-/// The middle value, or between the two in the middle; not a number when there is none.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (
-        values.len() % 2,
-        values.get(middle.wrapping_sub(1)..=middle),
-    ) {
-        (0, Some([one, other])) => f64::midpoint(*one, *other),
-        _ => values.get(middle).copied().unwrap_or(f64::NAN),
     }
 }
 
@@ -228,13 +216,6 @@ mod tests {
         assert_eq!(figures.ratio_5tswap, 0.4);
         assert_eq!(figures.net_ns, 70.0);
         assert_eq!(figures.mpps_cpu, 12.5);
-    }
-
-    #[test]
-    fn a_median_of_an_even_number_lies_between_two() {
-        assert_eq!(median(vec![4.0, 1.0, 3.0, 2.0]), 2.5);
-        assert_eq!(median(vec![9.0]), 9.0);
-        assert!(median(vec![]).is_nan());
     }
 
     #[test]
