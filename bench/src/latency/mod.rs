@@ -5,15 +5,11 @@
 
 use std::process::ExitCode;
 
+use crate::cleanup::Cleanup;
 use failure::Failure;
 
 /// Why a measurement gives no figure.
 pub mod failure;
-/// Takes everything down however the program ends.
-pub mod undo;
-
-/// Finds the programs that are measured.
-pub mod programs;
 
 /// Waits for sockets and for a moment.
 pub mod reactor;
@@ -65,8 +61,8 @@ pub mod sum_of_servers;
 /// Runs a measurement, whose namespaces are taken down however it ends, and says why it failed.
 /// To be called before the program makes a thread.
 pub fn measure(work: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
-    let prepared = undo::on_any_end().map_err(Failure::machine("watch for signals"));
-    match prepared.and_then(|()| work()) {
+    let cleanup = Cleanup::install().map_err(Failure::machine("watch for signals"));
+    match cleanup.and_then(|_cleanup| work()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");

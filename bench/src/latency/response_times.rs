@@ -31,7 +31,8 @@ use super::path::{self, Path as Way};
 use super::report::{self, Setting, Window};
 use super::schedule::Load;
 use super::sources::Sources;
-use super::{open_loop, output, programs};
+use super::{open_loop, output};
+use crate::programs;
 
 /// Requests that find the worker idle: asked by no path but these.
 const IDLE_PATHS: [Way; 3] = [

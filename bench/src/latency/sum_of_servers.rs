@@ -19,10 +19,11 @@ use testnet::{Arms, Binaries, Gateway, Lab, Method};
 use super::closed_loop::{self, Tally};
 use super::distribution::Percentiles;
 use super::failure::Failure;
+use super::output;
 use super::path::{self, Path};
 use super::slow_server::{Limits, SlowServer};
 use super::sources::Sources;
-use super::{output, programs};
+use crate::programs;
 
 /// Where the servers listen, beside nginx.
 const PORT: u16 = 90;
