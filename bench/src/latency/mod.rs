@@ -47,11 +47,11 @@ pub mod distribution;
 /// What was measured and what follows.
 pub mod report;
 
+/// What was measured as tables.
+pub mod tables;
+
 /// Percentile curves.
 pub mod chart;
-
-/// Writes result files.
-pub mod output;
 
 /// `sluice-bench latency`.
 pub mod response_times;
