@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::cleanup::Cleanup;
 use failure::Failure;
+use priority::SessionPriority;
 
 /// Why a measurement gives no figure.
 pub mod failure;
@@ -38,6 +39,9 @@ pub mod slow_server;
 /// The ways that are compared.
 pub mod path;
 
+/// This session before the others of the machine.
+pub mod priority;
+
 /// The gateway's worker as Linux sees it.
 pub mod gateway_host;
 
@@ -62,7 +66,11 @@ pub mod sum_of_servers;
 /// To be called before the program makes a thread.
 pub fn measure(work: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
     let cleanup = Cleanup::install().map_err(Failure::machine("watch for signals"));
-    match cleanup.and_then(|_cleanup| work()) {
+    let measured = cleanup.and_then(|cleanup| {
+        cleanup.keep(SessionPriority::raise());
+        work()
+    });
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
