@@ -8,13 +8,13 @@ use crate::report::markdown::{Table, grouped};
 #[must_use]
 pub fn legend(new_every: u32) -> String {
     format!(
-        "Response times in µs of a web server asked directly and through the gateway. One request \
-         in {new_every} makes\na connection of its own (new), the others share some that are \
-         kept. \"Adds\" is what a way takes more than\nthe direct one in the same rounds. The \
-         direct way is asked once more in each round: what it adds to\nitself is noise. Calm \
-         windows are those in which nothing else took a core from the worker or the clients.\n\
-         \"No core\" is the share of the time in which the worker was ready to run but did not. A \
-         dash stands for\ntoo few requests.\n"
+        "Response times in µs of a web server asked directly and through the gateway. One request\n\
+         in {new_every} makes a connection of its own (new), the others share some that are kept. \"Adds\" is\n\
+         what a way takes more than the direct one in the same rounds. The direct way is asked\n\
+         twice in each round: what it adds to itself is noise. Calm windows are those in which\n\
+         nothing else took a core from the worker or the clients for long. \"No core\" is the share\n\
+         of the time in which the worker was ready to run but did not. A dash stands for too few\n\
+         requests.\n"
     )
 }
 
