@@ -20,8 +20,11 @@ use crate::rate_limit::RateLimit;
 use crate::snapshot::Snapshot;
 use crate::time::{TICKS_PER_SECOND, Tick};
 
-/// Next hops for which a packet may wait.
-const HELD: usize = 64;
+/// Packets that may wait for their next hops.
+const HELD: usize = 128;
+
+/// Packets that may wait for one next hop: a browser opens a handful of connections at once.
+const HELD_FOR_ONE: usize = 16;
 
 /// How long a packet waits for its next hop: as long as a TCP client waits before it tries again.
 const HOLD_TICKS: u32 = TICKS_PER_SECOND;
@@ -149,7 +152,7 @@ impl<I: Io> Outputs<I> {
     }
 
     /// Sends an IP packet that stands at `l3` in its buffer to a next hop; when its MAC is not
-    /// known, asks for it and lets one packet for each next hop wait.
+    /// known, asks for it and lets a few packets for each next hop wait.
     #[inline]
     pub fn send(
         &mut self,
@@ -256,13 +259,13 @@ impl<I: Io> Outputs<I> {
             interface: adjacency.interface,
             addr,
         };
-        if self.held.iter().any(|held| held.neighbour == neighbour) {
-            // It was asked for when the packet that waits came; asking for each would leave no
-            // room for other neighbours.
-            return self.discard(packet, DropReason::NextHopUnresolved);
+        let same = self.held.iter().filter(|held| held.neighbour == neighbour);
+        let waiting = same.count();
+        if waiting == 0 {
+            // Once: asking for each packet would leave no room for other neighbours.
+            self.mailbox.want(neighbour);
         }
-        self.mailbox.want(neighbour);
-        if self.held.is_full() {
+        if waiting == HELD_FOR_ONE || self.held.is_full() {
             return self.discard(packet, DropReason::NextHopUnresolved);
         }
         self.held.push(Held {
