@@ -3,7 +3,7 @@
 use super::miss::{event, opens_connection};
 use super::session_life::has_port;
 use super::{Context, Pipeline, Work};
-use crate::address::{Protocol, V4};
+use crate::address::{Endpoint, Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
@@ -12,7 +12,7 @@ use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Ipv4Facts, Parsed};
 use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun::Tunnel;
-use crate::rewrite::{self, dr, fullnat, mss, nat, tun};
+use crate::rewrite::{self, dr, fullnat, mss, nat, plain, tun};
 use crate::route::select;
 use crate::schedule::load;
 use crate::service::Method;
@@ -22,8 +22,8 @@ use crate::wire::ipv4::Ipv4;
 use crate::wire::tcp::Tcp;
 
 /// A packet and the next hop it goes to.
-pub(super) struct Way {
-    pub(super) adjacency: Adjacency,
+pub(super) struct Way<'a> {
+    pub(super) adjacency: &'a Adjacency,
     /// The address whose route is used.
     pub(super) destination: V4,
 }
@@ -53,9 +53,9 @@ impl<I: Io> Pipeline<I> {
         self.carry(context, id, direction, work);
     }
 
-    /// What a packet of a session does, whether the session is new or not.
+    /// What a packet of a session does that is not its first.
     #[inline]
-    pub(super) fn carry(
+    fn carry(
         &mut self,
         context: Context<'_>,
         id: SessionId,
@@ -66,6 +66,18 @@ impl<I: Io> Pipeline<I> {
             self.remember_fragment(context, id, direction, &work.parsed);
         }
         self.account(context, id, direction, &work.parsed);
+        self.forward(context, id, direction, work);
+    }
+
+    /// Sends a packet of a session on, or says to its sender why not.
+    #[inline]
+    pub(super) fn forward(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
         let Some(way) = self.way(context, id, direction) else {
             let Work { packet, parsed, .. } = work;
             return self.refuse(
@@ -77,7 +89,7 @@ impl<I: Io> Pipeline<I> {
                 DropReason::NoRoute,
             );
         };
-        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, &way.adjacency) {
+        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, way.adjacency) {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
         }
         let Work {
@@ -96,7 +108,7 @@ impl<I: Io> Pipeline<I> {
         context: Context<'_>,
         id: SessionId,
         direction: Direction,
-        way: &Way,
+        way: &Way<'_>,
         facts: &Ipv4Facts,
         packet: &mut I::Packet,
     ) -> Result<(), DropReason> {
@@ -109,8 +121,8 @@ impl<I: Io> Pipeline<I> {
             .ok_or(DropReason::TruncatedIp)?;
         let session = self.sessions.get_mut(id);
         match direction {
-            Direction::ToServer => to_server(session, ip)?,
-            Direction::ToClient => return to_client(session, ip),
+            Direction::ToServer => to_server(session, facts, ip)?,
+            Direction::ToClient => return to_client(session, facts, ip),
         }
         if session.method() != Method::Tun {
             return Ok(());
@@ -128,7 +140,7 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn dispatch(
         &mut self,
         context: Context<'_>,
-        way: &Way,
+        way: &Way<'_>,
         packet: I::Packet,
         l3: usize,
     ) {
@@ -185,12 +197,12 @@ impl<I: Io> Pipeline<I> {
 
     /// The next hop in this direction; looks the route up again only when it may have changed.
     #[inline]
-    pub(super) fn way(
+    pub(super) fn way<'a>(
         &mut self,
-        context: Context<'_>,
+        context: Context<'a>,
         id: SessionId,
         direction: Direction,
-    ) -> Option<Way> {
+    ) -> Option<Way<'a>> {
         let session = self.sessions.get_mut(id);
         let destination = match direction {
             Direction::ToServer => session.server().addr,
@@ -208,7 +220,7 @@ impl<I: Io> Pipeline<I> {
             }
         };
         Some(Way {
-            adjacency: *adjacency,
+            adjacency,
             destination,
         })
     }
@@ -315,19 +327,28 @@ fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) 
 
 /// Rewrites a client's packet for its server, up to the tunnel header.
 #[inline]
-fn to_server(session: &mut Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
+fn to_server(
+    session: &mut Session<V4>,
+    facts: &Ipv4Facts,
+    ip: &mut [u8],
+) -> Result<(), DropReason> {
     if session.flags.contains(SessionFlags::CLAMP_MSS) {
         mss::clamp(ip, session.mss_clamp());
     }
     match session.method() {
         Method::Dr | Method::Tun => dr::to_server(ip),
         Method::Nat => {
+            if readdress(session, facts, ip, session.client(), session.server()) {
+                return Ok(());
+            }
             rewrite::decrement_ttl(ip)?;
             nat::to_server(ip, session.server())
         }
         Method::Fullnat => {
-            rewrite::decrement_ttl(ip)?;
-            fullnat::to_server(ip, session.local(), session.server())?;
+            if !readdress(session, facts, ip, session.local(), session.server()) {
+                rewrite::decrement_ttl(ip)?;
+                fullnat::to_server(ip, session.local(), session.server())?;
+            }
             if session.flags.contains(SessionFlags::SEQ_SHIFT) {
                 SeqShift {
                     delta: session.seq_delta,
@@ -342,24 +363,41 @@ fn to_server(session: &mut Session<V4>, ip: &mut [u8]) -> Result<(), DropReason>
 
 /// Rewrites a server's reply for its client.
 #[inline]
-fn to_client(session: &Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
-    rewrite::decrement_ttl(ip)?;
+fn to_client(session: &Session<V4>, facts: &Ipv4Facts, ip: &mut [u8]) -> Result<(), DropReason> {
     if session.flags.contains(SessionFlags::CLAMP_MSS) {
         mss::clamp(ip, session.mss_clamp());
     }
+    if session.flags.contains(SessionFlags::SEQ_SHIFT) && session.method() == Method::Fullnat {
+        SeqShift {
+            delta: session.seq_delta,
+        }
+        .to_client(ip)?;
+    }
+    if session.method().sees_replies()
+        && readdress(session, facts, ip, session.vip(), session.client())
+    {
+        return Ok(());
+    }
+    rewrite::decrement_ttl(ip)?;
     match session.method() {
         Method::Dr | Method::Tun => Ok(()),
         Method::Nat => nat::to_client(ip, session.vip()),
-        Method::Fullnat => {
-            if session.flags.contains(SessionFlags::SEQ_SHIFT) {
-                SeqShift {
-                    delta: session.seq_delta,
-                }
-                .to_client(ip)?;
-            }
-            fullnat::to_client(ip, session.vip(), session.client())
-        }
+        Method::Fullnat => fullnat::to_client(ip, session.vip(), session.client()),
     }
+}
+
+/// Gives a plain packet its new ends and one hop less to live; false, with the packet as it was,
+/// when it is another one.
+#[inline]
+fn readdress(
+    session: &Session<V4>,
+    facts: &Ipv4Facts,
+    ip: &mut [u8],
+    source: Endpoint<V4>,
+    destination: Endpoint<V4>,
+) -> bool {
+    let is_plain = facts.fragment == FragmentKind::Whole && !facts.has_options && facts.ttl > 1;
+    is_plain && plain::readdress(ip, session.protocol(), source, destination)
 }
 
 /// Remembers how far the client has come.

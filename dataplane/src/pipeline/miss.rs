@@ -15,7 +15,9 @@ use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun;
 use crate::schedule::{FlowInfo, Schedule, load};
 use crate::service::{Method, MssClamp, RealServer, Service, Unserved};
-use crate::session::{AdjacencyRef, Direction, Event, Hashes, NewSession, Session, SessionFlags};
+use crate::session::{
+    Activity, AdjacencyRef, Direction, Event, Hashes, NewSession, Session, SessionFlags,
+};
 use crate::snapshot::Snapshot;
 use crate::snat::Lent;
 use crate::steering::Steering;
@@ -160,16 +162,18 @@ impl<I: Io> Pipeline<I> {
         };
         match self.new_session(context, service, server, &work) {
             Ok(id) => {
-                load::bind(server);
-                server.shared.traffic.of(self.worker).sessions.add(1);
                 self.counters().sessions_created.add(1);
-                self.carry(context, id, Direction::ToServer, work);
+                if work.parsed.ip.fragment == FragmentKind::First {
+                    self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
+                }
+                self.forward(context, id, Direction::ToServer, work);
             }
             Err(reason) => self.out.discard(work.packet, reason),
         }
     }
 
-    /// Puts the session into the table, with a local port if its server is reached by FULLNAT.
+    /// Puts the session into the table, with a local port if its server is reached by FULLNAT, and
+    /// accounts for its first packet.
     fn new_session(
         &mut self,
         context: Context<'_>,
@@ -231,7 +235,28 @@ impl<I: Io> Pipeline<I> {
                 None => self.sessions.hash(&session.server_key()),
             }),
         };
-        self.file(context, &session, hashes)
+        self.begin(context, server, session, hashes, &work.parsed)
+    }
+
+    /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
+    /// is counted at its server. This happens also when the packet is then dropped on its way
+    /// (connections.md §1, 8).
+    fn begin(
+        &mut self,
+        context: Context<'_>,
+        server: &RealServer,
+        mut session: Session<V4>,
+        hashes: Hashes,
+        first: &Parsed,
+    ) -> Result<SessionId, DropReason> {
+        session.count(Direction::ToServer, u64::from(first.ip.total_len));
+        let activity = session.advance(Direction::ToServer, event(first));
+        let id = self.file(context, &session, hashes)?;
+        load::bind(server, activity == Activity::Began);
+        let traffic = server.shared.traffic.of(self.worker);
+        traffic.sessions.add(1);
+        traffic.count(Direction::ToServer, first.ip.total_len);
+        Ok(id)
     }
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
@@ -244,7 +269,7 @@ impl<I: Io> Pipeline<I> {
     ) -> Result<SessionId, DropReason> {
         let room = self.make_room(context);
         let filed = room.and_then(|()| {
-            let ticks = context.snapshot.timeouts.new_session_ticks();
+            let ticks = context.snapshot.timeouts.ticks(session.state);
             let inserted = self
                 .sessions
                 .insert_under(hashes, session, context.now, ticks);
