@@ -3,7 +3,7 @@
 use super::miss::{event, opens_connection};
 use super::session_life::has_port;
 use super::{Context, Pipeline, Work};
-use crate::address::{Endpoint, Protocol, V4};
+use crate::address::{Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
@@ -12,7 +12,7 @@ use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Ipv4Facts, Parsed};
 use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun::Tunnel;
-use crate::rewrite::{self, dr, fullnat, mss, nat, plain, tun};
+use crate::rewrite::{self, dr, fullnat, mss, nat, tun};
 use crate::route::select;
 use crate::schedule::load;
 use crate::service::Method;
@@ -121,8 +121,8 @@ impl<I: Io> Pipeline<I> {
             .ok_or(DropReason::TruncatedIp)?;
         let session = self.sessions.get_mut(id);
         match direction {
-            Direction::ToServer => to_server(session, facts, ip)?,
-            Direction::ToClient => return to_client(session, facts, ip),
+            Direction::ToServer => to_server(session, ip)?,
+            Direction::ToClient => return to_client(session, ip),
         }
         if session.method() != Method::Tun {
             return Ok(());
@@ -327,28 +327,19 @@ fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) 
 
 /// Rewrites a client's packet for its server, up to the tunnel header.
 #[inline]
-fn to_server(
-    session: &mut Session<V4>,
-    facts: &Ipv4Facts,
-    ip: &mut [u8],
-) -> Result<(), DropReason> {
+fn to_server(session: &mut Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
     if session.flags.contains(SessionFlags::CLAMP_MSS) {
         mss::clamp(ip, session.mss_clamp());
     }
     match session.method() {
         Method::Dr | Method::Tun => dr::to_server(ip),
         Method::Nat => {
-            if readdress(session, facts, ip, session.client(), session.server()) {
-                return Ok(());
-            }
             rewrite::decrement_ttl(ip)?;
             nat::to_server(ip, session.server())
         }
         Method::Fullnat => {
-            if !readdress(session, facts, ip, session.local(), session.server()) {
-                rewrite::decrement_ttl(ip)?;
-                fullnat::to_server(ip, session.local(), session.server())?;
-            }
+            rewrite::decrement_ttl(ip)?;
+            fullnat::to_server(ip, session.local(), session.server())?;
             if session.flags.contains(SessionFlags::SEQ_SHIFT) {
                 SeqShift {
                     delta: session.seq_delta,
@@ -363,46 +354,29 @@ fn to_server(
 
 /// Rewrites a server's reply for its client.
 #[inline]
-fn to_client(session: &Session<V4>, facts: &Ipv4Facts, ip: &mut [u8]) -> Result<(), DropReason> {
+fn to_client(session: &Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
+    rewrite::decrement_ttl(ip)?;
     if session.flags.contains(SessionFlags::CLAMP_MSS) {
         mss::clamp(ip, session.mss_clamp());
     }
-    if session.flags.contains(SessionFlags::SEQ_SHIFT) && session.method() == Method::Fullnat {
-        SeqShift {
-            delta: session.seq_delta,
-        }
-        .to_client(ip)?;
-    }
-    if session.method().sees_replies()
-        && readdress(session, facts, ip, session.vip(), session.client())
-    {
-        return Ok(());
-    }
-    rewrite::decrement_ttl(ip)?;
     match session.method() {
         Method::Dr | Method::Tun => Ok(()),
         Method::Nat => nat::to_client(ip, session.vip()),
-        Method::Fullnat => fullnat::to_client(ip, session.vip(), session.client()),
+        Method::Fullnat => {
+            if session.flags.contains(SessionFlags::SEQ_SHIFT) {
+                SeqShift {
+                    delta: session.seq_delta,
+                }
+                .to_client(ip)?;
+            }
+            fullnat::to_client(ip, session.vip(), session.client())
+        }
     }
-}
-
-/// Gives a plain packet its new ends and one hop less to live; false, with the packet as it was,
-/// when it is another one.
-#[inline]
-fn readdress(
-    session: &Session<V4>,
-    facts: &Ipv4Facts,
-    ip: &mut [u8],
-    source: Endpoint<V4>,
-    destination: Endpoint<V4>,
-) -> bool {
-    let is_plain = facts.fragment == FragmentKind::Whole && !facts.has_options && facts.ttl > 1;
-    is_plain && plain::readdress(ip, session.protocol(), source, destination)
 }
 
 /// Remembers how far the client has come.
 #[inline]
-fn note_client_end(session: &mut Session<V4>, ip: &[u8]) {
+pub(super) fn note_client_end(session: &mut Session<V4>, ip: &[u8]) {
     if session.protocol() != Protocol::Tcp {
         return;
     }

@@ -33,6 +33,7 @@ const ICMP_PER_SECOND: u32 = 1_000;
 struct TxPort<T: TxQueue> {
     queue: T,
     waiting: Burst<T::Packet>,
+    waiting_bytes: usize,
 }
 
 /// A packet whose next hop's MAC is not known yet. It is ready but for its Ethernet header.
@@ -76,6 +77,7 @@ impl<I: Io> Outputs<I> {
         let ports = queues.into_iter().map(|queue| TxPort {
             queue,
             waiting: Burst::new(),
+            waiting_bytes: 0,
         });
         Self {
             worker: mailbox.worker,
@@ -199,6 +201,7 @@ impl<I: Io> Outputs<I> {
         if port.waiting.is_full() {
             flush(port, &self.counters);
         }
+        port.waiting_bytes += packet.bytes().len();
         port.waiting.push(packet);
     }
 
@@ -302,7 +305,7 @@ impl<I: Io> Outputs<I> {
 }
 
 fn flush<T: TxQueue>(port: &mut TxPort<T>, counters: &WorkerCounters) {
-    let bytes: usize = port.waiting.iter().map(|packet| packet.bytes().len()).sum();
+    let bytes = std::mem::take(&mut port.waiting_bytes);
     let sent = port.queue.send(&mut port.waiting);
     let unsent: usize = port.waiting.iter().map(|packet| packet.bytes().len()).sum();
     counters.transmitted_packets.add(sent as u64);
