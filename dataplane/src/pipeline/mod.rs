@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
-//! its packets overlap. Packets leave in the order in which they came.
+//! its packets overlap. Packets of a flow leave in the order in which they came.
 
 mod express;
 mod fragment;
@@ -17,7 +17,9 @@ mod hit;
 mod icmp;
 mod import;
 mod known;
+mod lend;
 mod miss;
+mod open;
 mod output;
 mod rss;
 mod session_life;
@@ -79,6 +81,8 @@ pub struct Pipeline<I: Io> {
     fragments: FragmentTable<V4>,
     /// Where packets leave.
     pub out: Outputs<I>,
+    /// A session that is to begin when the bucket of its replies is near.
+    opening: Option<open::Opening<I::Packet>>,
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
@@ -104,6 +108,7 @@ impl<I: Io> Pipeline<I> {
             sessions,
             fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
             out,
+            opening: None,
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
             rss: rss::RssWatch::default(),
@@ -175,6 +180,7 @@ impl<I: Io> Pipeline<I> {
                 self.take_slowly(context, lane, packet, Visited::default());
             }
         }
+        self.finish_opening(context);
         self.counters()
             .session_hits
             .add(lanes.len() as u64 - general);
@@ -211,6 +217,7 @@ impl<I: Io> Pipeline<I> {
                 self.take_slowly(context, lane, packet, handed.visited);
             }
         }
+        self.finish_opening(context);
         self.counters().session_hits.add(count as u64 - general);
         count
     }
@@ -322,6 +329,9 @@ impl<I: Io> Pipeline<I> {
         self.general_packets += 1;
         if work.parsed.ip.fragment == FragmentKind::Later {
             return self.later_fragment(context, work);
+        }
+        if self.is_opening(work.hash) {
+            self.finish_opening(context);
         }
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
             Some((id, direction)) => self.hit(context, id, direction, work),
