@@ -20,7 +20,7 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn miss(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let key = work.parsed.key;
         let snapshot = context.snapshot;
-        let target = classify::classify(snapshot, &key);
+        let target = self.recent.classify(snapshot, &key);
         let owner = self.next_owner(snapshot, &target, &key, work.visited);
         if let Some(to) = owner.filter(|owner| *owner != self.worker) {
             if work.parsed.ip.fragment == FragmentKind::First {

@@ -27,7 +27,7 @@ mod session_life;
 use arrayvec::ArrayVec;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::classify;
+use crate::classify::{self, RecentServices};
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
@@ -81,6 +81,7 @@ pub struct Pipeline<I: Io> {
     fragments: FragmentTable<V4>,
     /// Where packets leave.
     pub out: Outputs<I>,
+    recent: RecentServices,
     /// A session that is to begin when the bucket of its replies is near.
     opening: Option<open::Opening<I::Packet>>,
     /// Which local address the next FULLNAT session tries first.
@@ -108,6 +109,7 @@ impl<I: Io> Pipeline<I> {
             sessions,
             fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
             out,
+            recent: RecentServices::new(),
             opening: None,
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
@@ -137,6 +139,7 @@ impl<I: Io> Pipeline<I> {
     pub fn adopt(&mut self, snapshot: &Snapshot) {
         self.servers.adopt(snapshot.servers.len());
         self.hops.adopt(snapshot.adjacencies.len());
+        self.recent = RecentServices::new();
     }
 
     /// The worker's counters.
