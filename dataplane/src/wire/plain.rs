@@ -203,7 +203,7 @@ impl<'a> PlainIpv4Mut<'a> {
 
     /// Takes one from the time to live and puts other ends in; the header's checksum follows.
     /// Gives what the transport's checksum has to be carried over by.
-    #[inline]
+    #[inline(always)]
     pub fn readdress(&mut self, ends: Tuple<V4>) -> Change {
         let old = self.view().tuple();
         let addresses = Change::default().native_u64(old.addresses, ends.addresses);
