@@ -194,7 +194,7 @@ fn cut_padding<P: Packet>(packet: &mut P, plain: &Plain) {
 
 /// Sends the finished IP packet at `l3`.
 #[inline(always)]
-fn leave<I: Io>(out: &mut Outputs<I>, hop: &KnownHop, mut packet: I::Packet, l3: usize) {
+pub(super) fn leave<I: Io>(out: &mut Outputs<I>, hop: &KnownHop, mut packet: I::Packet, l3: usize) {
     if hop.header.write(&mut packet, l3) {
         out.transmit(hop.ethdev.index(), packet);
     } else {

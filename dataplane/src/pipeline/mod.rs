@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
-//! its packets overlap. Packets leave in the order in which they came.
+//! its packets overlap. Packets of a flow leave in the order in which they came.
 
 mod express;
 mod fragment;
@@ -17,7 +17,9 @@ mod hit;
 mod icmp;
 mod import;
 mod known;
+mod lend;
 mod miss;
+mod open;
 mod output;
 mod rss;
 mod session_life;
@@ -25,7 +27,7 @@ mod session_life;
 use arrayvec::ArrayVec;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::classify;
+use crate::classify::{self, RecentServices};
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
@@ -79,6 +81,9 @@ pub struct Pipeline<I: Io> {
     fragments: FragmentTable<V4>,
     /// Where packets leave.
     pub out: Outputs<I>,
+    recent: RecentServices,
+    /// A session that is to begin when the bucket of its replies is near.
+    opening: Option<open::Opening<I::Packet>>,
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
@@ -104,6 +109,8 @@ impl<I: Io> Pipeline<I> {
             sessions,
             fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
             out,
+            recent: RecentServices::new(),
+            opening: None,
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
             rss: rss::RssWatch::default(),
@@ -132,6 +139,7 @@ impl<I: Io> Pipeline<I> {
     pub fn adopt(&mut self, snapshot: &Snapshot) {
         self.servers.adopt(snapshot.servers.len());
         self.hops.adopt(snapshot.adjacencies.len());
+        self.recent = RecentServices::new();
     }
 
     /// The worker's counters.
@@ -175,6 +183,7 @@ impl<I: Io> Pipeline<I> {
                 self.take_slowly(context, lane, packet, Visited::default());
             }
         }
+        self.finish_opening(context);
         self.counters()
             .session_hits
             .add(lanes.len() as u64 - general);
@@ -211,6 +220,7 @@ impl<I: Io> Pipeline<I> {
                 self.take_slowly(context, lane, packet, handed.visited);
             }
         }
+        self.finish_opening(context);
         self.counters().session_hits.add(count as u64 - general);
         count
     }
@@ -322,6 +332,9 @@ impl<I: Io> Pipeline<I> {
         self.general_packets += 1;
         if work.parsed.ip.fragment == FragmentKind::Later {
             return self.later_fragment(context, work);
+        }
+        if self.is_opening(work.hash) {
+            self.finish_opening(context);
         }
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
             Some((id, direction)) => self.hit(context, id, direction, work),

@@ -244,16 +244,16 @@ mod tests {
 
         fn take(&mut self, at: usize, step: Step) {
             let server = &self.servers[at];
-            let sessions = server.shared.sessions.load(Ordering::SeqCst);
-            let active = server.shared.active.load(Ordering::SeqCst);
+            let sessions = server.shared.sessions();
+            let active = server.shared.active();
             match step {
-                Step::Bind => load::bind(server),
-                Step::Unbind if sessions > 0 => load::unbind(server),
+                Step::Bind => load::bind(server, false),
+                Step::Unbind if sessions > 0 => load::unbind(server, false),
                 Step::Activate => load::activate(&server.shared),
                 Step::Deactivate if active > 0 => load::deactivate(&server.shared),
                 Step::Unbind | Step::Deactivate => {}
                 Step::Flood(count) => {
-                    server.shared.active.store(count, Ordering::SeqCst);
+                    server.shared.counts().set_active(count);
                     load::activate(&server.shared);
                 }
                 Step::Edit { weight, upper } => {
@@ -298,7 +298,7 @@ mod tests {
 
                     prop_assert_eq!(picked, scan(&service.servers));
                     if let Some(at) = picked {
-                        load::bind(&service.servers[at]);
+                        load::bind(&service.servers[at], false);
                     }
                 }
             }
@@ -323,8 +323,8 @@ mod tests {
             let picked = [old.pick(), new.pick(&servers, CLIENT)];
 
             assert_eq!(picked, [scan(&old.servers), scan(&servers)], "{round}");
-            load::bind(&servers[picked[1].unwrap()]);
-            load::bind(&old.servers[picked[0].unwrap()]);
+            load::bind(&servers[picked[1].unwrap()], false);
+            load::bind(&old.servers[picked[0].unwrap()], false);
             if round % 3 == 0 {
                 old.take(0, Step::Unbind);
             }
@@ -335,12 +335,12 @@ mod tests {
     fn a_server_that_left_may_lose_sessions_and_come_back() {
         let mut service = Service::new(&[(1, 0), (1, 0)]);
         let gone = service.servers.remove(0);
-        load::bind(&gone);
-        load::bind(&service.servers[0]);
+        load::bind(&gone, false);
+        load::bind(&service.servers[0], false);
         service.scheduler = WeightedLeastConnection::new(&service.servers);
         assert_eq!(service.pick(), Some(0));
 
-        load::unbind(&gone);
+        load::unbind(&gone, false);
         assert_eq!(service.pick(), Some(0));
         service.servers.push(gone);
         service.scheduler = WeightedLeastConnection::new(&service.servers);
@@ -360,13 +360,13 @@ mod tests {
             for n in 0..SESSIONS {
                 let at = service.pick().unwrap();
                 let server = &service.servers[at];
-                load::bind(server);
+                load::bind(server, false);
                 load::activate(&server.shared);
                 bound.push_back(server);
                 if n >= 300 {
                     let oldest = bound.pop_front().unwrap();
                     load::deactivate(&oldest.shared);
-                    load::unbind(oldest);
+                    load::unbind(oldest, false);
                 }
             }
             done.fetch_add(bound.len(), Ordering::SeqCst);
@@ -378,14 +378,14 @@ mod tests {
 
         // When it is quiet again, then counts add up and decisions are exact.
         let shared = || service.servers.iter().map(|server| &server.shared);
-        let sessions: u32 = shared().map(|s| s.sessions.load(Ordering::SeqCst)).sum();
-        let active: u32 = shared().map(|s| s.active.load(Ordering::SeqCst)).sum();
+        let sessions: u32 = shared().map(|s| s.sessions()).sum();
+        let active: u32 = shared().map(|s| s.active()).sum();
         assert_eq!((sessions, active), (600, 600));
         assert_eq!(done.into_inner(), 600);
         for _ in 0..200 {
             let picked = service.pick();
             assert_eq!(picked, scan(&service.servers));
-            load::bind(&service.servers[picked.unwrap()]);
+            load::bind(&service.servers[picked.unwrap()], false);
         }
     }
 }

@@ -485,6 +485,16 @@ impl<A: Address> SessionTable<A> {
         self.len -= 1;
         session
     }
+
+    /// Hints the CPU to fetch the place that the next session gets.
+    #[inline]
+    pub fn prefetch_place(&self) {
+        let next = self.vacated.min(self.unused);
+        if let Some(place) = self.sessions.get(next as usize) {
+            prefetch_read(place);
+            prefetch_read(&place.out_bytes);
+        }
+    }
 }
 
 /// Which way the packets of an entry's key go.
