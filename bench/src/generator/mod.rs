@@ -7,12 +7,18 @@
 mod case;
 mod frames;
 mod gateway;
+mod handover;
 mod io;
 mod latency;
 mod measure;
 mod options;
+mod pair;
+mod rig;
+mod scaling;
 mod suite;
 
 pub use case::{Case, CaseError, Figures, Load};
+pub use handover::HandedOver;
 pub use latency::{Latency, Stays};
 pub use options::{Options, run};
+pub use scaling::{Rate, Scaling};

@@ -8,7 +8,9 @@ use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
 
 use super::case::{Case, CaseError, Load};
+use super::handover::HandedOver;
 use super::latency::Latency;
+use super::scaling::{self, Scaling};
 use super::suite;
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
@@ -56,6 +58,13 @@ pub struct Options {
     /// arrive at half the rate that the worker can do.
     #[arg(long, value_name = "SECONDS")]
     latency: Option<u64>,
+    /// Instead of what packets cost, measures how much more two workers do than one.
+    #[arg(long, conflicts_with = "latency")]
+    two_workers: bool,
+    /// Instead of what packets cost, measures what they cost more that arrive at another worker
+    /// than their owner.
+    #[arg(long, conflicts_with_all = ["latency", "two_workers"])]
+    handed_over: bool,
     /// Runs this many seconds before it measures, for a profiler that samples.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -102,6 +111,14 @@ impl Options {
         if let Some(seconds) = self.latency {
             let latency = Latency::measure(case, seconds)?;
             return Ok(format!("{} {name} {}: {latency}", case.method, case.flows));
+        }
+        if self.two_workers {
+            let scaling = Scaling::measure(case, scaling::WINDOW)?;
+            return Ok(format!("{} {name} {}: {scaling}", case.method, case.flows));
+        }
+        if self.handed_over {
+            let figures = HandedOver::measure(case)?;
+            return Ok(format!("{} {name} {}: {figures}", case.method, case.flows));
         }
         let figures = case.run(Duration::from_secs(self.profile))?;
         Ok(suite::line(name, case, &figures))
