@@ -156,16 +156,16 @@ fn in_turns(
     give: impl FnMut() -> usize + Send,
     take: impl FnMut() -> Option<usize> + Send,
 ) -> Result<Taken, CaseError> {
-    let cores = Cores::choose()?;
+    let [core_of_giver, core_of_taker] = Cores::choose()?.of_two_workers();
     // What B has to take; A waits until it is nothing again.
     let given = AtomicU64::new(0);
     thread::scope(|scope| {
         let giver = scope.spawn(|| {
-            pin(0, cores.measured)?;
+            pin(0, core_of_giver)?;
             Ok::<_, CaseError>(all_given(packets, give, &given))
         });
         let taker = scope.spawn(|| {
-            pin(0, cores.other)?;
+            pin(0, core_of_taker)?;
             Ok::<_, CaseError>(all_taken(take, &given))
         });
         let ended = |_| CaseError::Ended;

@@ -15,10 +15,12 @@ mod options;
 mod pair;
 mod rig;
 mod scaling;
+mod shared_lines;
 mod suite;
+mod trace;
 
 pub use case::{Case, CaseError, Figures, Load};
 pub use handover::HandedOver;
 pub use latency::{Latency, Stays};
 pub use options::{Options, run};
-pub use scaling::{Rate, Scaling};
+pub use shared_lines::{SharedLines, check as check_shared_lines};

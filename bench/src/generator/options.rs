@@ -10,7 +10,7 @@ use dataplane::service::{Method, SchedulerKind};
 use super::case::{Case, CaseError, Load};
 use super::handover::HandedOver;
 use super::latency::Latency;
-use super::scaling::{self, Scaling};
+use super::scaling;
 use super::suite;
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
@@ -113,7 +113,7 @@ impl Options {
             return Ok(format!("{} {name} {}: {latency}", case.method, case.flows));
         }
         if self.two_workers {
-            let scaling = Scaling::measure(case, scaling::WINDOW)?;
+            let scaling = scaling::measure(case, scaling::WINDOW)?;
             return Ok(format!("{} {name} {}: {scaling}", case.method, case.flows));
         }
         if self.handed_over {

@@ -17,6 +17,7 @@ use super::io::{FreeBuffers, GeneratedPacket};
 use super::measure::{Clock, thread_cpu_nanos};
 use super::rig::{Ends, Queues, Rig};
 use crate::replay::cores::{Cores, pin};
+use crate::scaling::Stretch;
 
 /// How many workers there are.
 const WORKERS: u16 = 2;
@@ -104,14 +105,6 @@ fn merge(ends: &mut Ends, more: Ends) {
     }
 }
 
-/// What one worker did in a window.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
-    pub(super) packets: u64,
-    pub(super) cpu_nanos: i64,
-    pub(super) wall: Duration,
-}
-
 /// Gives each worker a thread on a core of its own, lets them prepare, and then work for a window
 /// of this length, all at the same time; who is ready first goes on meanwhile. `turn` says how
 /// many packets it handled.
@@ -122,7 +115,7 @@ pub(super) fn side_by_side<'a>(
     turn: impl Fn(&mut Rig, &mut Burst<GeneratedPacket>) -> usize + Copy + Send,
 ) -> Result<Vec<Stretch>, CaseError> {
     let cores = Cores::choose()?;
-    let rigs: Vec<_> = rigs.zip([cores.measured, cores.other]).collect();
+    let rigs: Vec<_> = rigs.zip(cores.of_two_workers()).collect();
     let waited_for = AtomicUsize::new(rigs.len());
     thread::scope(|scope| {
         let waited_for = &waited_for;
@@ -154,7 +147,7 @@ fn stretch(length: Duration, mut turn: impl FnMut() -> usize) -> Stretch {
     }
     Stretch {
         packets,
-        cpu_nanos: thread_cpu_nanos() - cpu,
+        cpu: Duration::from_nanos((thread_cpu_nanos() - cpu).unsigned_abs()),
         wall: start.elapsed(),
     }
 }

@@ -31,12 +31,7 @@ pub(super) fn run(folder: &Path, quick: bool) -> io::Result<bool> {
             direction: name.to_owned(),
             proto: case.protocol.name().to_owned(),
             flows: case.flows,
-            net_ns: None,
-            mpps_cpu: None,
-            ratio_csum: None,
-            ratio_5tswap: None,
-            sessions_per_s: None,
-            bytes_per_session: None,
+            ..Record::default()
         };
         results.forget_all(|old| old.is_same_case(&record));
         match case.run(Duration::ZERO) {

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use machine::Machine;
 
 /// The figures of one case. The first four fields name it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// `dr`, `tun`, `nat` or `fullnat`.
     pub method: String,
@@ -54,6 +54,18 @@ pub struct Record {
     /// Memory that a session takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_session: Option<f64>,
+    /// How much more two workers do than one, by CPU time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_one_worker: Option<f64>,
+    /// The same by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_one_worker_clock: Option<f64>,
+    /// Nanoseconds more for a packet that arrives at another worker than its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over_ns: Option<f64>,
+    /// Microseconds of the longest turn, over the windows in which Linux left the thread its core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_turn_us: Option<f64>,
 }
 
 impl Record {
@@ -184,8 +196,7 @@ pub(crate) mod samples {
             mpps_cpu: Some(12.5),
             ratio_csum: Some(0.8),
             ratio_5tswap: Some(0.4),
-            sessions_per_s: None,
-            bytes_per_session: None,
+            ..Record::default()
         }
     }
 }
