@@ -152,7 +152,9 @@ impl Case {
         let memory_before = resident_bytes();
         let mut rig = Rig::new(self)?;
         let ends = Arc::new(rig.make_sessions(self, None));
-        let memory = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
+        let resident = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
+        // Pages of the table that nothing was written to yet are its memory too.
+        let memory = resident.max(rig.gateway.worker.pipeline().sessions.memory_bytes());
         expect("sessions", self.flows, rig.gateway.counters.sessions.get())?;
         rig.supply(self.frames(&ends, None), u64::MAX);
         if self.load == Load::New {

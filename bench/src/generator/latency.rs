@@ -110,14 +110,14 @@ fn offer(rig: &mut Rig, counters: &WorkerCounters, nanos_between: f64) {
 }
 
 /// How often Linux gave this thread a core: proc_pid_schedstat, third number.
-struct Schedule(File);
+pub(super) struct Schedule(File);
 
 impl Schedule {
-    fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         File::open("/proc/thread-self/schedstat").map(Self)
     }
 
-    fn slices(&self) -> io::Result<u64> {
+    pub(super) fn slices(&self) -> io::Result<u64> {
         let mut text = [0; 64];
         let len = self.0.read_at(&mut text, 0)?;
         let text = String::from_utf8_lossy(&text[..len]);

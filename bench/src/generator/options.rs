@@ -10,8 +10,9 @@ use dataplane::service::{Method, SchedulerKind};
 use super::case::{Case, CaseError, Load};
 use super::handover::HandedOver;
 use super::latency::Latency;
+use super::mass_expiry::MassExpiry;
 use super::scaling;
-use super::suite;
+use super::suite::{self, Suite};
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,6 +20,9 @@ pub struct Options {
     /// Runs the usual cases, and adds their figures to the results in this folder.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// With --output: which of the usual cases; all unless said.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    suite: Vec<Suite>,
     /// With --output: less of everything.
     #[arg(long)]
     quick: bool,
@@ -65,6 +69,10 @@ pub struct Options {
     /// than their owner.
     #[arg(long, conflicts_with_all = ["latency", "two_workers"])]
     handed_over: bool,
+    /// Instead of what packets cost, measures how long turns are while all the sessions end at
+    /// once and packets of others arrive.
+    #[arg(long, conflicts_with_all = ["latency", "two_workers", "handed_over"])]
+    mass_expiry: bool,
     /// Runs this many seconds before it measures, for a profiler that samples.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -74,7 +82,7 @@ pub struct Options {
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
     let complete = match &options.output {
-        Some(folder) => suite::run(folder, options.quick),
+        Some(folder) => suite::run(folder, &options.suite, options.quick),
         None => Ok(options.run()),
     };
     match complete {
@@ -119,6 +127,10 @@ impl Options {
         if self.handed_over {
             let figures = HandedOver::measure(case)?;
             return Ok(format!("{} {name} {}: {figures}", case.method, case.flows));
+        }
+        if self.mass_expiry {
+            let figures = MassExpiry::measure(case)?;
+            return Ok(format!("{} {}: {figures}", case.method, case.flows));
         }
         let figures = case.run(Duration::from_secs(self.profile))?;
         Ok(suite::line(name, case, &figures))

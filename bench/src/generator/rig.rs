@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::case::Case;
 use super::frames::{AnyFrames, Owner, Segment, number_of};
-use super::gateway::{Gateway, Recruit, Shared};
+use super::gateway::{Gateway, Recruit, Shape, Shared};
 use super::io::{Apart, FreeBuffers, GeneratedPacket, Inspect, Receive, Supply, Transmit};
 use super::measure::Clock;
 
@@ -91,15 +91,15 @@ pub(super) struct Rig {
 impl Rig {
     /// A gateway with one worker.
     pub(super) fn new(case: &Case) -> Result<Self, MapError> {
-        let recruit = Recruit::new(&case.shape(1), WorkerId(0))?;
+        Self::shaped(case, &case.shape(1))
+    }
+
+    /// A gateway with one worker, shaped in another way than the case says.
+    pub(super) fn shaped(case: &Case, shape: &Shape) -> Result<Self, MapError> {
+        let recruit = Recruit::new(shape, WorkerId(0))?;
         let queues = Queues::new(case, &FreeBuffers::new(BUFFERS));
         let clock = Clock::start(case.virtual_clock);
-        Ok(Self::of(
-            recruit,
-            &Shared::new(&case.shape(1)),
-            queues,
-            clock,
-        ))
+        Ok(Self::of(recruit, &Shared::new(shape), queues, clock))
     }
 
     /// One worker of a gateway.

@@ -9,13 +9,15 @@
 //!   for each method, transport and direction: no line may be in both
 //! ```
 //!
-//! The workers run one after the other, so that it is known who wrote; which lines they write does
+//! The workers take turns, so that it is known who wrote; which lines they write does
 //! not depend on that. Whatever the generator does in their turns is checked with them: it has
 //! nothing that both write.
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
@@ -23,17 +25,26 @@ use dataplane::service::{Method, SchedulerKind};
 use super::case::{Case, CaseError, Load};
 use super::io::FreeBuffers;
 use super::pair::Pair;
-use super::rig::{BUFFERS, Rig};
-use super::trace::{BEGIN, END, Phases, Shared};
+use super::rig::Rig;
+use super::trace::{BASE, BEGIN, END, Phases, Shared};
 
 /// Sessions of both workers.
-const FLOWS: u64 = 200;
+const FLOWS: u64 = 40;
 
 /// Turns before a phase: what is looked up once is looked up then.
-const FIRST_TURNS: usize = 32;
+const FIRST_TURNS: usize = 8;
 
-/// Turns of a phase: each session of the worker has a packet ten times, on average.
-const TURNS: usize = 32;
+/// Turns of a phase: each session of the worker has a packet twelve times, on average.
+const TURNS: usize = 8;
+
+/// How long the threads that wait have until they write nothing any more.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// Lines of a case of which it is said where they are written.
+const EXPLAINED: usize = 5;
+
+/// Buffers of each worker: valgrind sees each byte of them made.
+const BUFFERS: usize = 64;
 
 /// The options of `sluice-bench shared-lines`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -111,19 +122,41 @@ fn judge(phases: &Phases) -> bool {
             "{name}: {first} and {second} cache lines written, {} by both",
             shared.len()
         );
-        shared.iter().for_each(explain);
+        let each = shared.iter().take(EXPLAINED);
+        each.for_each(|shared| explain(phases.base(), shared));
         good &= shared.is_empty() && first > 0 && second > 0;
     }
     good
 }
 
-/// Says which instructions write a line; `scripts/shared-lines` finds their functions.
-fn explain(shared: &Shared) {
-    let Shared { line, writers } = shared;
-    println!(
-        "  {:#x} by worker 0 at {:#x}, by worker 1 at {:#x}",
-        line, writers[0], writers[1]
-    );
+/// Says where in the source a line is written.
+fn explain(base: u64, shared: &Shared) {
+    println!("  the line at {:#x} is written", shared.line);
+    for (worker, writer) in shared.writers.iter().enumerate() {
+        let at = writer.saturating_sub(base);
+        let place = source_of(at).unwrap_or_else(|| format!("instruction {at:#x}"));
+        println!("    by worker {worker}: {place}");
+    }
+}
+
+/// Function, file and line of an instruction of this program.
+fn source_of(at: u64) -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let output = Command::new("addr2line")
+        .args([
+            "--functions",
+            "--demangle",
+            "--pretty-print",
+            "--inlines",
+            "--basenames",
+            "--exe",
+        ])
+        .arg(program)
+        .arg(format!("{at:#x}"))
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
 }
 
 /// The cases with their names.
@@ -131,12 +164,13 @@ fn cases() -> Vec<(String, Case)> {
     let mut cases = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for method in [Method::Dr, Method::Tun, Method::Nat, Method::Fullnat] {
-            for load in [Load::Request, Load::Reply] {
-                if load == Load::Request || method.sees_replies() {
-                    let name = format!("{method} {protocol} {load:?}").to_lowercase();
-                    cases.push((name, case(method, protocol, load)));
-                }
-            }
+            let load = if method.sees_replies() {
+                Load::Both
+            } else {
+                Load::Request
+            };
+            let name = format!("{method} {protocol} {load:?}").to_lowercase();
+            cases.push((name, case(method, protocol, load)));
         }
     }
     cases
@@ -159,31 +193,62 @@ const fn case(method: Method, protocol: Protocol, load: Load) -> Case {
 
 /// What the second copy does.
 fn run_cases() -> Result<(), CaseError> {
+    say(&format!("{BASE}{:x}\n", base()?))?;
     for (name, case) in cases() {
         let buffers = [BUFFERS; 2].map(FreeBuffers::new);
         let mut pair = Pair::new(&case, [&buffers[0], &buffers[1]])?;
         pair.supply(&case, 0, 0);
         pair.supply(&case, 1, 1);
         let before = pair.counts();
-        for (rig, worker) in pair.rigs.iter_mut().zip(0_usize..) {
-            let begin = format!("{}{worker} {name}\n", BEGIN);
-            phase(rig, &begin)?;
-        }
+        let [first, second] = &mut pair.rigs;
+        phases(&name, first, second)?;
         pair.counts().check(&before, &case)?;
     }
     Ok(())
 }
 
-/// Lets a worker work on a thread of its own, and says when it begins and ends.
-fn phase(rig: &mut Rig, begin: &str) -> Result<(), CaseError> {
-    let work = || {
-        (0..FIRST_TURNS).for_each(|_| timed_turn(rig));
-        say(begin)?;
-        (0..TURNS).for_each(|_| timed_turn(rig));
-        say(END)
-    };
-    let joined = thread::scope(|scope| scope.spawn(work).join());
-    Ok(joined.map_err(|_| CaseError::Ended)??)
+/// Where this program begins in memory: proc_pid_maps, the first range of its file.
+fn base() -> io::Result<u64> {
+    let program = std::env::current_exe()?;
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let first = maps
+        .lines()
+        .find(|line| line.ends_with(&*program.to_string_lossy()));
+    let start = first.and_then(|line| u64::from_str_radix(line.split_once('-')?.0, 16).ok());
+    start.ok_or_else(|| io::Error::other("this program is not in its own memory"))
+}
+
+/// Lets both work, one after the other. Their threads are there at the same time, or they would
+/// have the same stack.
+fn phases(case: &str, first: &mut Rig, second: &mut Rig) -> Result<(), CaseError> {
+    let turn_over = Barrier::new(2);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let worked = phase(first, &format!("{BEGIN}0 {case}\n"));
+            turn_over.wait();
+            turn_over.wait();
+            worked
+        });
+        let second = scope.spawn(|| {
+            turn_over.wait();
+            let worked = phase(second, &format!("{BEGIN}1 {case}\n"));
+            turn_over.wait();
+            worked
+        });
+        for worker in [first, second] {
+            worker.join().map_err(|_| CaseError::Ended)??;
+        }
+        Ok(())
+    })
+}
+
+/// Lets a worker work, and says when what counts begins and ends.
+fn phase(rig: &mut Rig, begin: &str) -> io::Result<()> {
+    (0..FIRST_TURNS).for_each(|_| timed_turn(rig));
+    thread::sleep(SETTLING);
+    say(begin)?;
+    (0..TURNS).for_each(|_| timed_turn(rig));
+    say(END)
 }
 
 /// A turn as the daemon's workers do it.

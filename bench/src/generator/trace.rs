@@ -12,7 +12,10 @@ use std::collections::HashMap;
 /// Bytes of a cache line, as a power of two.
 const LINE: u32 = 6;
 
-/// What the traced program says before a phase, followed by the worker, a space and the case.
+/// What the traced program says first, followed by where it begins in memory.
+pub(super) const BASE: &str = "@base ";
+
+/// What it says before a phase, followed by the worker, a space and the case.
 pub(super) const BEGIN: &str = "@begin ";
 
 /// What it says behind a phase.
@@ -28,6 +31,7 @@ pub(super) struct Phases {
     /// Whose phase it is.
     now: Option<(String, usize)>,
     instruction: u64,
+    base: u64,
 }
 
 /// A line that both workers wrote.
@@ -66,6 +70,10 @@ impl Phases {
 
     /// Begins or ends a phase.
     fn turn_over(&mut self, line: &[u8]) -> bool {
+        if let Some(base) = base(line) {
+            self.base = base;
+            return true;
+        }
         if line == END.as_bytes() {
             self.now = None;
             return true;
@@ -76,6 +84,11 @@ impl Phases {
         self.written.entry(case.clone()).or_default();
         self.now = Some((case, worker));
         true
+    }
+
+    /// Where the traced program began in memory.
+    pub(super) const fn base(&self) -> u64 {
+        self.base
     }
 
     /// What both workers wrote in a case.
@@ -98,6 +111,11 @@ impl Phases {
         shared.sort_by_key(|shared| shared.line);
         shared
     }
+}
+
+fn base(line: &[u8]) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?;
+    u64::from_str_radix(line.strip_prefix(BASE)?.trim_end(), 16).ok()
 }
 
 /// Worker and case of a line that begins a phase.
@@ -160,5 +178,6 @@ mod tests {
         assert_eq!(phases.shared("a"), []);
         assert!(!phases.take(b"sessions: 1 instead of 2\n"));
         assert!(phases.of("c").is_none());
+        assert!(phases.take(b"@base 10800\n") && phases.base() == 0x1_0800);
     }
 }

@@ -24,7 +24,9 @@ use super::cleanup::Cleanup;
 use super::daemon::Daemon;
 use super::failure::Failure;
 use super::measure::{Plan, WARM_UP, let_work};
-use super::{Run, Surroundings, be_root, configuration, prepare, start_gateway, write_capture};
+use super::{
+    Run, Surroundings, be_root, configuration, frames, prepare, start_gateway, write_capture,
+};
 use crate::report::{Machine, Record, Results};
 use crate::scaling::{Rate, Round, Scaling, Stretch};
 
@@ -139,17 +141,32 @@ fn measure_case(
     let both = started(run, second, &cores, case)?;
     both.pause();
     let mut rounds = Vec::new();
+    let mut played = vec![0; 1 + cores.len()];
     for _ in 0..run.plan.windows {
-        let gateway = [
-            Rate::of(&window(run, &alone, case)?),
-            Rate::of(&window(run, &both, case)?),
-        ];
+        let stretches = [window(run, &alone, case)?, window(run, &both, case)?];
+        for (sum, stretch) in played.iter_mut().zip(stretches.iter().flatten()) {
+            *sum += stretch.packets;
+        }
         rounds.push(Round {
-            gateway,
+            gateway: stretches.map(|stretches| Rate::of(&stretches)),
             pass_through: None,
         });
     }
+    whole_replay_was_played(case, &played)?;
     Ok(Scaling::new(rounds))
+}
+
+/// All frames have different tuples, so that every session was touched if each worker received
+/// as many as there are.
+fn whole_replay_was_played(case: &Case, played: &[u64]) -> Result<(), Failure> {
+    let frames = u64::from(frames::count(case));
+    match played.iter().find(|packets| **packets < frames) {
+        None => Ok(()),
+        Some(packets) => Err(Failure::Assertion(format!(
+            "a worker received {packets} packets of a replay of {frames} frames: \
+             take fewer --flows or more --windows"
+        ))),
+    }
 }
 
 /// A gateway with a worker on each of these cores, which forwards everything.
@@ -282,5 +299,19 @@ mod tests {
         );
         assert_eq!(names("--quick"), ["fullnat both-two-workers"]);
         assert_eq!(names("--method dr"), ["dr request-two-workers"]);
+    }
+
+    #[test]
+    fn a_worker_that_did_not_receive_its_whole_replay_fails_the_case() {
+        let case = Case {
+            method: Method::Dr,
+            direction: Direction::Request,
+            protocol: Protocol::Udp,
+            flows: 1_000,
+            sizes: Sizes::Small,
+        };
+
+        assert!(whole_replay_was_played(&case, &[2_000, 1_000, 1_001]).is_ok());
+        assert!(whole_replay_was_played(&case, &[2_000, 999, 1_001]).is_err());
     }
 }

@@ -12,6 +12,8 @@
 
 /// Net cost against the number of sessions, as a picture.
 pub mod chart;
+/// Figures that only some rows have.
+mod extras;
 /// What the figures were measured on.
 pub mod machine;
 /// The results as Markdown.
@@ -130,7 +132,10 @@ impl Results {
     #[must_use]
     pub fn table(&self) -> String {
         let machine = self.machine.as_ref().map(ToString::to_string);
-        let table = table::markdown(&self.records());
+        let records = self.records();
+        let (extra, usual): (Vec<_>, Vec<_>) =
+            (records.iter().copied()).partition(|record| extras::has(record));
+        let table = table::markdown(&usual) + &extras::markdown(&extra);
         match machine {
             Some(machine) => format!("{machine}\n\n{table}"),
             None => table,

@@ -98,7 +98,7 @@ fn line(cells: &[String; 10], widths: &[usize]) -> String {
 }
 
 /// A number with its thousands set off.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
