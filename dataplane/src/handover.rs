@@ -1,15 +1,24 @@
 //! Bounded rings that carry packets to the worker that owns their session.
 //!
-//! One ring for each ordered pair of workers, so that each has one producer and one consumer.
+//! One ring for each ordered pair of workers, so that each has one producer and one consumer. Packets
+//! travel in batches: what passes from core to core for a batch (the ring's counters, the cache line
+//! that says it is there) passes once for all its packets.
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
 
 use crate::id::{InterfaceId, WorkerId};
 
-/// Packets that may wait between two workers.
-const RING: usize = 1_024;
+/// Packets that travel together.
+pub const BATCH: usize = 16;
+
+/// Batches that may wait between two workers.
+const RING: usize = 256;
+
+/// Packets for one worker, in the order of arrival.
+pub type Batch<P> = ArrayVec<Handed<P>, BATCH>;
 
 /// A packet on its way to its owner.
 #[derive(Debug)]
@@ -56,8 +65,8 @@ impl Visited {
 /// The rings between all workers; clones share them.
 #[derive(Debug)]
 pub struct Handover<P> {
-    workers: usize,
-    rings: Arc<[ArrayQueue<Handed<P>>]>,
+    workers: u16,
+    rings: Arc<[ArrayQueue<Batch<P>>]>,
 }
 
 impl<P> Clone for Handover<P> {
@@ -72,38 +81,45 @@ impl<P> Clone for Handover<P> {
 impl<P> Handover<P> {
     /// Empty rings between `workers` workers.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
-        let rings = (0..workers * workers)
+    pub fn new(workers: u16) -> Self {
+        let rings = (0..usize::from(workers).pow(2))
             .map(|_| ArrayQueue::new(RING))
             .collect();
         Self { workers, rings }
     }
 
-    fn ring(&self, from: WorkerId, to: WorkerId) -> Option<&ArrayQueue<Handed<P>>> {
-        self.rings.get(from.index() * self.workers + to.index())
+    /// How many workers there are.
+    #[must_use]
+    pub const fn workers(&self) -> u16 {
+        self.workers
     }
 
-    /// Hands a packet from one worker to another; gives it back when the ring is full.
+    fn ring(&self, from: WorkerId, to: WorkerId) -> Option<&ArrayQueue<Batch<P>>> {
+        self.rings
+            .get(from.index() * usize::from(self.workers) + to.index())
+    }
+
+    /// Hands packets from one worker to another; gives them back when the ring is full.
     ///
     /// # Errors
-    /// The packet, when there is no room or no such worker.
-    pub fn push(&self, from: WorkerId, to: WorkerId, handed: Handed<P>) -> Result<(), Handed<P>> {
+    /// The packets, when there is no room or no such worker.
+    pub fn push(&self, from: WorkerId, to: WorkerId, batch: Batch<P>) -> Result<(), Batch<P>> {
         match self.ring(from, to) {
-            Some(ring) => ring.push(handed),
-            None => Err(handed),
+            Some(ring) => ring.push(batch),
+            None => Err(batch),
         }
     }
 
-    /// The next packet for `to`. `turn` names the worker whose ring is looked into first, and then
+    /// The next packets for `to`. `turn` names the worker whose ring is looked into first, and then
     /// the one behind the giver, so that all that have packets are taken from alike.
     #[must_use]
-    pub fn pop(&self, to: WorkerId, turn: &mut usize) -> Option<Handed<P>> {
+    pub fn pop(&self, to: WorkerId, turn: &mut u16) -> Option<Batch<P>> {
         let workers = (*turn..self.workers).chain(0..(*turn).min(self.workers));
-        let (from, handed) = workers
-            .filter_map(|from| Some((from, self.rings.get(from * self.workers + to.index())?)))
-            .find_map(|(from, ring)| Some((from, ring.pop()?)))?;
-        *turn = from + 1;
-        Some(handed)
+        let (from, batch) = workers
+            .map(WorkerId)
+            .find_map(|from| Some((from, self.ring(from, to)?.pop()?)))?;
+        *turn = from.0 + 1;
+        Some(batch)
     }
 }
 
@@ -111,46 +127,57 @@ impl<P> Handover<P> {
 mod tests {
     use super::*;
 
-    fn handed(packet: u8) -> Handed<u8> {
-        Handed {
-            packet,
+    fn batch(packets: &[u8]) -> Batch<u8> {
+        let handed = packets.iter().map(|packet| Handed {
+            packet: *packet,
             interface: InterfaceId(0),
             visited: Visited::default(),
-        }
+        });
+        handed.collect()
+    }
+
+    fn packets(batch: &Batch<u8>) -> Vec<u8> {
+        batch.iter().map(|handed| handed.packet).collect()
     }
 
     #[test]
-    fn a_packet_reaches_the_worker_it_was_handed_to_and_no_other() {
+    fn packets_reach_the_worker_they_were_handed_to_and_no_other() {
         let rings = Handover::new(3);
 
-        rings.push(WorkerId(0), WorkerId(2), handed(7)).unwrap();
+        rings
+            .push(WorkerId(0), WorkerId(2), batch(&[7, 8]))
+            .unwrap();
 
         assert!(rings.pop(WorkerId(1), &mut 0).is_none());
         let popped = rings.pop(WorkerId(2), &mut 0);
-        assert_eq!(popped.map(|handed| handed.packet), Some(7));
+        assert_eq!(popped.as_ref().map(packets), Some(vec![7, 8]));
     }
 
     #[test]
     fn workers_that_have_packets_are_taken_from_in_turn() {
         let rings = Handover::new(3);
         for (from, packet) in [(0, 1), (0, 2), (0, 3), (1, 11), (2, 21), (2, 22)] {
-            let handed = handed(packet);
-            rings.push(WorkerId(from), WorkerId(1), handed).unwrap();
+            let batch = batch(&[packet]);
+            rings.push(WorkerId(from), WorkerId(1), batch).unwrap();
         }
 
         let mut turn = 0;
         let popped: Vec<_> = std::iter::from_fn(|| rings.pop(WorkerId(1), &mut turn))
-            .map(|handed| handed.packet)
+            .flat_map(|batch| packets(&batch))
             .collect();
 
         assert_eq!(popped, [1, 11, 21, 2, 22, 3]);
     }
 
     #[test]
-    fn a_full_ring_gives_the_packet_back() {
+    fn a_full_ring_gives_the_packets_back() {
         let rings = Handover::new(2);
-        (0..RING).for_each(|_| rings.push(WorkerId(0), WorkerId(1), handed(0)).unwrap());
+        (0..RING).for_each(|_| {
+            rings.push(WorkerId(0), WorkerId(1), batch(&[0])).unwrap();
+        });
 
-        assert!(rings.push(WorkerId(0), WorkerId(1), handed(9)).is_err());
+        let given_back = rings.push(WorkerId(0), WorkerId(1), batch(&[9]));
+
+        assert_eq!(given_back.as_ref().map_err(packets), Err(vec![9]));
     }
 }

@@ -189,7 +189,7 @@ impl<I: Io> Worker<I> {
         for _ in 0..self.receive.len().max(1) {
             let taken = self.pipeline.take_over(&self.snapshot, now);
             count += taken;
-            if taken < BURST {
+            if taken == 0 {
                 break;
             }
         }

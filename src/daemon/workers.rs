@@ -85,7 +85,7 @@ impl Crew {
                 .interfaces()
                 .map(|_| Arc::new(TwinRings::default()))
                 .collect(),
-            handover: Handover::new(recruits.len()),
+            handover: Handover::new(config.gateway().workers.count()),
             recruits,
             secret,
             idle: match config.gateway().idle {

@@ -71,7 +71,7 @@ impl Shared {
         Self {
             snapshot: editor(shape).snapshot(),
             twins: vec![Arc::new(TwinRings::default())],
-            handover: Handover::new(shape.workers.into()),
+            handover: Handover::new(shape.workers),
         }
     }
 }

@@ -110,27 +110,29 @@ impl Plain {
         Some((plain, ip))
     }
 
-    /// Who sends to whom; `frame` is the one this was read from.
+    /// Who sends to whom; `frame` is the one this was read from. `None` when the packet has a
+    /// sender that the general parser would have to look at more closely.
+    #[inline]
     #[must_use]
     pub fn key(&self, frame: &[u8]) -> Option<FlowKey<V4>> {
         let ip = PlainIpv4::parse(frame.get(usize::from(self.l3_offset)..)?)?;
-        Some(FlowKey {
+        let key = FlowKey {
             source: ip.tuple().source(),
             destination: ip.tuple().destination(),
             protocol: self.protocol,
-        })
+        };
+        let [first, ..] = key.source.addr.octets();
+        // Unicast, but not loopback.
+        matches!(first, 1..=126 | 128..=223).then_some(key)
     }
 
-    /// What the general parser says of the packet; `frame` is the one this was read from. `None`
-    /// when the packet has a sender that it would have to look at more closely.
+    /// What the general parser says of the packet; `None` as with [`Self::key`].
     #[must_use]
     pub fn to_parsed(&self, frame: &[u8], vlan: Option<VlanId>) -> Option<Parsed> {
         let key = self.key(frame)?;
         let ip = PlainIpv4::parse(frame.get(usize::from(self.l3_offset)..)?)?;
-        let [first, ..] = key.source.addr.octets();
         let is_tcp = self.protocol == Protocol::Tcp;
-        // Unicast, but not loopback.
-        matches!(first, 1..=126 | 128..=223).then(|| Parsed {
+        Some(Parsed {
             key,
             ip: Ipv4Facts {
                 vlan,

@@ -21,8 +21,7 @@ impl<I: Io> Pipeline<I> {
         let key = work.parsed.key;
         let snapshot = context.snapshot;
         let target = self.recent.classify(snapshot, &key);
-        let owner = self.next_owner(snapshot, &target, &key, work.visited);
-        if let Some(to) = owner.filter(|owner| *owner != self.worker) {
+        if let Some(to) = self.next_owner(snapshot, &target, &key, work.visited) {
             if work.parsed.ip.fragment == FragmentKind::First {
                 self.remember_handed_fragment(context, to, &work.parsed);
             }
@@ -46,7 +45,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Hands a packet to the worker that owns its session, or may.
-    pub(super) fn hand_over(&self, to: WorkerId, work: Work<I::Packet>) {
+    pub(super) fn hand_over(&mut self, to: WorkerId, work: Work<I::Packet>) {
         let Work {
             packet,
             interface,
@@ -67,7 +66,23 @@ impl<I: Io> Pipeline<I> {
             .punt(context.now, work.interface, class, work.packet);
     }
 
-    /// The worker a packet should visit next, or none when it has visited all it may belong to.
+    /// The other worker that a packet without a session here should visit next, if there is one.
+    #[inline]
+    pub(super) fn foreign_owner(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &FlowKey<V4>,
+        visited: Visited,
+    ) -> Option<WorkerId> {
+        if snapshot.steering.workers() == 1 {
+            return None;
+        }
+        let target = self.recent.classify(snapshot, key);
+        self.next_owner(snapshot, &target, key, visited)
+    }
+
+    /// The other worker that a packet should visit next; none when it has visited all it may
+    /// belong to, or this is the one.
     fn next_owner(
         &self,
         snapshot: &Snapshot,
@@ -79,12 +94,13 @@ impl<I: Io> Pipeline<I> {
         if steering.workers() == 1 {
             return None;
         }
-        match target {
+        let owner = match target {
             Target::Service(_) if visited.is_empty() => Some(client_owner(steering, key)),
             Target::LocalAddress if visited.is_empty() => Some(steering.local_reply_owner(key)),
             Target::NatReply => self.nat_reply_owner(snapshot, key, visited),
             _ => None,
-        }
+        };
+        owner.filter(|owner| *owner != self.worker)
     }
 
     /// The candidates of a NAT reply are the owners of the sessions it could belong to, one for

@@ -190,13 +190,12 @@ impl<I: Io> Pipeline<I> {
     pub fn take_over(&mut self, snapshot: &Snapshot, now: Tick) -> usize {
         let context = Context { snapshot, now };
         let mut burst = ArrayVec::<Handed<I::Packet>, BURST>::new();
-        while !burst.is_full()
-            && let Some(handed) = self.out.take_over()
-        {
-            burst.push(handed);
-        }
+        self.out.take_over(&mut burst);
         if burst.is_empty() {
             return 0;
+        }
+        for handed in &burst {
+            handed.packet.prefetch();
         }
         let mut lanes = self.handed_lanes(&burst);
         self.prefetch_candidates(&mut lanes);
@@ -298,6 +297,18 @@ impl<I: Io> Pipeline<I> {
         packet: I::Packet,
         visited: Visited,
     ) {
+        if lane.candidate == Candidate::ABSENT
+            && let Some(key) = lane.plain.key(packet.bytes())
+            && let Some(to) = self.foreign_owner(context.snapshot, &key, visited)
+        {
+            self.general_packets += 1;
+            let handed = Handed {
+                packet,
+                interface: lane.interface,
+                visited: visited.with(self.worker),
+            };
+            return self.out.hand_over(to, handed);
+        }
         let Some(interface) = context.snapshot.interfaces.get(lane.interface) else {
             return self.out.discard(packet, DropReason::UnknownVlan);
         };

@@ -11,9 +11,9 @@ use crate::adjacency::Adjacency;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::framing::{self, FrameHeader};
-use crate::handover::{Handed, Handover};
+use crate::handover::{BATCH, Batch, Handed, Handover};
 use crate::id::{InterfaceId, WorkerId};
-use crate::io::{Burst, Io, Packet, TxQueue};
+use crate::io::{BURST, Burst, Io, Packet, TxQueue};
 use crate::mailbox::{Mailbox, WantedNeighbour};
 use crate::punt::{PuntClass, TwinRings};
 use crate::rate_limit::RateLimit;
@@ -57,8 +57,10 @@ pub struct Outputs<I: Io> {
     pub pool: I::Pool,
     twins: Vec<Arc<TwinRings<I::Packet>>>,
     handover: Handover<I::Packet>,
+    /// What will be handed over at the end of the turn, by worker.
+    handing: Vec<Batch<I::Packet>>,
     /// The worker whose handed frames come next.
-    giver: usize,
+    giver: u16,
     /// The worker's counters.
     pub counters: Arc<WorkerCounters>,
     mailbox: Arc<Mailbox>,
@@ -87,6 +89,7 @@ impl<I: Io> Outputs<I> {
             ports: ports.collect(),
             pool,
             twins,
+            handing: (0..handover.workers()).map(|_| Batch::new()).collect(),
             handover,
             giver: 0,
             counters,
@@ -127,16 +130,36 @@ impl<I: Io> Outputs<I> {
     }
 
     /// Hands a frame, as it was received, to the worker that owns its session.
-    pub fn hand_over(&self, to: WorkerId, handed: Handed<I::Packet>) {
-        match self.handover.push(self.worker, to, handed) {
-            Ok(()) => self.counters.arrived_at_wrong_worker.add(1),
-            Err(handed) => self.discard(handed.packet, DropReason::HandoverFull),
+    pub fn hand_over(&mut self, to: WorkerId, handed: Handed<I::Packet>) {
+        let Some(batch) = self.handing.get_mut(to.index()) else {
+            return self.discard(handed.packet, DropReason::HandoverFull);
+        };
+        batch.push(handed);
+        if batch.is_full() {
+            self.pass_on(to);
         }
     }
 
-    /// The next frame that another worker handed to this one.
-    pub fn take_over(&mut self) -> Option<Handed<I::Packet>> {
-        self.handover.pop(self.worker, &mut self.giver)
+    /// Lets the packets for a worker go.
+    fn pass_on(&mut self, to: WorkerId) {
+        let Some(batch) = self.handing.get_mut(to.index()).map(std::mem::take) else {
+            return;
+        };
+        let count = batch.len() as u64;
+        match self.handover.push(self.worker, to, batch) {
+            Ok(()) => self.counters.arrived_at_wrong_worker.add(count),
+            Err(_full) => self.counters.drops(DropReason::HandoverFull).add(count),
+        }
+    }
+
+    /// Puts frames that other workers handed to this one into `burst`, while there is room for
+    /// whole batches.
+    pub fn take_over(&mut self, burst: &mut ArrayVec<Handed<I::Packet>, BURST>) {
+        while burst.remaining_capacity() >= BATCH
+            && let Some(batch) = self.handover.pop(self.worker, &mut self.giver)
+        {
+            burst.extend(batch);
+        }
     }
 
     /// Whether one more ICMP error may be sent now; counts it either way.
@@ -232,8 +255,17 @@ impl<I: Io> Outputs<I> {
         self.twins.get(interface.index())?.next_injected()
     }
 
-    /// Hands all queued frames to the ethdevs.
+    /// Hands all queued frames to the ethdevs and the other workers.
     pub fn flush(&mut self) {
+        for to in (0..self.handover.workers()).map(WorkerId) {
+            if self
+                .handing
+                .get(to.index())
+                .is_some_and(|batch| !batch.is_empty())
+            {
+                self.pass_on(to);
+            }
+        }
         for port in self
             .ports
             .iter_mut()

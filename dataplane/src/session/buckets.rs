@@ -56,6 +56,17 @@ impl Bucket {
     }
 }
 
+/// What a first look shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// An entry whose tag agrees.
+    Entry(u32),
+    /// There is no entry of this hash.
+    Nothing,
+    /// There may be one further on.
+    Unknown,
+}
+
 /// The index.
 #[derive(Debug)]
 pub(super) struct Buckets {
@@ -84,15 +95,20 @@ impl Buckets {
     /// The first entry that might be the one of `hash`, looking at its own bucket and, when that
     /// sent entries on, at the next one.
     #[inline]
-    pub(super) fn first_candidate(&self, hash: u64) -> Option<u32> {
+    pub(super) fn first_candidate(&self, hash: u64) -> First {
         let home = self.home(hash);
         let bucket = &self.buckets[home];
         let tag = tag(hash);
-        let candidate = bucket.first(tag);
-        if candidate.is_some() || bucket.overflow() == 0 {
-            return candidate;
+        if let Some(entry) = bucket.first(tag) {
+            return First::Entry(entry);
         }
-        self.buckets[self.after(home)].first(tag)
+        if bucket.overflow() == 0 {
+            return First::Nothing;
+        }
+        match self.buckets[self.after(home)].first(tag) {
+            Some(entry) => First::Entry(entry),
+            None => First::Unknown,
+        }
     }
 
     /// The first entry of `hash` for which `is_right` says so.
@@ -268,6 +284,7 @@ mod tests {
         for entry in 0..25 {
             assert!(buckets.insert(hash, entry));
         }
+        assert_eq!(buckets.first_candidate(hash ^ 1), First::Unknown);
 
         // When entries are removed, each is found until then and not after.
         for entry in 0..25 {
@@ -277,7 +294,8 @@ mod tests {
             assert_eq!(buckets.find(hash, |found| found == entry), None);
         }
 
-        // Then no bucket remembers an overflow.
+        // Then no bucket remembers an overflow, and a look at one is enough.
+        assert_eq!(buckets.first_candidate(hash), First::Nothing);
         assert!(buckets.buckets.iter().all(|bucket| bucket.overflow() == 0));
     }
 
@@ -295,8 +313,8 @@ mod tests {
 
         assert_eq!(found, None);
         assert_eq!(seen, [1, 2]);
-        assert_eq!(buckets.first_candidate(7), Some(1));
-        assert_eq!(buckets.first_candidate(8), None);
+        assert_eq!(buckets.first_candidate(7), First::Entry(1));
+        assert_eq!(buckets.first_candidate(8), First::Nothing);
     }
 
     #[test]

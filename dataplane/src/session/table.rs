@@ -7,7 +7,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::buckets::Buckets;
+use super::buckets::{Buckets, First};
 use super::entry::Session;
 use super::hash::HashSecret;
 use super::transition::Direction;
@@ -64,8 +64,10 @@ pub struct SessionHandle {
 pub struct Candidate(u32);
 
 impl Candidate {
-    /// No session: no table has this place.
+    /// None was seen where the look-up begins: no table has this place.
     pub const NONE: Self = Self(!TO_CLIENT);
+    /// There was no session with this hash.
+    pub const ABSENT: Self = Self(u32::MAX);
 
     /// Which way packets go that are the candidate's.
     #[inline]
@@ -154,8 +156,10 @@ impl<A: Address> SessionTable<A> {
     /// Second prefetch, some packets later: the session that probably has this hash.
     #[inline]
     pub fn prefetch_candidate(&self, hash: u64) -> Candidate {
-        let Some(entry) = self.buckets.first_candidate(hash) else {
-            return Candidate::NONE;
+        let entry = match self.buckets.first_candidate(hash) {
+            First::Entry(entry) => entry,
+            First::Nothing => return Candidate::ABSENT,
+            First::Unknown => return Candidate::NONE,
         };
         let Some(session) = self.sessions.get((entry & !TO_CLIENT) as usize) else {
             return Candidate::NONE;

@@ -72,7 +72,7 @@ impl TestGateway {
             setup.interface_ids().map(|_| Arc::default()).collect();
         let wire = |_| Wire::with_capacity(setup.transmit_room);
         let sent: Vec<Wire> = (0..setup.ethdevs()).map(wire).collect();
-        let handover = Handover::new(setup.workers.into());
+        let handover = Handover::new(setup.workers);
         let workers = (setup.mailboxes().into_iter())
             .map(|mailbox| TestWorker::new(setup, mailbox, &snapshot, &sent, &rings, &handover))
             .collect();

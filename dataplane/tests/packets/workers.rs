@@ -231,13 +231,13 @@ fn a_full_hand_over_ring_is_a_counted_drop() {
     let port = foreign.next().unwrap();
     let frame = udp().from(client(port)).build();
 
-    // Given that worker 1 does not look at its ring of 1,024 packets.
-    (0..1_100).for_each(|_| gateway.put(0, 0, MemoryPacket::new(&frame)));
+    // Given that worker 1 does not look at its ring of 256 batches of 16 packets.
+    (0..4_200).for_each(|_| gateway.put(0, 0, MemoryPacket::new(&frame)));
     while gateway.turn_of(0) > 0 {}
 
-    assert_eq!(gateway.drops(DropReason::HandoverFull), 76);
+    assert_eq!(gateway.drops(DropReason::HandoverFull), 104);
     gateway.settle();
-    assert_eq!(gateway.sent(1).len(), 1_024);
+    assert_eq!(gateway.sent(1).len(), 4_096);
 }
 
 #[test]
