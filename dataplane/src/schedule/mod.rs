@@ -18,6 +18,7 @@ pub(crate) use self::standings::Seat;
 pub use self::standings::Standings;
 pub use self::weighted_round_robin::WeightedRoundRobin;
 
+mod field;
 mod least_connection;
 pub mod load;
 mod maglev;

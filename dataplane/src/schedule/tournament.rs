@@ -1,24 +1,19 @@
 //! Chooses the server that ranks first, without looking at all of them.
 //!
-//! What a server ranks by is the scheduler's own ([`Rank`]); the marks of the service's
-//! [`Standings`](super::standings) tell whose rank may have changed. The first decision of a
-//! version of the service looks at all servers, and so does every one while workers still decide
-//! by different versions, in turn.
+//! What a server ranks by is the scheduler's own ([`Rank`]); a [`MinTree`] keeps the keys of all
+//! of them, and the [`Field`] tells it whose may have changed.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use super::field::{Board, Field};
 use super::min_tree::{Key, MinTree};
-use super::standings::{PAGE_WORDS, Page, Standings, WORD_SEATS, clear};
 use super::{FlowInfo, Schedule};
 use crate::service::RealServer;
 
-/// In a row of seats: nobody of this version.
-const NOBODY: u32 = u32::MAX;
-
 /// How a scheduler ranks servers.
-pub trait Rank {
+pub trait Rank: fmt::Debug {
     /// What `server` is judged by, the least first; [`Key::OUT`] when it takes no new sessions.
     /// It may depend on the version and on what its seat is marked for: the counts of its
     /// sessions and the overload flag.
@@ -27,96 +22,45 @@ pub trait Rank {
 
 /// A scheduler for which the server with the least key wins, and of equals the first in the list.
 #[derive(Debug)]
-pub struct Tournament<R> {
+pub struct Tournament<R: Rank> {
     /// `None` without servers.
-    field: Option<Field>,
+    field: Option<Field<Ranking<R>>>,
+}
+
+/// The keys of all servers.
+#[derive(Debug)]
+struct Ranking<R> {
+    tree: MinTree,
     rank: PhantomData<fn() -> R>,
 }
 
-/// Who takes part.
-#[derive(Debug)]
-struct Field {
-    standings: Arc<Standings>,
-    version: u64,
-    blocks: Box<[Block]>,
-    /// Guarded by the turnstile of the standings.
-    tree: MinTree,
-}
+impl<R: Rank> Board for Ranking<R> {
+    fn new(places: usize) -> Self {
+        Self {
+            tree: MinTree::new(places),
+            rank: PhantomData,
+        }
+    }
 
-/// The seats of one page.
-#[derive(Debug)]
-struct Block {
-    page: Arc<Page>,
-    /// For the seats of each word, up to the last that matters, where their servers stand in
-    /// the list.
-    rows: Box<[[u32; WORD_SEATS]]>,
+    fn fill(&self, servers: &[Arc<RealServer>]) {
+        self.tree.fill(servers.iter().map(|server| R::key(server)));
+    }
+
+    #[inline]
+    fn judge(&self, place: usize, server: &RealServer) {
+        self.tree.set(place, R::key(server));
+    }
 }
 
 impl<R: Rank> Tournament<R> {
     pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
         Self {
             field: Field::new(servers),
-            rank: PhantomData,
         }
     }
 
     pub(super) fn lock_waits(&self) -> u64 {
-        let field = self.field.as_ref();
-        field.map_or(0, |field| field.standings.turnstile.waits())
-    }
-}
-
-impl Field {
-    fn new(servers: &[Arc<RealServer>]) -> Option<Self> {
-        let seats = || servers.iter().map(|server| server.shared.seat());
-        let standings = Arc::clone(seats().next()?.standings());
-        debug_assert!(
-            seats().all(|seat| Arc::ptr_eq(seat.standings(), &standings)),
-            "the servers of a service share its standings"
-        );
-        let highest = seats().map(|seat| seat.number()).max()?;
-        let mut rows = vec![[NOBODY; WORD_SEATS]; highest / WORD_SEATS + 1];
-        for (seat, place) in seats().zip(0..) {
-            rows[seat.number() / WORD_SEATS][seat.number() % WORD_SEATS] = place;
-        }
-        let rows = rows.chunks(PAGE_WORDS).map(Box::from);
-        let blocks = standings.pages().into_iter().zip(rows);
-        Some(Self {
-            version: standings.version(),
-            blocks: blocks.map(|(page, rows)| Block { page, rows }).collect(),
-            tree: MinTree::new(servers.len()),
-            standings,
-        })
-    }
-
-    /// Judges the servers anew whose seats are marked.
-    #[inline]
-    fn catch_up<R: Rank>(&self, servers: &[Arc<RealServer>]) {
-        for block in &self.blocks {
-            for (word, places) in block.page.words().iter().zip(&block.rows) {
-                let mut marks = clear(word);
-                while marks != 0 {
-                    let place = places[marks.trailing_zeros() as usize % WORD_SEATS] as usize;
-                    if let Some(server) = servers.get(place) {
-                        self.tree.set(place, R::key(server));
-                    }
-                    marks &= marks - 1;
-                }
-            }
-        }
-    }
-
-    /// Judges all servers anew, another version having taken the marks before.
-    #[cold]
-    fn take_over<R: Rank>(&self, servers: &[Arc<RealServer>]) {
-        // First the marks, then the counts: what changes meanwhile is judged once more.
-        for block in &self.blocks {
-            for (word, _) in block.page.words().iter().zip(&block.rows) {
-                clear(word);
-            }
-        }
-        self.tree.fill(servers.iter().map(|server| R::key(server)));
-        self.standings.ranked.store(self.version, Ordering::Relaxed);
+        self.field.as_ref().map_or(0, Field::lock_waits)
     }
 }
 
@@ -126,13 +70,7 @@ impl<R: Rank> Schedule for Tournament<R> {
     #[inline]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let field = self.field.as_ref()?;
-        let _passage = field.standings.turnstile.pass();
-        if field.standings.ranked.load(Ordering::Relaxed) == field.version {
-            field.catch_up::<R>(servers);
-        } else {
-            field.take_over::<R>(servers);
-        }
-        field.tree.winner()
+        field.decide(servers, |ranking| ranking.tree.winner())
     }
 }
 
@@ -142,7 +80,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{WeightedLeastConnection, load};
+    use super::super::{Standings, WeightedLeastConnection, load};
     use super::*;
     use crate::address::Endpoint;
     use crate::id::{ServerSlot, Weight};
