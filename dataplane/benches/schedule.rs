@@ -19,6 +19,7 @@ use dataplane::address::{Endpoint, Protocol};
 use dataplane::id::{ServerSlot, Weight};
 use dataplane::schedule::{FlowInfo, Schedule, Scheduler, Standings, load};
 use dataplane::service::{Method, RealServer, SchedulerKind, ServerShared, ServiceKey};
+use dataplane::time::Tick;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
@@ -138,6 +139,8 @@ const fn client(number: u32) -> FlowInfo {
     FlowInfo {
         folded_source: number,
         source_port: 40_000,
+        destination: number as u128,
+        now: Tick(0),
     }
 }
 

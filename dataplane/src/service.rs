@@ -85,16 +85,37 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// A scheduler's name.
+/// A scheduler's name, with its options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SchedulerKind {
     /// Round robin.
     Rr,
     /// Weighted round robin.
     Wrr,
+    /// Least connection.
+    Lc,
     /// Weighted least connection, the default of `ipvsadm` and keepalived.
     #[default]
     Wlc,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// Weighted failover.
+    Fo,
+    /// Overflow.
+    Ovf,
+    /// The power of two choices.
+    Twos,
+    /// Destination hashing: of the VIP.
+    Dh,
+    /// Source hashing: of the client's address.
+    Sh {
+        /// Look for another server when the hashed one takes no new sessions.
+        fallback: bool,
+        /// Hash the client's port too.
+        port: bool,
+    },
     /// Maglev hashing of the client's address.
     Mh {
         /// Look for another server when the hashed one takes no new sessions.
@@ -102,6 +123,8 @@ pub enum SchedulerKind {
         /// Hash the client's port too.
         port: bool,
     },
+    /// No scheduler: every new session is refused.
+    None,
 }
 
 impl SchedulerKind {
@@ -111,8 +134,17 @@ impl SchedulerKind {
         match self {
             Self::Rr => "rr",
             Self::Wrr => "wrr",
+            Self::Lc => "lc",
             Self::Wlc => "wlc",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Twos => "twos",
+            Self::Dh => "dh",
+            Self::Sh { .. } => "sh",
             Self::Mh { .. } => "mh",
+            Self::None => "none",
         }
     }
 }

@@ -146,10 +146,10 @@ impl<I: Io> Pipeline<I> {
     /// Makes a session for a client's first packet and takes the packet on.
     fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
         let key = work.parsed.key;
-        let client = FlowInfo::of(key.source);
+        let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
         let Some(server) = service
             .scheduler
-            .pick(&service.servers, client)
+            .pick(&service.servers, flow)
             .and_then(|index| service.servers.get(index))
         else {
             // The kernel answers so for TCP too (connections.md §4.2).

@@ -75,11 +75,7 @@ impl<B: Board> Field<B> {
     /// made of. Costs what judging costs, for each server whose load changed since the last
     /// decision of any worker.
     #[inline]
-    pub(super) fn decide<T>(
-        &self,
-        servers: &[Arc<RealServer>],
-        decide: impl FnOnce(&B) -> T,
-    ) -> T {
+    pub(super) fn decide<T>(&self, servers: &[Arc<RealServer>], decide: impl FnOnce(&B) -> T) -> T {
         let _passage = self.standings.turnstile.pass();
         if self.standings.ranked.load(Ordering::Relaxed) == self.version {
             self.catch_up(servers);

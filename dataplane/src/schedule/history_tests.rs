@@ -9,6 +9,8 @@
 //!   e11:0:6:2      it gets weight 0         d11        it is removed
 //!   p=12           a session goes to .12    p=-        … to nobody
 //!   p10.0.0.7:1024=12   … of this client
+//!   p>10.9.0.3=12       … with this VIP instead of 10.1.0.100
+//!   t31                 31 seconds go by
 //!   +4  -4  x4     session 4 of those alive becomes active, inactive, ends
 //! ```
 
@@ -20,6 +22,7 @@ use super::*;
 use crate::address::V4;
 use crate::id::{ServerSlot, Weight};
 use crate::service::{Method, ServerShared};
+use crate::time::TICKS_PER_SECOND;
 
 const HISTORIES: &str = include_str!("histories.txt");
 
@@ -35,13 +38,24 @@ struct Replay {
     /// Host and whether it is active.
     sessions: Vec<(u8, bool)>,
     picks: u32,
+    now: Tick,
 }
 
 fn kind(name: &str) -> SchedulerKind {
     match name.split_once('+').unwrap_or((name, "")) {
         ("rr", _) => SchedulerKind::Rr,
         ("wrr", _) => SchedulerKind::Wrr,
+        ("lc", _) => SchedulerKind::Lc,
         ("wlc", _) => SchedulerKind::Wlc,
+        ("sed", _) => SchedulerKind::Sed,
+        ("nq", _) => SchedulerKind::Nq,
+        ("fo", _) => SchedulerKind::Fo,
+        ("ovf", _) => SchedulerKind::Ovf,
+        ("dh", _) => SchedulerKind::Dh,
+        ("sh", options) => SchedulerKind::Sh {
+            fallback: options.contains('f'),
+            port: options.contains('p'),
+        },
         ("mh", options) => SchedulerKind::Mh {
             fallback: options.contains('f'),
             port: options.contains('p'),
@@ -69,6 +83,7 @@ impl Replay {
             trash: HashMap::new(),
             sessions: Vec::new(),
             picks: 0,
+            now: Tick(0),
         }
     }
 
@@ -82,6 +97,7 @@ impl Replay {
             "+" => self.set_active(rest.parse().unwrap(), true),
             "-" => self.set_active(rest.parse().unwrap(), false),
             "x" => self.end(rest.parse().unwrap()),
+            "t" => self.wait(rest.parse().unwrap()),
             _ => panic!("no step is called {step}"),
         }
     }
@@ -152,12 +168,14 @@ impl Replay {
     }
 
     fn pick(&mut self, rest: &str) {
-        let (client, expected) = rest.split_once('=').unwrap();
-        let (addr, port) = client.split_once(':').unwrap_or(("192.0.2.1", "1"));
-        let addr: Ipv4Addr = addr.parse().unwrap();
-        let client = FlowInfo::of(Endpoint::new(V4::from(addr), port.parse().unwrap()));
+        let (flow, expected) = rest.split_once('=').unwrap();
+        let (client, vip) = flow.split_once('>').unwrap_or((flow, "10.1.0.100"));
+        let (client, port) = client.split_once(':').unwrap_or(("192.0.2.1", "1"));
+        let addr = |text: &str| V4::from(text.parse::<Ipv4Addr>().unwrap());
+        let client = Endpoint::new(addr(client), port.parse().unwrap());
+        let flow = FlowInfo::of(client, addr(vip), self.now);
 
-        let picked = self.scheduler.pick(&self.servers, client);
+        let picked = self.scheduler.pick(&self.servers, flow);
 
         let picked = picked.map(|place| Arc::clone(&self.servers[place]));
         let name = picked
@@ -169,6 +187,10 @@ impl Replay {
             load::bind(&server);
             self.sessions.push((host(&server), false));
         }
+    }
+
+    fn wait(&mut self, seconds: u32) {
+        self.now = self.now.plus(seconds * TICKS_PER_SECOND);
     }
 
     fn server_of(&self, session: usize) -> Arc<RealServer> {
@@ -218,7 +240,7 @@ fn every_decision_of_the_histories_is_the_kernels() {
     let decisions: u32 = HISTORIES.lines().map(|line| replay(line).picks).sum();
 
     assert!(
-        decisions > 1_500,
+        decisions > 9_000,
         "only {decisions} decisions were compared"
     );
 }
@@ -296,6 +318,6 @@ fn mh_options_take_effect_without_a_new_table() {
     };
     replay.adopt(Change::None);
 
-    let client = FlowInfo::of(Endpoint::new(V4::from([192, 168, 0, 1]), 1));
-    assert!(replay.scheduler.pick(&replay.servers, client).is_some());
+    let flow = samples::flow_of([192, 168, 0, 1], 1);
+    assert!(replay.scheduler.pick(&replay.servers, flow).is_some());
 }

@@ -65,13 +65,18 @@ pub fn thresholds_changed(server: &RealServer) {
     server.shared.seat().mark();
 }
 
+/// The active sessions of a server.
+#[inline]
+pub(super) fn active(server: &RealServer) -> u32 {
+    server.shared.active.load(Ordering::SeqCst)
+}
+
 /// The cost of a server's sessions for wlc, as the kernel's `ip_vs_dest_conn_overhead`: a wrapping
 /// 32-bit number.
 #[inline]
 pub(super) fn overhead(server: &RealServer) -> i32 {
-    let active = server.shared.active.load(Ordering::SeqCst);
     let sessions = server.shared.sessions.load(Ordering::SeqCst);
-    active
+    active(server)
         .wrapping_mul(256)
         .wrapping_add(sessions)
         .cast_signed()

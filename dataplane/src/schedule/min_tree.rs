@@ -30,6 +30,15 @@ impl Key {
     /// Of a place that must not win.
     pub(super) const OUT: Self = Self(i64::MAX);
 
+    /// Less than every number and ratio.
+    pub(super) const FIRST: Self = Self(i64::MIN);
+
+    /// A number as it is. Such keys do not compare with ratios.
+    #[inline]
+    pub(super) const fn number(number: i32) -> Self {
+        Self(number as i64)
+    }
+
     /// `cost` for each unit of `weight`, which must not be 0. Two such keys compare as the
     /// fractions themselves do: fractions of numbers below 2^31 by weights up to 65,535 that
     /// differ do so by more than 2^-47 of the greater, and a double keeps 2^-53.

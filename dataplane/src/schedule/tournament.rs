@@ -80,44 +80,53 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Standings, WeightedLeastConnection, load};
+    use super::super::samples::{FLOW, server};
+    use super::super::{Scheduler, Standings, load};
     use super::*;
-    use crate::address::Endpoint;
-    use crate::id::{ServerSlot, Weight};
-    use crate::service::{Method, ServerShared, ServiceKey};
+    use crate::id::Weight;
+    use crate::service::SchedulerKind;
 
-    const CLIENT: FlowInfo = FlowInfo {
-        folded_source: 1,
-        source_port: 1,
-    };
+    const KINDS: [SchedulerKind; 6] = [
+        SchedulerKind::Wlc,
+        SchedulerKind::Lc,
+        SchedulerKind::Sed,
+        SchedulerKind::Nq,
+        SchedulerKind::Fo,
+        SchedulerKind::Ovf,
+    ];
 
-    fn server(standings: &Arc<Standings>, weight: u32, upper: u32) -> Arc<RealServer> {
-        Arc::new(RealServer {
-            service: ServiceKey::WEB,
-            slot: ServerSlot(0),
-            endpoint: Endpoint::new([10, 2, 0, 11].into(), 80),
-            weight: Weight(weight),
-            last_weight: Weight(weight),
-            method: Method::Nat,
-            upper_threshold: upper,
-            lower_threshold: 0,
-            available: true,
-            shared: Arc::new(ServerShared::new(1, standings)),
-        })
+    /// What the kernel does: a walk over all servers, in which the first keeps its place until
+    /// one is better.
+    fn scan(kind: SchedulerKind, servers: &[Arc<RealServer>]) -> Option<usize> {
+        let weight = |at: usize| i64::from(servers[at].weight.0);
+        let active = |at: usize| i64::from(load::active(&servers[at]).cast_signed());
+        let overhead = |at: usize| i64::from(load::overhead(&servers[at]));
+        let delay = |at: usize| i64::from(load::active(&servers[at]).cast_signed().wrapping_add(1));
+        let mut eligible = (0..servers.len()).filter(|at| servers[*at].is_eligible());
+        let idle = eligible.clone().find(|at| active(*at) == 0);
+        if let (SchedulerKind::Nq, Some(idle)) = (kind, idle) {
+            return Some(idle);
+        }
+        if kind == SchedulerKind::Ovf {
+            let full = |at: &usize| load::active(&servers[*at]) > servers[*at].weight.0;
+            let room: Vec<usize> = eligible.filter(|at| !full(at)).collect();
+            return heaviest(&room, weight);
+        }
+        let first = eligible.next()?;
+        Some(eligible.fold(first, |best, at| {
+            let better = match kind {
+                SchedulerKind::Wlc => overhead(best) * weight(at) > overhead(at) * weight(best),
+                SchedulerKind::Lc => overhead(at) < overhead(best),
+                SchedulerKind::Fo => weight(at) > weight(best),
+                _ => delay(best) * weight(at) > delay(at) * weight(best),
+            };
+            if better { at } else { best }
+        }))
     }
 
-    /// What the kernel does: a walk over all servers.
-    fn scan(servers: &[Arc<RealServer>]) -> Option<usize> {
-        let cost = |at: usize| i64::from(load::overhead(&servers[at]));
-        let weight = |at: usize| i64::from(servers[at].weight.0);
-        let eligible = (0..servers.len()).filter(|at| servers[*at].is_eligible());
-        eligible.reduce(|best, at| {
-            if cost(best) * weight(at) > cost(at) * weight(best) {
-                at
-            } else {
-                best
-            }
-        })
+    fn heaviest(places: &[usize], weight: impl Fn(usize) -> i64) -> Option<usize> {
+        let most = places.iter().map(|at| weight(*at)).max()?;
+        places.iter().copied().find(|at| weight(*at) == most)
     }
 
     /// What may happen between two decisions, to the server at a place.
@@ -164,17 +173,19 @@ mod tests {
     struct Service {
         standings: Arc<Standings>,
         servers: Vec<Arc<RealServer>>,
-        scheduler: WeightedLeastConnection,
+        kind: SchedulerKind,
+        scheduler: Scheduler,
     }
 
     impl Service {
-        fn new(servers: &[(u32, u32)]) -> Self {
+        fn new(kind: SchedulerKind, servers: &[(u32, u32)]) -> Self {
             let standings = Standings::new();
             let servers: Vec<_> = (servers.iter())
                 .map(|(weight, upper)| server(&standings, *weight, *upper))
                 .collect();
             Self {
-                scheduler: WeightedLeastConnection::new(&servers),
+                scheduler: Scheduler::new(kind, &servers),
+                kind,
                 servers,
                 standings,
             }
@@ -202,39 +213,48 @@ mod tests {
                     });
                     load::thresholds_changed(&edited);
                     self.servers[at] = edited;
-                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                    self.renew();
                 }
                 Step::Add { weight, upper } => {
                     let added = self::server(&self.standings, weight, upper);
                     self.servers.insert(0, added);
-                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                    self.renew();
                 }
                 Step::Remove if self.servers.len() > 1 => {
                     self.servers.remove(at);
-                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                    self.renew();
                 }
                 Step::Remove => {}
             }
         }
 
+        fn renew(&mut self) {
+            self.scheduler = Scheduler::new(self.kind, &self.servers);
+        }
+
         fn pick(&self) -> Option<usize> {
-            self.scheduler.pick(&self.servers, CLIENT)
+            self.scheduler.pick(&self.servers, FLOW)
+        }
+
+        fn scan(&self) -> Option<usize> {
+            scan(self.kind, &self.servers)
         }
     }
 
     proptest! {
         #[test]
         fn every_decision_is_that_of_a_walk_over_all_servers(
+            kind in prop::sample::select(&KINDS[..]),
             servers in prop::collection::vec((weight(), upper()), 1..300),
             steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0..3_u8), 1..200),
         ) {
-            let mut service = Service::new(&servers);
+            let mut service = Service::new(kind, &servers);
             for (at, step, picks) in steps {
                 service.take(at.index(service.servers.len()), step);
                 for _ in 0..picks {
                     let picked = service.pick();
 
-                    prop_assert_eq!(picked, scan(&service.servers));
+                    prop_assert_eq!(picked, service.scan(), "{:?}", kind);
                     if let Some(at) = picked {
                         load::bind(&service.servers[at]);
                     }
@@ -245,22 +265,24 @@ mod tests {
 
     #[test]
     fn a_service_without_servers_has_none_to_choose() {
-        assert_eq!(WeightedLeastConnection::new(&[]).pick(&[], CLIENT), None);
+        for kind in KINDS {
+            assert_eq!(Scheduler::new(kind, &[]).pick(&[], FLOW), None);
+        }
     }
 
     #[test]
     fn versions_in_use_at_the_same_time_decide_each_by_its_own_list() {
         // Given two versions of a service, the second with a lighter server more, in front.
-        let mut old = Service::new(&[(2, 0), (1, 0)]);
+        let mut old = Service::new(SchedulerKind::Wlc, &[(2, 0), (1, 0)]);
         let mut servers = old.servers.clone();
         servers.insert(0, server(&old.standings, 1, 0));
-        let new = WeightedLeastConnection::new(&servers);
+        let new = Scheduler::new(SchedulerKind::Wlc, &servers);
 
         // When workers decide by both in turn, and sessions come and go.
         for round in 0..100 {
-            let picked = [old.pick(), new.pick(&servers, CLIENT)];
+            let picked = [old.pick(), new.pick(&servers, FLOW)];
 
-            assert_eq!(picked, [scan(&old.servers), scan(&servers)], "{round}");
+            assert_eq!(picked, [old.scan(), scan(old.kind, &servers)], "{round}");
             load::bind(&servers[picked[1].unwrap()]);
             load::bind(&old.servers[picked[0].unwrap()]);
             if round % 3 == 0 {
@@ -271,17 +293,17 @@ mod tests {
 
     #[test]
     fn a_server_that_left_may_lose_sessions_and_come_back() {
-        let mut service = Service::new(&[(1, 0), (1, 0)]);
+        let mut service = Service::new(SchedulerKind::Wlc, &[(1, 0), (1, 0)]);
         let gone = service.servers.remove(0);
         load::bind(&gone);
         load::bind(&service.servers[0]);
-        service.scheduler = WeightedLeastConnection::new(&service.servers);
+        service.renew();
         assert_eq!(service.pick(), Some(0));
 
         load::unbind(&gone);
         assert_eq!(service.pick(), Some(0));
         service.servers.push(gone);
-        service.scheduler = WeightedLeastConnection::new(&service.servers);
+        service.renew();
 
         assert_eq!(service.pick(), Some(1));
     }
@@ -289,7 +311,10 @@ mod tests {
     #[test]
     fn workers_at_the_same_time_leave_a_ranking_as_of_a_walk() {
         const SESSIONS: usize = 20_000;
-        let service = Service::new(&[(1, 0), (2, 0), (3, 400), (5, 0), (0, 0)].repeat(5));
+        let service = Service::new(
+            SchedulerKind::Wlc,
+            &[(1, 0), (2, 0), (3, 400), (5, 0), (0, 0)].repeat(5),
+        );
         let done = AtomicUsize::new(0);
 
         // Given two workers that make sessions and end all but the last few of them.
@@ -322,7 +347,7 @@ mod tests {
         assert_eq!(done.into_inner(), 600);
         for _ in 0..200 {
             let picked = service.pick();
-            assert_eq!(picked, scan(&service.servers));
+            assert_eq!(picked, service.scan());
             load::bind(&service.servers[picked.unwrap()]);
         }
     }
