@@ -123,6 +123,17 @@ pub enum SchedulerKind {
         /// Hash the client's port too.
         port: bool,
     },
+    /// Locality-based least connection: a VIP keeps its server, unless that has too much to do.
+    Lblc {
+        /// A VIP that nobody asks for is forgotten after so long (`lblc_expiration`).
+        expiration_seconds: u32,
+    },
+    /// Locality-based least connection with replication: a VIP has a set of servers.
+    Lblcr {
+        /// A VIP that nobody asks for is forgotten after so long, and one of a set that has not
+        /// changed leaves it (`lblcr_expiration`).
+        expiration_seconds: u32,
+    },
     /// No scheduler: every new session is refused.
     None,
 }
@@ -144,6 +155,8 @@ impl SchedulerKind {
             Self::Dh => "dh",
             Self::Sh { .. } => "sh",
             Self::Mh { .. } => "mh",
+            Self::Lblc { .. } => "lblc",
+            Self::Lblcr { .. } => "lblcr",
             Self::None => "none",
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! `histories.txt` was made by an executable model of the kernel's schedulers that agreed with
 //! Linux 6.1.192 in every decision of 302 random histories. Each line is one service: its
-//! scheduler (`mh+fp`: with fallback and port) and what happens to it, in order.
+//! scheduler (`mh+fp`: with fallback and port;
+//! `lblcr+30`: with an expiration of 30 seconds) and what happens to it, in order.
 //!
 //! ```text
 //!   a11:80:3:6:2   server 10.2.0.11:80 is added: weight 3, thresholds 6 and 2
@@ -59,6 +60,12 @@ fn kind(name: &str) -> SchedulerKind {
         ("mh", options) => SchedulerKind::Mh {
             fallback: options.contains('f'),
             port: options.contains('p'),
+        },
+        ("lblc", _) => SchedulerKind::Lblc {
+            expiration_seconds: 86_400,
+        },
+        ("lblcr", seconds) => SchedulerKind::Lblcr {
+            expiration_seconds: seconds.parse().unwrap(),
         },
         _ => panic!("no scheduler is called {name}"),
     }

@@ -14,6 +14,7 @@ use crate::time::Tick;
 
 pub use self::failover::{Failover, Overflow};
 pub use self::least_connection::{LeastConnection, WeightedLeastConnection};
+pub use self::locality::{LocalityBased, LocalityBasedReplicated};
 pub use self::maglev::{MAX_SERVERS as MAGLEV_MAX_SERVERS, Maglev};
 pub use self::round_robin::RoundRobin;
 pub use self::shortest_delay::{NeverQueue, ShortestExpectedDelay};
@@ -27,6 +28,7 @@ mod failover;
 mod field;
 mod least_connection;
 pub mod load;
+mod locality;
 mod maglev;
 mod min_tree;
 mod round_robin;
@@ -136,6 +138,10 @@ pub enum Scheduler {
     Sh(SourceHashing),
     /// Maglev hashing.
     Mh(Maglev),
+    /// Locality-based least connection.
+    Lblc(LocalityBased),
+    /// Locality-based least connection with replication.
+    Lblcr(LocalityBasedReplicated),
     /// Nobody is ever chosen.
     None,
 }
@@ -158,6 +164,12 @@ impl Scheduler {
             Kind::Dh => Self::Dh(DestinationHashing),
             Kind::Sh { fallback, port } => Self::Sh(SourceHashing::new(fallback, port, servers)),
             Kind::Mh { fallback, port } => Self::Mh(Maglev::new(fallback, port, servers)),
+            Kind::Lblc { expiration_seconds } => {
+                Self::Lblc(LocalityBased::new(expiration_seconds, servers))
+            }
+            Kind::Lblcr { expiration_seconds } => {
+                Self::Lblcr(LocalityBasedReplicated::new(expiration_seconds, servers))
+            }
             Kind::None => Self::None,
         }
     }
@@ -172,14 +184,21 @@ impl Scheduler {
         servers: &[Arc<RealServer>],
         change: Change,
     ) -> Self {
+        use SchedulerKind as Kind;
         match (self, kind) {
-            (Self::Rr(rr), SchedulerKind::Rr) => Self::Rr(rr.changed(change)),
-            (Self::Wrr(wrr), SchedulerKind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
-            (Self::Sh(sh), SchedulerKind::Sh { fallback, port }) => {
+            (Self::Rr(rr), Kind::Rr) => Self::Rr(rr.changed(change)),
+            (Self::Wrr(wrr), Kind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
+            (Self::Sh(sh), Kind::Sh { fallback, port }) => {
                 Self::Sh(sh.changed(fallback, port, servers, change))
             }
-            (Self::Mh(mh), SchedulerKind::Mh { fallback, port }) => {
+            (Self::Mh(mh), Kind::Mh { fallback, port }) => {
                 Self::Mh(mh.changed(fallback, port, servers, change))
+            }
+            (Self::Lblc(lblc), Kind::Lblc { expiration_seconds }) => {
+                Self::Lblc(lblc.changed(expiration_seconds, servers))
+            }
+            (Self::Lblcr(lblcr), Kind::Lblcr { expiration_seconds }) => {
+                Self::Lblcr(lblcr.changed(expiration_seconds, servers))
             }
             _ => Self::new(kind, servers),
         }
@@ -199,6 +218,8 @@ impl Scheduler {
             Self::Fo(fo) => fo.lock_waits(),
             Self::Ovf(ovf) => ovf.lock_waits(),
             Self::Twos(twos) => twos.lock_waits(),
+            Self::Lblc(lblc) => lblc.lock_waits(),
+            Self::Lblcr(lblcr) => lblcr.lock_waits(),
             Self::Dh(_) | Self::Sh(_) | Self::Mh(_) | Self::None => 0,
         }
     }
@@ -220,6 +241,8 @@ impl Schedule for Scheduler {
             Self::Dh(dh) => dh.pick(servers, flow),
             Self::Sh(sh) => sh.pick(servers, flow),
             Self::Mh(mh) => mh.pick(servers, flow),
+            Self::Lblc(lblc) => lblc.pick(servers, flow),
+            Self::Lblcr(lblcr) => lblcr.pick(servers, flow),
             Self::None => None,
         }
     }
