@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::address::{Endpoint, Protocol};
 use crate::counters::PerWorker;
 use crate::id::{ServerSlot, ServiceSlot, Weight};
+use crate::schedule::load::Rules;
 use crate::schedule::{Scheduler, Seat, Standings};
 use crate::snat::LocalAddress;
 
@@ -197,6 +198,8 @@ pub struct ServerShared {
     pub active: AtomicU32,
     /// The overload flag of the upper and lower thresholds.
     pub overloaded: AtomicBool,
+    /// How it is judged.
+    rules: Rules,
     /// What the workers count about it.
     pub traffic: PerWorker,
     /// Where its service's schedulers learn that its load changed.
@@ -212,9 +215,15 @@ impl ServerShared {
             sessions: AtomicU32::new(0),
             active: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
+            rules: standings.rules(),
             traffic: PerWorker::new(workers),
             seat: standings.seat(),
         }
+    }
+
+    #[inline]
+    pub(crate) const fn rules(&self) -> Rules {
+        self.rules
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 //! `histories.txt` was made by an executable model of the kernel's schedulers that agreed with
 //! Linux 6.1.192 in every decision of 302 random histories. Each line is one service: its
 //! scheduler (`mh+fp`: with fallback and port;
-//! `lblcr+30`: with an expiration of 30 seconds) and what happens to it, in order.
+//! `lblcr+30`: with an expiration of 30 seconds; `wlc@176`: by the rules of Linux 6.1.176) and what happens to it, in order.
 //!
 //! ```text
 //!   a11:80:3:6:2   server 10.2.0.11:80 is added: weight 3, thresholds 6 and 2
@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::load::Rules;
 use super::*;
 use crate::address::V4;
 use crate::id::{ServerSlot, Weight};
@@ -81,11 +82,11 @@ fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> [T; N] {
 }
 
 impl Replay {
-    fn new(kind: SchedulerKind) -> Self {
+    fn new(kind: SchedulerKind, rules: Rules) -> Self {
         Self {
             kind,
             scheduler: Scheduler::new(kind, &[]),
-            standings: Standings::new(),
+            standings: Standings::under(rules),
             servers: Vec::new(),
             trash: HashMap::new(),
             sessions: Vec::new(),
@@ -141,7 +142,7 @@ impl Replay {
         });
         let before = revived.map_or((0, 0), |old| (old.upper_threshold, old.lower_threshold));
         if before != (upper, lower) {
-            load::thresholds_changed(&server);
+            load::thresholds_changed(&server, before.0);
         }
         self.servers.insert(0, server);
         self.adopt(Change::Added(0));
@@ -162,7 +163,7 @@ impl Replay {
             ..RealServer::clone(old)
         });
         if (old.upper_threshold, old.lower_threshold) != (upper, lower) {
-            load::thresholds_changed(&new);
+            load::thresholds_changed(&new, old.upper_threshold);
         }
         self.servers[place] = new;
         self.adopt(Change::Edited(place));
@@ -228,7 +229,12 @@ impl Replay {
 
 fn replay(history: &str) -> Replay {
     let (name, steps) = history.split_once(' ').unwrap();
-    let mut replay = Replay::new(kind(name));
+    let (name, rules) = match name.split_once('@') {
+        Some((name, "176")) => (name, Rules::Linux6_1_176),
+        Some((_, other)) => panic!("no rules are called {other}"),
+        None => (name, Rules::default()),
+    };
+    let mut replay = Replay::new(kind(name), rules);
     for step in steps.split(' ') {
         replay.step(step);
     }

@@ -211,7 +211,7 @@ mod tests {
                         upper_threshold: upper,
                         ..RealServer::clone(server)
                     });
-                    load::thresholds_changed(&edited);
+                    load::thresholds_changed(&edited, server.upper_threshold);
                     self.servers[at] = edited;
                     self.renew();
                 }
