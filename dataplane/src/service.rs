@@ -86,6 +86,9 @@ impl fmt::Display for ServiceKey {
     }
 }
 
+/// How long lblc and lblcr remember a VIP, by default: a day.
+pub const LOCALITY_EXPIRATION_SECONDS: u32 = 86_400;
+
 /// A scheduler's name, with its options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SchedulerKind {

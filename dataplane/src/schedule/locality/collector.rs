@@ -96,7 +96,7 @@ impl Collector {
 
     fn round(&mut self, at: Tick, entries: usize, expiration_ticks: u32) {
         let before = |ticks: u32| at.plus(ticks.wrapping_neg());
-        if self.rounds % ROUNDS == 0 {
+        if self.rounds.is_multiple_of(ROUNDS) {
             self.rounds = 1;
             self.dead_by = Some(before(expiration_ticks));
             self.sweep = Some(Sweep {
