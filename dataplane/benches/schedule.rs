@@ -122,7 +122,7 @@ fn lblcr(bencher: Bencher<'_, '_>, servers: u32) {
     turn(bencher, Service::new(LBLCR, servers), true);
 }
 
-/// The set of the VIP has all servers, and each decision walks over it.
+/// The set of the VIP has all servers.
 #[divan::bench(args = SERVERS, sample_size = 1000)]
 fn lblcr_one_vip(bencher: Bencher<'_, '_>, servers: u32) {
     let mut service = Service::new(LBLCR, servers);

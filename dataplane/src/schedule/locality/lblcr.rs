@@ -13,6 +13,9 @@ use crate::time::Tick;
 /// The servers of all sets together: four for each entry that a table may have.
 const MEMBERS: usize = 4 * 24_576;
 
+/// Sets up to this size are walked over.
+const SMALL_SET: usize = 16;
+
 /// Locality-based least connection with replication.
 #[derive(Debug)]
 pub struct LocalityBasedReplicated(Locality);
@@ -36,20 +39,62 @@ impl LocalityBasedReplicated {
 
     /// Takes the server with the most to do out of a set that has been the same for as long as
     /// entries are remembered.
-    fn shrink(&self, table: &mut Table, entry: EntryAt, now: Tick) {
+    #[inline]
+    fn shrink(&self, table: &mut Table, entry: EntryAt, now: Tick) -> Option<ServerId> {
         let since = table.modified(entry);
-        if !table.has_several(entry) || since.plus(self.0.expiration_ticks).until(now) <= 0 {
-            return;
+        if !table.has_more(entry, 1) || since.plus(self.0.expiration_ticks).until(now) <= 0 {
+            return None;
         }
-        if let Some(most) = most_loaded(table.servers(entry), &self.0.roster) {
-            table.remove(entry, most, now);
-        }
+        let most = most_loaded(table.servers(entry), &self.0.roster)?;
+        table.remove(entry, most, now);
+        Some(most)
     }
+
+    /// Looks at a set and at all servers.
+    #[inline]
+    fn look(&self, table: &Table, entry: EntryAt, servers: &[Arc<RealServer>]) -> Option<View> {
+        let field = self.0.field.as_ref()?;
+        let places = table.servers(entry);
+        let mut places = places.filter_map(|server| self.0.roster.get(server)?.place);
+        let is_large = table.has_more(entry, SMALL_SET);
+        let view = field.decide(servers, |notes| {
+            let cheapest = notes.cost.winner();
+            let somebody_is_half_idle = notes.half_idle.winner().is_some();
+            let (least, has_cheapest) = if is_large {
+                notes.set.rank(table.name(entry), places, servers);
+                let has = cheapest.is_some_and(|place| notes.set.has(place));
+                (notes.set.least(), has)
+            } else {
+                let least = least_loaded(places.clone(), servers);
+                (least, places.any(|place| Some(place) == cheapest))
+            };
+            View {
+                least,
+                cheapest,
+                has_cheapest,
+                somebody_is_half_idle,
+            }
+        });
+        Some(view)
+    }
+}
+
+/// What a decision looks at.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    /// Whom wlc would choose of the set.
+    least: Option<usize>,
+    /// Whom wlc chooses of all.
+    cheapest: Option<usize>,
+    /// Whether that one is in the set.
+    has_cheapest: bool,
+    somebody_is_half_idle: bool,
 }
 
 impl Schedule for LocalityBasedReplicated {
     /// Of the destination's set the server that wlc chooses, if it has not too much; else that of
-    /// the whole service, which then is in the set. Walks over the set.
+    /// the whole service, which then is in the set. Walks over a set only if it is small, or not
+    /// the one that was asked for last, or has changed.
     #[inline]
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         let Locality { table, roster, .. } = &self.0;
@@ -59,14 +104,18 @@ impl Schedule for LocalityBasedReplicated {
             table.insert(flow.destination, roster.id(place), flow.now);
             return Some(place);
         };
-        let least = least_loaded(table.servers(entry), roster, servers);
-        self.shrink(&mut table, entry, flow.now);
-        if let Some(place) = least.filter(|at| !self.0.has_too_much(&servers[*at], servers)) {
+        let view = self.look(&table, entry, servers)?;
+        let gone = self.shrink(&mut table, entry, flow.now);
+        let has_too_much = |place: usize| {
+            let server = &servers[place];
+            load::active(server) > server.weight.0 && view.somebody_is_half_idle
+        };
+        if let Some(place) = view.least.filter(|place| !has_too_much(*place)) {
             return Some(place);
         }
-        let place = self.0.cheapest(servers)?;
+        let place = view.cheapest?;
         let id = roster.id(place);
-        if !table.servers(entry).any(|server| server == id) {
+        if !view.has_cheapest || gone == Some(id) {
             table.add(entry, id, flow.now);
         }
         Some(place)
@@ -81,14 +130,9 @@ fn has_more(one: &RealServer, other: &RealServer) -> bool {
     cost(one) * weight(other) > cost(other) * weight(one)
 }
 
-/// The first of the servers in the list that have the least to do and take sessions.
+/// The first of the servers at these places that take sessions and have the least to do.
 #[inline]
-fn least_loaded(
-    set: impl Iterator<Item = ServerId>,
-    roster: &Roster,
-    servers: &[Arc<RealServer>],
-) -> Option<usize> {
-    let places = set.filter_map(|server| roster.get(server)?.place);
+fn least_loaded(places: impl Iterator<Item = usize>, servers: &[Arc<RealServer>]) -> Option<usize> {
     places
         .filter(|place| servers[*place].is_eligible())
         .reduce(|best, at| {
@@ -178,6 +222,93 @@ mod tests {
         // Then what had the most, 0, is out of the set, and 1 alone is left.
         activate(&servers[1], 3);
         assert_eq!(lblcr.pick(&servers, after(33)), Some(1));
+    }
+
+    proptest::proptest! {
+        /// Sets that grow large and shrink, beside a walk over them. Clients of two VIPs alternate.
+        #[test]
+        fn a_ranked_set_decides_as_a_walk_over_it(
+            weights in proptest::collection::vec(0..4_u32, 20..60),
+            steps in proptest::collection::vec(
+                (0..2_u128, 0..6_u32, proptest::prelude::any::<proptest::sample::Index>()),
+                1..400,
+            ),
+        ) {
+            let servers = servers(&weights);
+            let lblcr = LocalityBasedReplicated::new(30, &servers);
+            let mut now = 0;
+            for (destination, step, at) in steps {
+                let server = &servers[at.index(servers.len())];
+                match step {
+                    0 => now += 7,
+                    1 if load::active(server) > 0 => load::deactivate(&server.shared),
+                    _ => {}
+                }
+                let expected = walked(&lblcr, destination, &servers);
+                let picked = lblcr.pick(&servers, FlowInfo { destination, ..after(now) });
+
+                proptest::prop_assert_eq!(picked, expected);
+                if let Some(picked) = picked {
+                    load::activate(&servers[picked].shared);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_set_of_a_single_vip_comes_to_have_all_servers_and_is_ranked() {
+        let servers = servers(&[1; 40]);
+        let lblcr = LocalityBasedReplicated::new(30, &servers);
+
+        // Given each server gets two sessions in turn: the second is too much while others idle.
+        for _ in 0..80 {
+            let expected = walked(&lblcr, FLOW.destination, &servers);
+            let picked = lblcr.pick(&servers, FLOW);
+            assert_eq!(picked, expected);
+            load::activate(&servers[picked.unwrap()].shared);
+        }
+
+        let mut table = lblcr.0.table.lock();
+        let entry = table
+            .find(FLOW.destination, FLOW.now, u32::MAX / 4)
+            .unwrap();
+        assert_eq!(table.servers(entry).count(), 40);
+        drop(table);
+        // One that gets weight 0 is passed over, where it stands in the set.
+        load::deactivate(&servers[7].shared);
+        assert_eq!(lblcr.pick(&servers, FLOW), Some(7));
+        let mut quiesced = servers.clone();
+        quiesced[7] = Arc::new(RealServer {
+            weight: crate::id::Weight(0),
+            ..RealServer::clone(&servers[7])
+        });
+        let lblcr = lblcr.changed(30, &quiesced);
+        let expected = walked(&lblcr, FLOW.destination, &quiesced);
+        assert_eq!(lblcr.pick(&quiesced, FLOW), expected);
+        assert_ne!(expected, Some(7));
+    }
+
+    /// What a walk over the set, and then over all servers, decides.
+    fn walked(
+        lblcr: &LocalityBasedReplicated,
+        destination: u128,
+        servers: &[Arc<RealServer>],
+    ) -> Option<usize> {
+        let all = || least_loaded(0..servers.len(), servers);
+        let mut table = lblcr.0.table.lock();
+        let Some(entry) = table.find(destination, Tick(0), u32::MAX / 4) else {
+            return all();
+        };
+        let set = table
+            .servers(entry)
+            .map(|id| lblcr.0.roster.get(id).unwrap());
+        let least = least_loaded(set.map(|known| known.place.unwrap()), servers);
+        let active = |at: usize| load::active(&servers[at]);
+        let weight = |at: usize| servers[at].weight.0;
+        let somebody = (0..servers.len()).any(|at| active(at) * 2 < weight(at));
+        least
+            .filter(|at| active(*at) <= weight(*at) || !somebody)
+            .or_else(all)
     }
 
     #[test]

@@ -23,10 +23,12 @@ use crate::time::{TICKS_PER_SECOND, Tick};
 pub use self::lblc::LocalityBased;
 pub use self::lblcr::LocalityBasedReplicated;
 
+use self::large_set::LargeSet;
 use self::roster::Roster;
 use self::table::Table;
 
 mod collector;
+mod large_set;
 mod lblc;
 mod lblcr;
 mod roster;
@@ -50,6 +52,8 @@ struct Notes {
     cost: MinTree,
     /// Those with room for as many active sessions again as they have.
     half_idle: MinTree,
+    /// One set of lblcr by the rank of wlc.
+    set: LargeSet,
 }
 
 impl Board for Notes {
@@ -57,6 +61,7 @@ impl Board for Notes {
         Self {
             cost: MinTree::new(places),
             half_idle: MinTree::new(places),
+            set: LargeSet::new(places),
         }
     }
 
@@ -65,11 +70,14 @@ impl Board for Notes {
         self.cost.fill(costs);
         let half_idle = servers.iter().map(|server| half_idle(server));
         self.half_idle.fill(half_idle);
+        self.set.clear();
     }
 
     #[inline]
     fn judge(&self, place: usize, server: &RealServer) {
-        self.cost.set(place, CostPerWeight::key(server));
+        let cost = CostPerWeight::key(server);
+        self.cost.set(place, cost);
+        self.set.judge(place, cost);
         self.half_idle.set(place, half_idle(server));
     }
 }

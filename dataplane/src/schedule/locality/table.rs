@@ -60,6 +60,10 @@ type Link = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EntryAt(usize);
 
+/// Names a set as it is now: another set, or this one after a change, has another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SetName(pub(super) [u64; 2]);
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// The two halves of the destination: a `u128` would ask for 16 bytes more.
@@ -92,6 +96,8 @@ pub(super) struct Table {
     free_member: Link,
     member_limit: usize,
     entry_count: usize,
+    /// Counts the changes of all sets, from 1.
+    changes: u64,
     collector: Collector,
     /// The section that the next sweep begins with.
     rover: u16,
@@ -108,6 +114,7 @@ impl Table {
             free_member: 0,
             member_limit,
             entry_count: 0,
+            changes: 1,
             collector: Collector::new(),
             rover: 0,
         }
@@ -180,9 +187,16 @@ impl Table {
         std::iter::successors(first, move |before| member(before.next)).map(|member| member.server)
     }
 
-    /// Whether an entry has more servers than one.
-    pub(super) fn has_several(&self, entry: EntryAt) -> bool {
-        self.servers(entry).nth(1).is_some()
+    /// Whether an entry has more servers than so many.
+    #[inline]
+    pub(super) fn has_more(&self, entry: EntryAt, servers: usize) -> bool {
+        self.servers(entry).nth(servers).is_some()
+    }
+
+    /// The name of an entry's set.
+    #[inline]
+    pub(super) const fn name(&self, entry: EntryAt) -> SetName {
+        SetName([entry.0 as u64, self.changes])
     }
 
     /// When a server of an entry was last added or taken away.
@@ -205,6 +219,7 @@ impl Table {
             let entry = &mut self.entries[entry.0];
             entry.members = member;
             entry.modified = now;
+            self.changes += 1;
         }
     }
 
@@ -221,6 +236,7 @@ impl Table {
                 }
                 self.free_members(link, next);
                 self.entries[entry.0].modified = now;
+                self.changes += 1;
                 return;
             }
             (before, link) = (Some(at), next);
@@ -279,6 +295,7 @@ impl Table {
                 self.set_next(at, self.free_entry);
                 self.free_entry = link;
                 forgotten += 1;
+                self.changes += 1;
             } else {
                 before = Some(at);
             }
