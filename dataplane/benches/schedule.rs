@@ -60,6 +60,17 @@ fn wrr(bencher: Bencher<'_, '_>, servers: u32) {
     turn(bencher, Service::new(SchedulerKind::Wrr, servers), true);
 }
 
+/// One server weighs so much that it gets nearly all sessions, passing over all others.
+#[divan::bench(args = SERVERS, sample_size = 1000)]
+fn wrr_one_heavy(bencher: Bencher<'_, '_>, servers: u32) {
+    let weight = |number| if number == 0 { 65_535 } else { 1 };
+    turn(
+        bencher,
+        Service::weighing(SchedulerKind::Wrr, servers, weight),
+        true,
+    );
+}
+
 #[divan::bench(args = SERVERS, sample_size = 1000)]
 fn lc(bencher: Bencher<'_, '_>, servers: u32) {
     turn(bencher, Service::new(SchedulerKind::Lc, servers), true);
@@ -88,8 +99,12 @@ fn fo(bencher: Bencher<'_, '_>, servers: u32) {
 /// Its servers are heavy enough to take the sessions.
 #[divan::bench(args = SERVERS, sample_size = 1000)]
 fn ovf(bencher: Bencher<'_, '_>, servers: u32) {
-    let service = Service::weighing(SchedulerKind::Ovf, servers, 16);
-    turn(bencher, service, true);
+    let weight = |number| weight(number) * 16;
+    turn(
+        bencher,
+        Service::weighing(SchedulerKind::Ovf, servers, weight),
+        true,
+    );
 }
 
 #[divan::bench(args = SERVERS, sample_size = 1000)]
@@ -165,13 +180,12 @@ struct Service {
 
 impl Service {
     fn new(kind: SchedulerKind, count: u32) -> Self {
-        Self::weighing(kind, count, 1)
+        Self::weighing(kind, count, weight)
     }
 
-    /// Weights are multiples of `unit`.
-    fn weighing(kind: SchedulerKind, count: u32, unit: u32) -> Self {
+    fn weighing(kind: SchedulerKind, count: u32, weight: impl Fn(u32) -> u32) -> Self {
         let standings = Standings::new();
-        let server = |number| server(number, unit, &standings);
+        let server = |number| server(number, weight(number), &standings);
         let servers: Vec<_> = (0..count).map(server).collect();
         Self {
             scheduler: Scheduler::new(kind, &servers),
@@ -201,9 +215,9 @@ impl Service {
     }
 }
 
-fn server(number: u32, unit: u32, standings: &Arc<Standings>) -> Arc<RealServer> {
+fn server(number: u32, weight: u32, standings: &Arc<Standings>) -> Arc<RealServer> {
     let addr = IpAddr::V4(Ipv4Addr::from_bits(0x0a02_0000 + number));
-    let weight = Weight((1 + number % 4) * unit);
+    let weight = Weight(weight);
     Arc::new(RealServer {
         slot: ServerSlot(number),
         service: ServiceKey {
@@ -219,6 +233,11 @@ fn server(number: u32, unit: u32, standings: &Arc<Standings>) -> Arc<RealServer>
         available: true,
         shared: Arc::new(ServerShared::new(1, standings)),
     })
+}
+
+/// 1 to 4.
+const fn weight(number: u32) -> u32 {
+    1 + number % 4
 }
 
 const fn flow(client: u32, vips: u32) -> FlowInfo {

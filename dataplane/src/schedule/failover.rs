@@ -16,12 +16,20 @@ pub type Overflow = Tournament<HeaviestWithRoom>;
 #[derive(Debug)]
 pub enum Heaviest {}
 
+impl Heaviest {
+    /// The key of those of this weight.
+    #[inline]
+    pub(super) const fn of(weight: u32) -> Key {
+        // Weights are 16 bits wide, the negative of one fits.
+        Key::number(0_i32.wrapping_sub_unsigned(weight))
+    }
+}
+
 impl Rank for Heaviest {
     #[inline]
     fn key(server: &RealServer) -> Key {
         if server.is_eligible() {
-            // Weights are 16 bits wide, the negative of one fits.
-            Key::number(0_i32.wrapping_sub_unsigned(server.weight.0))
+            Self::of(server.weight.0)
         } else {
             Key::OUT
         }

@@ -31,6 +31,7 @@ pub mod load;
 mod locality;
 mod maglev;
 mod min_tree;
+mod next_in_line;
 mod round_robin;
 mod shortest_delay;
 mod siphash;
@@ -152,7 +153,7 @@ impl Scheduler {
     pub fn new(kind: SchedulerKind, servers: &[Arc<RealServer>]) -> Self {
         use SchedulerKind as Kind;
         match kind {
-            Kind::Rr => Self::Rr(RoundRobin::new()),
+            Kind::Rr => Self::Rr(RoundRobin::new(servers)),
             Kind::Wrr => Self::Wrr(WeightedRoundRobin::new(servers)),
             Kind::Lc => Self::Lc(LeastConnection::new(servers)),
             Kind::Wlc => Self::Wlc(WeightedLeastConnection::new(servers)),
@@ -186,7 +187,7 @@ impl Scheduler {
     ) -> Self {
         use SchedulerKind as Kind;
         match (self, kind) {
-            (Self::Rr(rr), Kind::Rr) => Self::Rr(rr.changed(change)),
+            (Self::Rr(rr), Kind::Rr) => Self::Rr(rr.changed(servers, change)),
             (Self::Wrr(wrr), Kind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
             (Self::Sh(sh), Kind::Sh { fallback, port }) => {
                 Self::Sh(sh.changed(fallback, port, servers, change))

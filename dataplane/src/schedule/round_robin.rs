@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::next_in_line::NextInLine;
 use super::spin::SpinLock;
 use super::{Change, FlowInfo, Schedule};
 use crate::service::RealServer;
@@ -11,18 +12,20 @@ use crate::service::RealServer;
 #[derive(Debug)]
 pub struct RoundRobin {
     cursor: SpinLock<Option<usize>>,
+    line: NextInLine,
 }
 
 impl RoundRobin {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
         Self {
             cursor: SpinLock::new(None),
+            line: NextInLine::new(servers),
         }
     }
 
     /// The cursor stays at its server while others come and go. When that server goes, the
     /// cursor steps to the one in front, so that the one behind is next.
-    pub(super) fn changed(&self, change: Change) -> Self {
+    pub(super) fn changed(&self, servers: &[Arc<RealServer>], change: Change) -> Self {
         let cursor = self.cursor.lock().and_then(|at| match change {
             Change::Added(new) if new <= at => Some(at + 1),
             Change::Removed(old) if old <= at => at.checked_sub(1),
@@ -30,23 +33,23 @@ impl RoundRobin {
         });
         Self {
             cursor: self.cursor.successor(cursor),
+            line: NextInLine::new(servers),
         }
     }
 
     pub(super) fn lock_waits(&self) -> u64 {
-        self.cursor.waits()
+        self.cursor.waits() + self.line.lock_waits()
     }
 }
 
 impl Schedule for RoundRobin {
-    /// Looks behind the cursor, then from the front of the list up to the cursor.
+    /// Looks behind the cursor, then from the front of the list.
     #[inline]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let mut cursor = self.cursor.lock();
         let behind = cursor.map_or(0, |at| at + 1);
-        let chosen = (behind..servers.len())
-            .chain(0..behind.min(servers.len()))
-            .find(|&at| servers[at].is_eligible())?;
+        let chosen =
+            (self.line.find(servers, behind, 1)).or_else(|| self.line.find(servers, 0, 1))?;
         *cursor = Some(chosen);
         Some(chosen)
     }
