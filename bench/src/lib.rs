@@ -7,6 +7,14 @@
 
 /// The median, which every figure is.
 mod median;
+/// What all pictures are drawn with.
+mod svg;
+
+/// Leaving nothing behind.
+pub mod cleanup;
+
+/// The programs that are measured.
+pub mod programs;
 
 /// Packets made where they are received, around the daemon's own worker.
 pub mod generator;

@@ -250,17 +250,11 @@ const fn flow(client: u32, vips: u32) -> FlowInfo {
 }
 
 fn begin(server: &RealServer, is_tcp: bool) {
-    load::bind(server);
-    if is_tcp {
-        load::activate(&server.shared);
-    }
+    load::bind(server, is_tcp);
 }
 
 fn end(server: &RealServer, is_tcp: bool) {
-    if is_tcp {
-        load::deactivate(&server.shared);
-    }
-    load::unbind(server);
+    load::unbind(server, is_tcp);
 }
 
 fn turn(bencher: Bencher<'_, '_>, mut service: Service, is_tcp: bool) {

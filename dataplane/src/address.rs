@@ -86,6 +86,21 @@ pub trait Address:
     /// Bits in an address: 32 or 128.
     const BITS: u8;
 
+    /// Two addresses, one behind the other, byte for byte as in a header.
+    type Pair: Copy + Default + Eq + Hash + fmt::Debug + Zeroed + Send + Sync + 'static;
+
+    /// Puts two addresses one behind the other.
+    fn pair(first: Self, second: Self) -> Self::Pair;
+
+    /// The two addresses of a pair.
+    fn unpair(pair: Self::Pair) -> (Self, Self);
+
+    /// The pair with its addresses exchanged.
+    fn turned(pair: Self::Pair) -> Self::Pair;
+
+    /// Eight bytes of a pair as a number, the first ones at 0; 0 behind the last.
+    fn double(pair: &Self::Pair, at: usize) -> u64;
+
     /// The address as a number in host order, right-aligned.
     fn to_bits(self) -> u128;
 
@@ -145,6 +160,31 @@ impl fmt::Debug for V4 {
 
 impl Address for V4 {
     const BITS: u8 = 32;
+
+    /// The eight bytes, as the machine reads them from a header.
+    type Pair = u64;
+
+    #[inline]
+    fn pair(first: Self, second: Self) -> u64 {
+        let ([a, b, c, d], [e, f, g, h]) = (first.octets(), second.octets());
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    #[inline]
+    fn unpair(pair: u64) -> (Self, Self) {
+        let [a, b, c, d, e, f, g, h] = pair.to_ne_bytes();
+        (Self::from([a, b, c, d]), Self::from([e, f, g, h]))
+    }
+
+    #[inline]
+    fn turned(pair: u64) -> u64 {
+        pair.rotate_left(32)
+    }
+
+    #[inline]
+    fn double(pair: &u64, at: usize) -> u64 {
+        if at == 0 { *pair } else { 0 }
+    }
 
     #[inline]
     fn to_bits(self) -> u128 {
@@ -214,6 +254,30 @@ impl fmt::Debug for V6 {
 
 impl Address for V6 {
     const BITS: u8 = 128;
+
+    type Pair = [[u8; 16]; 2];
+
+    #[inline]
+    fn pair(first: Self, second: Self) -> Self::Pair {
+        [first.octets(), second.octets()]
+    }
+
+    #[inline]
+    fn unpair([first, second]: Self::Pair) -> (Self, Self) {
+        (Self::from(first), Self::from(second))
+    }
+
+    #[inline]
+    fn turned([first, second]: Self::Pair) -> Self::Pair {
+        [second, first]
+    }
+
+    #[inline]
+    fn double(pair: &Self::Pair, at: usize) -> u64 {
+        let from = pair.as_flattened().get(8 * at..).unwrap_or_default();
+        from.first_chunk()
+            .map_or(0, |double| u64::from_ne_bytes(*double))
+    }
 
     #[inline]
     fn to_bits(self) -> u128 {

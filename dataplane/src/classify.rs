@@ -1,11 +1,12 @@
 //! Decides what a packet without a session is: a new session, Linux's, or nobody's.
 //!
 //! Only packets that met no session come here, so nothing in it has to be as fast as a look-up
-//! in the session table.
+//! in the session table; only which service a new session is for is worth remembering.
 
 use std::sync::Arc;
 
-use crate::address::{FlowKey, Protocol, V4};
+use crate::address::{Endpoint, FlowKey, Protocol, V4};
+use crate::id::ServiceSlot;
 use crate::punt::PuntClass;
 use crate::service::{Service, Unserved};
 use crate::snapshot::{Role, Snapshot};
@@ -26,6 +27,48 @@ pub enum Target<'a> {
     Host,
     /// It is for somebody else; Linux may forward it.
     Transit,
+}
+
+/// The services that packets without a session were for lately: one look instead of two or three
+/// in the maps of the snapshot. Whoever keeps it forgets it all when the snapshot is another.
+#[derive(Debug)]
+pub struct RecentServices([Option<(Protocol, Endpoint<V4>, ServiceSlot)>; Self::PLACES]);
+
+impl RecentServices {
+    /// Places; a service has one of them.
+    const PLACES: usize = 64;
+
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([None; Self::PLACES])
+    }
+
+    /// Says what a packet with this key is; the snapshot is the one that it is always asked with.
+    #[inline]
+    pub fn classify<'a>(&mut self, snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Target<'a> {
+        let Endpoint { addr, port } = key.destination;
+        // 2^32 divided by the golden ratio: neighbours get places apart.
+        let mixed = (addr.0 ^ u32::from(port)).wrapping_mul(0x9e37_79b1);
+        let place = &mut self.0[(mixed >> 26) as usize % Self::PLACES];
+        if let Some((protocol, vip, slot)) = place
+            && (*protocol, *vip) == (key.protocol, key.destination)
+            && let Some(Some(service)) = snapshot.services.get(slot.index())
+        {
+            return Target::Service(service);
+        }
+        let target = classify(snapshot, key);
+        if let Target::Service(service) = target {
+            *place = Some((key.protocol, key.destination, service.slot));
+        }
+        target
+    }
+}
+
+impl Default for RecentServices {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Says what a packet with this key is.
@@ -81,5 +124,46 @@ pub const fn ipv6_class(next_header: u8, icmp_type: Option<u8>) -> PuntClass {
     match (next_header, icmp_type) {
         (58, Some(133..=137)) | (89 | 103 | 112, _) => PuntClass::Control,
         _ => PuntClass::Host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CLIENT, RIP_1, Setup, VIP, service};
+
+    #[test]
+    fn what_was_for_a_service_lately_is_so_again_and_nothing_else() {
+        // Given services at the same port and address for two transports.
+        let mut editor = Setup::two_arm().editor();
+        let specs = [Protocol::Tcp, Protocol::Udp].map(|protocol| {
+            let service = service(protocol, VIP).nat(RIP_1);
+            service.spec()
+        });
+        editor.set_services(&specs);
+        let snapshot = editor.snapshot();
+        let mut recent = RecentServices::new();
+        let mut ask = |protocol, destination| {
+            let key = FlowKey {
+                source: CLIENT,
+                destination,
+                protocol,
+            };
+            match recent.classify(&snapshot, &key) {
+                Target::Service(service) => Some(service.key.protocol),
+                _ => None,
+            }
+        };
+
+        let other_port = Endpoint::new(VIP.addr, VIP.port + 1);
+        for _ in 0..2 {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Tcp] {
+                assert_eq!(ask(protocol, VIP), Some(protocol));
+                assert_eq!(ask(protocol, VIP), Some(protocol));
+                assert_eq!(ask(protocol, other_port), None);
+            }
+            assert_eq!(ask(Protocol::Sctp, VIP), None);
+            assert_eq!(ask(Protocol::Tcp, CLIENT), None);
+        }
     }
 }

@@ -6,12 +6,12 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::address::{Endpoint, Protocol};
 use crate::counters::PerWorker;
 use crate::id::{ServerSlot, ServiceSlot, Weight};
-use crate::schedule::load::Rules;
+use crate::schedule::load::{Rules, SessionCounts};
 use crate::schedule::{Scheduler, Seat, Standings};
 use crate::snat::LocalAddress;
 
@@ -195,10 +195,7 @@ pub enum MssClamp {
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct ServerShared {
-    /// Sessions bound to the server, active or not. Templates do not count.
-    pub sessions: AtomicU32,
-    /// Sessions in an active state (for TCP: SYN_RECV, ESTABLISHED and alike).
-    pub active: AtomicU32,
+    counts: SessionCounts,
     /// The overload flag of the upper and lower thresholds.
     pub overloaded: AtomicBool,
     /// How it is judged.
@@ -215,13 +212,31 @@ impl ServerShared {
     #[must_use]
     pub fn new(workers: usize, standings: &Arc<Standings>) -> Self {
         Self {
-            sessions: AtomicU32::new(0),
-            active: AtomicU32::new(0),
+            counts: SessionCounts::default(),
             overloaded: AtomicBool::new(false),
             rules: standings.rules(),
             traffic: PerWorker::new(workers),
             seat: standings.seat(),
         }
+    }
+
+    /// Sessions bound to the server, active or not. Templates do not count.
+    #[inline]
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.counts.sessions()
+    }
+
+    /// Sessions in an active state (for TCP: SYN_RECV, ESTABLISHED and alike).
+    #[inline]
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.counts.active()
+    }
+
+    #[inline]
+    pub(crate) const fn counts(&self) -> &SessionCounts {
+        &self.counts
     }
 
     #[inline]

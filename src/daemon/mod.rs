@@ -44,6 +44,10 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
         .build()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
     let cores = workers::cores(&config.gateway().workers, &ethdevs::usable_cores())?;
+    let of_workers: Vec<_> = cores.iter().map(|core| core.0).collect();
+    if let Err(error) = control::linux::cores::leave(&of_workers) {
+        tracing::warn!("control may take time from the workers' cores: {error}");
+    }
     let doors = runtime.block_on(service::Doors::open(&config))?;
     if runtime.block_on(signals.stop_asked()) {
         return Ok(());

@@ -8,7 +8,9 @@
 //!       50 %    90 %       99 %     99.9 %
 //! ```
 
-use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use crate::svg::{Anchor, Grid, Stroke, Svg};
 
 /// One panel of curves.
 #[derive(Clone, Debug)]
@@ -24,157 +26,112 @@ pub struct Panel {
 pub struct Curve {
     /// Its name in the legend.
     pub name: String,
+    /// Whether it only shows what another curve is worth; it is dashed then.
+    pub is_control: bool,
     /// Fraction of requests and the response time in microseconds that they do not exceed.
     pub points: Vec<(f64, f64)>,
 }
 
-const WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 360.0;
-const LEFT: f64 = 64.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 44.0;
-const BOTTOM: f64 = 66.0;
+const PANEL_WIDTH: f64 = 510.0;
+const HEIGHT: f64 = 440.0;
+/// Where the grid is in a panel.
+const ACROSS: (f64, f64) = (70.0, 480.0);
+const DOWN: (f64, f64) = (44.0, 340.0);
 
 /// Distinct in daylight and for the colour-blind (after Okabe and Ito).
 const COLOURS: [&str; 6] = [
-    "#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00",
+    "#000000", "#0072b2", "#009e73", "#e69f00", "#cc3311", "#999999",
 ];
 
-/// Where values are in a panel.
-struct Scale {
-    lowest: f64,
-    highest: f64,
-}
+/// How many names of curves stand beside each other, and how far apart.
+const NAMES: usize = 3;
+const NAME_WIDTH: f64 = 136.0;
 
-impl Scale {
-    /// From the power of ten below the fastest to the one above the slowest.
-    fn of(panels: &[Panel]) -> Self {
-        let curves = panels.iter().flat_map(|panel| &panel.curves);
-        let times = curves.flat_map(|curve| curve.points.iter().map(|point| point.1.max(1.0)));
-        let (low, high) = times.fold((f64::MAX, 1.0_f64), |(low, high), time| {
-            (low.min(time), high.max(time))
-        });
-        let lowest = low.min(high).log10().floor();
-        Self {
-            lowest,
-            highest: high.log10().ceil().max(lowest + 1.0),
-        }
-    }
+/// The fractions that are named on the horizontal axis.
+const FRACTIONS: [(f64, &str); 4] = [
+    (0.5, "50 %"),
+    (0.9, "90 %"),
+    (0.99, "99 %"),
+    (0.999, "99.9 %"),
+];
 
-    /// The share of slower requests on a logarithmic axis, from half to one in 1,000.
-    fn x(fraction: f64) -> f64 {
-        let nines = -(1.0 - fraction.min(0.999)).log10();
-        let half = 2.0_f64.log10();
-        LEFT + (nines - half) / (3.0 - half) * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn y(&self, micros: f64) -> f64 {
-        let share = (micros.max(1.0).log10() - self.lowest) / (self.highest - self.lowest);
-        HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-    }
-
-    /// Powers of ten with their halves, as far as they are on the axis.
-    fn ticks(&self) -> impl Iterator<Item = f64> {
-        let decades = (0..9).map(|power| 10.0_f64.powi(power));
-        let ticks = decades.flat_map(|decade| [decade, 2.0 * decade, 5.0 * decade]);
-        let (lowest, highest) = (10.0_f64.powf(self.lowest), 10.0_f64.powf(self.highest));
-        ticks.filter(move |tick| (lowest * 0.999..highest * 1.001).contains(tick))
-    }
-}
-
-/// Draws the panels side by side.
+/// Draws the panels side by side, with the same axes.
 #[must_use]
 pub fn svg(panels: &[Panel]) -> String {
-    let scale = Scale::of(panels);
-    let width = panels.iter().map(|_| WIDTH).sum::<f64>();
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-    );
+    let width = panels.iter().map(|_| PANEL_WIDTH).sum();
+    let mut svg = Svg::new(width, HEIGHT);
     let mut left = 0.0;
     for panel in panels {
-        let _ = writeln!(text, "<g transform=\"translate({left},0)\">");
-        draw(&mut text, panel, &scale);
-        text += "</g>\n";
-        left += WIDTH;
+        let grid = Grid {
+            across: (left + ACROSS.0, left + ACROSS.1),
+            down: DOWN,
+            // One in so many is slower.
+            horizontal: 2.0..=1_000.0,
+            vertical: times(panels),
+        };
+        draw(&mut svg, panel, &grid);
+        left += PANEL_WIDTH;
     }
-    text + "</svg>\n"
+    svg.finish()
 }
 
-fn draw(text: &mut String, panel: &Panel, scale: &Scale) {
-    let middle = LEFT.midpoint(WIDTH - RIGHT);
-    label(text, (middle, 20.0), "middle", &panel.title);
-    draw_axes(text, scale);
+/// One in how many requests is slower than this fraction of them.
+fn one_in(fraction: f64) -> f64 {
+    1.0 / (1.0 - fraction)
+}
+
+/// From the tick below the fastest to the tick above the slowest.
+fn times(panels: &[Panel]) -> RangeInclusive<f64> {
+    let curves = panels.iter().flat_map(|panel| &panel.curves);
+    let times = curves.flat_map(|curve| curve.points.iter().map(|point| point.1));
+    let (low, high) = times.fold((1e9_f64, 1.0_f64), |(low, high), time| {
+        (low.min(time), high.max(time))
+    });
+    let below = ticks().take_while(|tick| *tick <= low).last();
+    let below = below.unwrap_or(1.0).min(high);
+    let above = ticks().find(|tick| *tick >= high && *tick > below);
+    below..=above.unwrap_or(1e9)
+}
+
+/// 1, 2 and 5 of every decade, in microseconds.
+fn ticks() -> impl Iterator<Item = f64> {
+    let decades = (0..9).map(|power| 10.0_f64.powi(power));
+    decades.flat_map(|decade| [decade, 2.0 * decade, 5.0 * decade])
+}
+
+fn draw(svg: &mut Svg, panel: &Panel, grid: &Grid) {
+    let (left, right) = grid.across;
+    let middle = left.midpoint(right);
+    svg.text((middle, 24.0), Anchor::Middle, &panel.title);
+    let share = "of the requests were answered within this time";
+    svg.text((middle, DOWN.1 + 42.0), Anchor::Middle, share);
+    let fractions = FRACTIONS.map(|(fraction, name)| (one_in(fraction), name.to_owned()));
+    let shown = ticks().filter(|tick| grid.vertical.contains(tick));
+    svg.grid(grid, fractions, shown.map(|tick| (tick, time(tick))));
     for (number, curve) in panel.curves.iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
-        let points = curve.points.iter().fold(String::new(), |line, point| {
-            line + &format!("{:.1},{:.1} ", Scale::x(point.0), scale.y(point.1))
-        });
-        let _ = writeln!(
-            text,
-            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" points=\"{}\"/>",
-            points.trim_end()
-        );
-        draw_legend(text, number, colour, &curve.name);
-    }
-}
-
-fn draw_axes(text: &mut String, scale: &Scale) {
-    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    for tick in scale.ticks() {
-        let y = scale.y(tick);
-        let _ = writeln!(
-            text,
-            "<path d=\"M{LEFT},{y:.1}H{right}\" stroke=\"#dddddd\"/>"
-        );
-        let name = if tick < 1_000.0 {
-            format!("{tick:.0} µs")
+        let stroke = if curve.is_control {
+            Stroke::Dashed
         } else {
-            format!("{:.0} ms", tick / 1e3)
+            Stroke::Solid
         };
-        label(text, (LEFT - 6.0, y + 4.0), "end", &name);
+        let points = curve.points.iter();
+        let points = points.map(|(fraction, time)| grid.point((one_in(*fraction), *time)));
+        svg.curve(&points.collect::<Vec<_>>(), colour, stroke);
+        let (row, column) = (number / NAMES, number % NAMES);
+        let x = (0..column).fold(left, |x, _| x + NAME_WIDTH);
+        let y = (0..row).fold(DOWN.1 + 68.0, |y, _| y + 20.0);
+        svg.curve(&[(x, y - 4.0), (x + 22.0, y - 4.0)], colour, stroke);
+        svg.text((x + 28.0, y), Anchor::Start, &curve.name);
     }
-    for (fraction, name) in [
-        (0.5, "50 %"),
-        (0.9, "90 %"),
-        (0.99, "99 %"),
-        (0.999, "99.9 %"),
-    ] {
-        let x = Scale::x(fraction);
-        let _ = writeln!(
-            text,
-            "<path d=\"M{x:.1},{TOP}V{bottom}\" stroke=\"#dddddd\"/>"
-        );
-        let anchor = if fraction > 0.99 { "end" } else { "middle" };
-        label(text, (x, bottom + 16.0), anchor, name);
-    }
-    let _ = writeln!(
-        text,
-        "<path d=\"M{LEFT},{TOP}V{bottom}H{right}\" fill=\"none\" stroke=\"#444444\"/>"
-    );
 }
 
-fn draw_legend(text: &mut String, number: usize, colour: &str, name: &str) {
-    let x = (0..number).fold(LEFT, |x, _| x + 76.0);
-    let y = HEIGHT - 24.0;
-    let _ = writeln!(
-        text,
-        "<path d=\"M{x},{y}h16\" stroke=\"{colour}\" stroke-width=\"3\"/>"
-    );
-    label(text, (x + 20.0, y + 4.0), "start", name);
-}
-
-fn label(text: &mut String, at: (f64, f64), anchor: &str, words: &str) {
-    let words = words
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;");
-    let _ = writeln!(
-        text,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{words}</text>",
-        at.0, at.1
-    );
+fn time(micros: f64) -> String {
+    if micros < 1_000.0 {
+        format!("{micros:.0} µs")
+    } else {
+        format!("{:.0} ms", micros / 1e3)
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +141,8 @@ mod tests {
     fn panel(curves: &[(&str, f64)]) -> Panel {
         let curve = |(name, slowest): &(&str, f64)| Curve {
             name: (*name).to_owned(),
-            points: vec![(0.5, 100.0), (0.99, 200.0), (0.999, *slowest)],
+            is_control: *name == "direct again",
+            points: vec![(0.5, 110.0), (0.99, 200.0), (0.999, *slowest)],
         };
         Panel {
             title: "a < b".to_owned(),
@@ -193,29 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn every_curve_is_drawn_and_named_and_markup_is_escaped() {
-        let panels = [panel(&[("direct", 250.0), ("nat", 900.0)]), panel(&[])];
+    fn every_curve_is_drawn_and_named_and_what_is_to_compare_with_is_dashed() {
+        let curves = [("direct", 250.0), ("nat", 900.0), ("direct again", 260.0)];
+        let panels = [panel(&curves), panel(&[])];
 
         let text = svg(&panels);
 
-        assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"));
-        assert_eq!(text.matches("<polyline").count(), 2);
+        // Each in the panel and in the legend.
+        assert_eq!(text.matches("<polyline").count(), 6);
+        assert_eq!(text.matches("stroke-dasharray").count(), 2);
         assert!(text.contains(">direct</text>") && text.contains(">nat</text>"));
         assert_eq!(text.matches("a &lt; b").count(), 2);
-        assert_eq!(text.matches("<g ").count(), text.matches("</g>").count());
     }
 
     #[test]
-    fn slower_is_higher_and_rarer_is_further_right() {
-        let scale = Scale::of(&[panel(&[("nat", 900.0)])]);
+    fn the_axis_ends_at_the_ticks_around_all_times() {
+        let panels = [panel(&[("direct", 250.0)]), panel(&[("nat", 900.0)])];
 
-        assert!(scale.y(900.0) < scale.y(100.0));
-        assert!(scale.y(100.0) <= HEIGHT - BOTTOM && scale.y(1_000.0) >= TOP);
-        assert!(Scale::x(0.999) > Scale::x(0.99));
-        assert!((Scale::x(0.5) - LEFT).abs() < 1e-9);
-        assert!((Scale::x(0.9999) - (WIDTH - RIGHT)).abs() < 1e-9);
-        // One decade, so its first, second, fifth and last tick.
-        assert_eq!(scale.ticks().count(), 4);
+        assert_eq!(times(&panels), 100.0..=1_000.0);
+        // 100, 200, 500 µs and 1 ms.
+        assert_eq!(svg(&panels).matches(">500 µs</text>").count(), 2);
+        assert_eq!(svg(&panels).matches(">1 ms</text>").count(), 2);
+        assert!(!svg(&panels).contains(">50 µs</text>"));
     }
 
     #[test]

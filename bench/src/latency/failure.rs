@@ -3,9 +3,14 @@
 use std::io;
 use std::net::SocketAddrV4;
 
+use crate::programs::ProgramsError;
+
 /// Why a measurement gives no figure.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// There is nothing to measure.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
     /// A request was not answered as it should have been.
     #[error("{target}: {reason}")]
     Request {

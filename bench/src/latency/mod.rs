@@ -5,15 +5,12 @@
 
 use std::process::ExitCode;
 
+use crate::cleanup::Cleanup;
 use failure::Failure;
+use priority::SessionPriority;
 
 /// Why a measurement gives no figure.
 pub mod failure;
-/// Takes everything down however the program ends.
-pub mod undo;
-
-/// Finds the programs that are measured.
-pub mod programs;
 
 /// Waits for sockets and for a moment.
 pub mod reactor;
@@ -42,6 +39,9 @@ pub mod slow_server;
 /// The ways that are compared.
 pub mod path;
 
+/// This session before the others of the machine.
+pub mod priority;
+
 /// The gateway's worker as Linux sees it.
 pub mod gateway_host;
 
@@ -51,11 +51,11 @@ pub mod distribution;
 /// What was measured and what follows.
 pub mod report;
 
+/// What was measured as tables.
+pub mod tables;
+
 /// Percentile curves.
 pub mod chart;
-
-/// Writes result files.
-pub mod output;
 
 /// `sluice-bench latency`.
 pub mod response_times;
@@ -65,8 +65,12 @@ pub mod sum_of_servers;
 /// Runs a measurement, whose namespaces are taken down however it ends, and says why it failed.
 /// To be called before the program makes a thread.
 pub fn measure(work: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
-    let prepared = undo::on_any_end().map_err(Failure::machine("watch for signals"));
-    match prepared.and_then(|()| work()) {
+    let cleanup = Cleanup::install().map_err(Failure::machine("watch for signals"));
+    let measured = cleanup.and_then(|cleanup| {
+        cleanup.keep(SessionPriority::raise());
+        work()
+    });
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");

@@ -19,23 +19,26 @@ pub enum Path {
     Direct,
     /// By a VIP.
     Through(Method),
+    /// Directly once more: how far two measurements of the same are apart.
+    DirectAgain,
 }
 
 impl Path {
-    /// All, in the order of a round.
-    pub const ALL: [Self; 5] = [
-        Self::Direct,
-        Self::Through(Method::Dr),
-        Self::Through(Method::Nat),
-        Self::Through(Method::Tun),
-        Self::Through(Method::Fullnat),
-    ];
+    /// Those of a round, in its order.
+    pub fn round(methods: &[Method]) -> impl Iterator<Item = Self> {
+        let through = methods.iter().copied().map(Self::Through);
+        [Self::Direct]
+            .into_iter()
+            .chain(through)
+            .chain([Self::DirectAgain])
+    }
 
     /// `direct`, or the method's word in the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::DirectAgain => "direct again",
             Self::Through(method) => method.name(),
         }
     }
@@ -44,8 +47,10 @@ impl Path {
     #[must_use]
     pub fn target(self, lab: &Lab, number: u8, port: u16) -> SocketAddrV4 {
         match self {
-            Self::Direct => SocketAddrV4::new(lab::server_address(number), port),
             Self::Through(method) => lab.at(method, port),
+            Self::Direct | Self::DirectAgain => {
+                SocketAddrV4::new(lab::server_address(number), port)
+            }
         }
     }
 
@@ -61,7 +66,7 @@ impl Path {
     pub fn expected_answer(self, lab: &Lab) -> String {
         let server = lab::server_address(1);
         let (client, reached) = match self {
-            Self::Direct => (DIRECT_CLIENT, server),
+            Self::Direct | Self::DirectAgain => (DIRECT_CLIENT, server),
             Self::Through(method) => {
                 let client = lab.expected_source(method, lab.client().address());
                 let kept = !method.sees_replies();
@@ -70,6 +75,16 @@ impl Path {
         };
         format!("server-1 {client} {reached}:{HTTP}\n")
     }
+}
+
+/// The method of this name, for options.
+///
+/// # Errors
+///
+/// When there is none, with those there are.
+pub fn method_named(name: &str) -> Result<Method, String> {
+    let found = Method::ALL.into_iter().find(|method| method.name() == name);
+    found.ok_or_else(|| "the methods are dr, nat, tun and fullnat".to_owned())
 }
 
 /// Gives the client its second address and both sides a route by the router for it. Servers send

@@ -3,18 +3,20 @@
 //! ```text
 //!   for each driver:
 //!     gateway (sleeps when idle)
-//!       round 0:  direct  dr  nat  tun  fullnat      the same schedule for each
-//!       round 1:  direct  dr  nat  tun  fullnat
+//!       round 0:  direct  dr  nat  tun  fullnat  direct      the same schedule for each
+//!       round 1:  direct  dr  nat  tun  fullnat  direct
 //!       ...
-//!     few requests, which find the worker asleep:
-//!       round 0:  gateway that sleeps: direct dr fullnat    gateway that spins: ...
+//!     so few requests that a worker falls asleep between them:
+//!       round 0:  gateway that sleeps: direct fullnat    gateway that spins: direct fullnat
+//!       ...
 //! ```
 //!
 //! TUN's server takes the outer header off in a program of its own, since not every kernel can:
 //! what TUN adds includes one more wake-up there.
 
 use std::cell::{Cell, RefCell};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -31,48 +33,57 @@ use super::path::{self, Path as Way};
 use super::report::{self, Setting, Window};
 use super::schedule::Load;
 use super::sources::Sources;
-use super::{open_loop, output, programs};
+use super::{open_loop, tables};
+use crate::programs;
+use crate::report as results;
 
-/// Requests that find the worker idle: asked by no path but these.
-const IDLE_PATHS: [Way; 3] = [
-    Way::Direct,
-    Way::Through(Method::Dr),
-    Way::Through(Method::Fullnat),
-];
+/// A driver of the gateway is asked for as long in rounds of an idle worker as in this many
+/// rounds under load.
+const ROUNDS_OF_AN_IDLE_ONE: u32 = 5;
+
+/// The names of the files.
+const TABLES: &str = "latency.md";
+const FIGURES: &str = "latency.json";
+const CHART: &str = "latency.svg";
 
 /// Asks a web server directly and through the gateway and compares the response times.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Fewer and shorter rounds: 40 seconds instead of two to three minutes.
+    /// A quarter of the rounds: one and a half minutes instead of four and a half.
     #[arg(long)]
     quick: bool,
+    /// The methods, with a comma between them [default: all].
+    #[arg(long, value_delimiter = ',', value_parser = path::method_named,
+          default_values = ["dr", "nat", "tun", "fullnat"], hide_default_value = true)]
+    method: Vec<Method>,
+    /// By which driver the gateway gets at its interfaces.
+    #[arg(long, value_enum, default_value_t = Drivers::Both)]
+    driver: Drivers,
     /// Requests a second.
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(100..))]
     rate: u32,
-    /// Requests a second when looking at what an idle worker adds.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Requests a second when looking at what an idle worker adds: it sleeps after 20 ms without
+    /// a packet, so 50 or more never find it asleep.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(10..50))]
     idle_rate: u32,
     /// One request in so many makes a connection of its own.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=20))]
     new_every: u32,
     /// Connections that are kept for the others.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// Rounds, each of which asks every path once [default: 5; quick: 3].
+    /// Rounds, each of which asks every way once [default: 20; quick: 5].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Milliseconds for which a path is asked [default: 1500; quick: 500].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(100..))]
-    window_ms: Option<u64>,
-    /// By which driver the gateway gets at its interfaces.
-    #[arg(long, value_enum, default_value_t = Drivers::Both)]
-    driver: Drivers,
-    /// Where sluice and sluicectl are [default: beside this program].
-    #[arg(long)]
+    /// Milliseconds for which a way is asked in a round.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(250..10_000))]
+    window: u64,
+    /// The folder with sluice and sluicectl; this program's own unless said.
+    #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Where latency.json and latency.svg go.
-    #[arg(long, default_value = "target/bench")]
-    out: PathBuf,
+    /// Where latency.md, latency.json and latency.svg go.
+    #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
+    output: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,23 +107,34 @@ impl Drivers {
 
 impl Options {
     fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 3 } else { 5 })
+        self.rounds.unwrap_or(if self.quick { 5 } else { 20 })
     }
 
-    fn load(&self, rate: u32) -> Load {
-        let window_ms = self
-            .window_ms
-            .unwrap_or(if self.quick { 500 } else { 1_500 });
+    /// Windows with few requests are longer, and there are fewer.
+    fn idle_rounds(&self) -> u32 {
+        self.rounds().div_ceil(ROUNDS_OF_AN_IDLE_ONE)
+    }
+
+    fn load(&self) -> Load {
         Load {
-            rate,
-            window: Duration::from_millis(window_ms),
+            rate: self.rate,
+            window: Duration::from_millis(self.window),
             new_every: self.new_every,
             kept: usize::from(self.connections),
         }
     }
+
+    fn idle_load(&self) -> Load {
+        Load {
+            rate: self.idle_rate,
+            window: ROUNDS_OF_AN_IDLE_ONE * Duration::from_millis(self.window),
+            ..self.load()
+        }
+    }
 }
 
-/// Measures, prints the tables and writes `latency.json` and `latency.svg`.
+/// Measures, prints the tables and writes them with the figures and the chart. Each driver's
+/// figures are written when it is done.
 ///
 /// # Errors
 ///
@@ -130,27 +152,37 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     Sources::reserve(bench.lab.client().namespace());
     let (mut loaded, mut idle) = (Vec::new(), Vec::new());
     for driver in options.driver.list() {
-        eprintln!("{}: all paths under load", driver.name());
         bench.under_load(*driver, &mut loaded)?;
-        eprintln!("{}: idle workers", driver.name());
         bench.when_idle(*driver, &mut idle)?;
+        write(options, &loaded, &idle).map_err(Failure::machine("write the results"))?;
     }
-    publish(&options.out, loaded, idle)
+    print!("{}", tables(options, &loaded, &idle));
+    Ok(())
 }
 
-/// Prints the tables and writes the files.
-fn publish(folder: &Path, loaded: Vec<Window>, idle: Vec<Window>) -> Result<(), Failure> {
-    let mut summaries = Vec::new();
-    for windows in [&loaded, &idle] {
-        let both = [report::summaries(windows), report::calm_summaries(windows)].concat();
-        print!("{}", report::table(&both));
-        summaries.extend(both);
-    }
-    print!("{}", report::idle_table(&summaries));
-    output::write(folder, "latency.svg", &chart::svg(&panels(&loaded)))?;
+fn tables(options: &Options, loaded: &[Window], idle: &[Window]) -> String {
+    let both = |windows| {
+        [false, true]
+            .map(|calm| report::summaries(windows, calm))
+            .concat()
+    };
+    [
+        tables::legend(options.new_every),
+        tables::response_times(&both(loaded)),
+        tables::idle(&both(idle)),
+    ]
+    .concat()
+}
+
+/// Writes the files, as far as the figures go.
+fn write(options: &Options, loaded: &[Window], idle: &[Window]) -> io::Result<()> {
+    let folder = &options.output;
+    results::write_file(folder, TABLES, &tables(options, loaded, idle))?;
+    results::write_file(folder, CHART, &chart::svg(&panels(loaded)))?;
     let windows = [loaded, idle].concat();
-    let all = json!({ "summaries": summaries, "windows": windows });
-    output::write(folder, "latency.json", &format!("{all:#}\n"))
+    let summaries = [false, true].map(|calm| report::summaries(&windows, calm));
+    let all = json!({ "summaries": summaries.concat(), "windows": windows });
+    results::write_file(folder, FIGURES, &results::json(&all)?)
 }
 
 struct Bench<'a> {
@@ -169,22 +201,33 @@ impl Bench<'_> {
     /// All paths in rounds, at the full rate.
     fn under_load(&self, driver: Driver, windows: &mut Vec<Window>) -> Result<(), Failure> {
         let gateway = self.start(driver, "sleep");
-        let load = self.options.load(self.options.rate);
-        for round in 0..self.options.rounds() {
-            for path in Way::ALL {
+        let rounds = self.options.rounds();
+        for round in 0..rounds {
+            progress(&format!(
+                "{}: round {} of {rounds}",
+                driver.name(),
+                round + 1
+            ));
+            for path in Way::round(&self.options.method) {
+                let load = self.options.load();
                 windows.push(self.window(&gateway, (driver, "sleep"), path, round, load)?);
             }
         }
         self.assert_nothing_was_dropped(&gateway)
     }
 
-    /// Few requests, by turns with a worker that sleeps and one that spins.
+    /// Few requests, by turns with a worker that sleeps and one that spins, on the way that meets
+    /// the worker most often.
     fn when_idle(&self, driver: Driver, windows: &mut Vec<Window>) -> Result<(), Failure> {
-        let load = self.options.load(self.options.idle_rate);
-        for round in 0..self.options.rounds().div_ceil(2) {
+        let through = self.options.method.last().map(|last| Way::Through(*last));
+        let rounds = self.options.idle_rounds();
+        for round in 0..rounds {
+            let name = driver.name();
+            progress(&format!("{name}, idle: round {} of {rounds}", round + 1));
             for idle in ["sleep", "spin"] {
                 let gateway = self.start(driver, idle);
-                for path in IDLE_PATHS {
+                for path in [Way::Direct].into_iter().chain(through) {
+                    let load = self.options.idle_load();
                     windows.push(self.window(&gateway, (driver, idle), path, round, load)?);
                 }
                 self.assert_nothing_was_dropped(&gateway)?;
@@ -230,7 +273,7 @@ impl Bench<'_> {
         let counters = Nstat::read(client);
         let passed = self.passed(gateway, path);
         let sources = match path {
-            Way::Direct => &self.direct_sources,
+            Way::Direct | Way::DirectAgain => &self.direct_sources,
             Way::Through(_) => &self.sources,
         };
         let sources = &mut *sources.borrow_mut();
@@ -243,15 +286,11 @@ impl Bench<'_> {
         let outcome = outcome?;
         let retransmits = Nstat::read(client).moved_since(&counters, "TcpRetransSegs");
         self.assert_it_took_its_path(path, self.passed(gateway, path) - passed, &outcome)?;
-        let window = Window::new(setting, round, outcome);
-        let window = window.ok_or_else(|| {
-            Failure::Broken("a window needs requests on kept and on new connections".to_owned())
-        })?;
         Ok(Window {
             window_us: load.window.as_secs_f64() * 1e6,
             worker_waited_us: Duration::from_nanos(waited).as_secs_f64() * 1e6,
             retransmits,
-            ..window
+            ..Window::new(setting, round, outcome)
         })
     }
 
@@ -262,7 +301,7 @@ impl Bench<'_> {
             gateway.sessions_by_server(page).values().sum::<u64>()
         };
         match path {
-            Way::Direct => Method::ALL.into_iter().map(sessions).sum(),
+            Way::Direct | Way::DirectAgain => Method::ALL.into_iter().map(sessions).sum(),
             Way::Through(method) => sessions(method),
         }
     }
@@ -277,7 +316,7 @@ impl Bench<'_> {
     ) -> Result<(), Failure> {
         let opened = u64::try_from(outcome.opened.len()).unwrap_or(u64::MAX);
         let right = match path {
-            Way::Direct => sessions == 0,
+            Way::Direct | Way::DirectAgain => sessions == 0,
             Way::Through(_) => sessions >= opened,
         };
         if right {
@@ -310,27 +349,43 @@ fn local_ports(start: u16) -> String {
     format!("{first}-{}", first + 3_999)
 }
 
-/// A panel for each driver, a curve for each path.
+/// Says how far the measurement is.
+fn progress(what: &str) {
+    eprintln!("{what}");
+}
+
+/// A panel for each driver, a curve for each path: of the calm windows, if every path has some.
 fn panels(windows: &[Window]) -> Vec<Panel> {
     let settings = report::settings(windows);
-    let curve = |setting: &Setting| Curve {
-        name: setting.path.to_owned(),
-        points: report::curve_fractions()
-            .zip(report::curve(windows, *setting))
-            .collect(),
-    };
     let drivers = settings.chunk_by(|one, other| one.driver == other.driver);
-    let panel = |settings: &[Setting]| Panel {
-        title: settings.first().map_or_else(String::new, |setting| {
-            format!("{}, {} requests/s", setting.driver, setting.rate)
-        }),
-        curves: settings.iter().map(curve).collect(),
+    drivers
+        .filter_map(|settings| panel(windows, settings))
+        .collect()
+}
+
+fn panel(windows: &[Window], settings: &[Setting]) -> Option<Panel> {
+    let first = settings.first()?;
+    let curve = |setting: &Setting, calm| Curve {
+        name: setting.path.to_owned(),
+        is_control: setting.path == Way::DirectAgain.name(),
+        points: report::curve(windows, *setting, calm),
     };
-    drivers.map(panel).collect()
+    let curves = |calm| settings.iter().map(move |setting| curve(setting, calm));
+    let calm = curves(true).all(|curve| !curve.points.is_empty());
+    Some(Panel {
+        title: format!(
+            "{}, {} requests/s, {} windows",
+            first.driver,
+            first.rate,
+            if calm { "calm" } else { "all" }
+        ),
+        curves: curves(calm).collect(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::samples::window;
     use super::*;
 
     #[test]
@@ -339,5 +394,30 @@ mod tests {
         assert_eq!(local_ports(1), "5024-9023");
         assert_eq!(local_ports(15), "61024-65023");
         assert_eq!(local_ports(16), local_ports(0));
+    }
+
+    #[test]
+    fn a_chart_shows_the_calm_windows_where_every_path_has_some() {
+        let calm = [
+            window("direct", "sleep", 0, 100),
+            window("dr", "sleep", 0, 100),
+        ];
+        let disturbed = Window {
+            worker_waited_us: 1e6,
+            ..window("dr", "sleep", 0, 100)
+        };
+
+        let with = panels(&calm);
+        let without = panels(&[calm[0].clone(), disturbed]);
+
+        assert_eq!(
+            with[0].title,
+            "net_af_packet, 1200 requests/s, calm windows"
+        );
+        assert_eq!(
+            without[0].title,
+            "net_af_packet, 1200 requests/s, all windows"
+        );
+        assert_eq!((with[0].curves.len(), without[0].curves.len()), (2, 2));
     }
 }

@@ -4,25 +4,33 @@
 //! one by one, directly; then the VIP with all three, by each method and scheduler. The VIP must
 //! come to 97 % of the sum, and no request may fail. The clients are twice as many as are served
 //! at the same time, so a scheduler that is unfair leaves a server idle while others have queues.
+//!
+//! A case is over after its requests, each of which ends after ten seconds at the latest. Results
+//! are written after each case, so a run that is stopped has those of the cases before.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path as FilePath, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 use testnet::gateway_config::{Driver, GatewayConfig, Service, servers_at};
 use testnet::nstat::Nstat;
-use testnet::{Arms, Binaries, Gateway, Lab, Method};
+use testnet::{Arms, Binaries, Gateway, Lab, Method, lab};
 
 use super::closed_loop::{self, Tally};
 use super::distribution::Percentiles;
 use super::failure::Failure;
+use super::gateway_host::Worker;
 use super::path::{self, Path};
 use super::slow_server::{Limits, SlowServer};
 use super::sources::Sources;
-use super::{output, programs};
+use crate::programs;
+use crate::report::markdown::{Table, grouped};
+use crate::report::{json, write_file};
 
 /// Where the servers listen, beside nginx.
 const PORT: u16 = 90;
@@ -38,37 +46,51 @@ const SOURCES: [Ipv4Addr; 4] = [
     Ipv4Addr::new(10, 1, 0, 19),
 ];
 
+/// How many servers there are.
+const SERVERS: u8 = 3;
+
 /// The schedulers that are compared: the simplest, and the one that looks at connections.
 const SCHEDULERS: [&str; 2] = ["rr", "wlc"];
+
+/// The name of the results' file, and of the table's.
+const FIGURES: &str = "servers.json";
+const TABLE: &str = "servers.md";
 
 /// Compares the throughput of a VIP with the sum of its servers.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Requests to each method, shared by the schedulers.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..))]
-    requests: u64,
+    /// A tenth of the requests: half a minute instead of three.
+    #[arg(long)]
+    quick: bool,
+    /// The methods, with a comma between them [default: all].
+    #[arg(long, value_delimiter = ',', value_parser = path::method_named,
+          default_values = ["dr", "nat", "tun", "fullnat"], hide_default_value = true)]
+    method: Vec<Method>,
+    /// By which driver the gateway gets at its interfaces.
+    #[arg(long, value_parser = driver_named, default_value = "af_packet")]
+    driver: Driver,
+    /// Requests to each method, shared by the schedulers rr and wlc [default: 100000; quick:
+    /// 10000].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2_000..))]
+    requests: Option<u64>,
     /// Milliseconds that a server takes for a request.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..1_000))]
     service_ms: u64,
     /// Requests that a server works on at the same time.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..1_000))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..1_000))]
     at_once: u16,
     /// Requests that may wait at a server; those beyond are turned away and fail.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16))]
     queue: u16,
-    /// The methods, each after a comma [default: all].
-    #[arg(long, value_delimiter = ',', value_parser = method_named,
-          default_values = ["dr", "nat", "tun", "fullnat"], hide_default_value = true)]
-    methods: Vec<Method>,
     /// Places in the gateway's session table.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1_024..))]
     sessions: u32,
-    /// Where sluice and sluicectl are [default: beside this program].
-    #[arg(long)]
+    /// The folder with sluice and sluicectl; this program's own unless said.
+    #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Where servers.json goes.
-    #[arg(long, default_value = "target/bench")]
-    out: PathBuf,
+    /// Where servers.md and servers.json go.
+    #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
+    output: PathBuf,
 }
 
 impl Options {
@@ -87,8 +109,14 @@ impl Options {
     }
 
     fn requests_per_scheduler(&self) -> u64 {
-        self.requests
-            .div_ceil(u64::try_from(SCHEDULERS.len()).unwrap_or(1))
+        let usual = if self.quick { 10_000 } else { 100_000 };
+        let schedulers = u64::try_from(SCHEDULERS.len()).unwrap_or(1);
+        self.requests.unwrap_or(usual).div_ceil(schedulers)
+    }
+
+    /// A tenth is enough for a server alone, with which nothing is compared but its rate.
+    fn requests_alone(&self) -> u64 {
+        self.requests_per_scheduler().div_ceil(10)
     }
 }
 
@@ -106,53 +134,135 @@ struct Case {
     of_sum: Option<f64>,
     /// The fewest and the most requests that one server answered.
     spread: (u64, u64),
-    response: Option<Percentiles>,
+    response: Percentiles,
     /// TCP segments the client and the servers sent again.
     retransmits: u64,
+    /// The share of the time in which the gateway's worker was ready to run but had no core; none
+    /// where it was not asked.
+    no_core: Option<f64>,
 }
 
-/// Measures, prints the table and writes `servers.json`.
+/// Measures one case after the other, prints each with its figures and writes them.
 ///
 /// # Errors
 ///
-/// When a request fails or a VIP carries less than 97 % of its servers.
+/// When a request fails or a VIP carries less than 97 % of its servers; the other cases are
+/// measured nevertheless.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let bench = Bench::start(options)?;
-    println!("{}", Case::heading());
-    let mut cases = Vec::new();
-    for number in 1..=3 {
-        cases.push(shown(bench.alone(number))?);
+    let mut results = Results::new(options);
+    for number in 1..=SERVERS {
+        results.add(
+            &format!("directly, server-{number}"),
+            options.requests_alone(),
+            || bench.alone(number),
+        )?;
     }
-    let sum: f64 = cases.iter().map(|case| case.per_second).sum();
-    let mut broken = Vec::new();
-    for method in options.methods.iter().copied() {
+    let sum: f64 = results.cases.iter().map(|case| case.per_second).sum();
+    for method in options.method.iter().copied() {
         for scheduler in SCHEDULERS {
-            match shown(bench.by_vip(method, scheduler, sum)) {
-                Ok(case) => cases.push(case),
-                Err(Failure::Broken(reason)) => broken.push(reason),
-                Err(other) => return Err(other),
-            }
+            results.add(
+                &format!("{} by {scheduler}", method.name()),
+                options.requests_per_scheduler(),
+                || bench.by_vip(method, scheduler, sum),
+            )?;
         }
     }
-    if !broken.is_empty() {
-        return Err(Failure::Broken(broken.join("\n")));
-    }
-    let json = serde_json::to_string_pretty(&cases);
-    let json = json.map_err(Failure::machine("write the results"))?;
-    output::write(&options.out, "servers.json", &format!("{json}\n"))
+    println!("\n{}", results.table());
+    results.ended()
 }
 
-fn method_named(name: &str) -> Result<Method, String> {
-    let found = Method::ALL.into_iter().find(|method| method.name() == name);
-    found.ok_or_else(|| "the methods are dr, nat, tun and fullnat".to_owned())
+/// The cases so far.
+struct Results<'a> {
+    folder: &'a FilePath,
+    /// How many there will be.
+    total: usize,
+    cases: Vec<Case>,
+    broken: Vec<String>,
 }
 
-fn shown(case: Result<Case, Failure>) -> Result<Case, Failure> {
-    match &case {
-        Ok(case) => println!("{}", case.line()),
-        Err(failure) => println!("{failure}"),
+impl<'a> Results<'a> {
+    fn new(options: &'a Options) -> Self {
+        Self {
+            folder: &options.output,
+            total: usize::from(SERVERS) + options.method.len() * SCHEDULERS.len(),
+            cases: Vec::new(),
+            broken: Vec::new(),
+        }
     }
-    case
+
+    /// Measures a case, says what came of it, and writes all there are.
+    fn add(
+        &mut self,
+        name: &str,
+        requests: u64,
+        measure: impl FnOnce() -> Result<Case, Failure>,
+    ) -> Result<(), Failure> {
+        let number = self.cases.len() + self.broken.len() + 1;
+        print!(
+            "[{number}/{}] {name}, {} requests: ",
+            self.total,
+            grouped(requests)
+        );
+        // Without a terminal nobody waits for half a line.
+        let _closed = io::stdout().flush();
+        match measure() {
+            Ok(case) => {
+                println!("{case}");
+                self.cases.push(case);
+            }
+            Err(Failure::Broken(reason)) => {
+                println!("no figure: {reason}");
+                self.broken.push(format!("{name}: {reason}"));
+            }
+            Err(other) => {
+                println!("no figure");
+                return Err(other);
+            }
+        }
+        self.write().map_err(Failure::machine("write the results"))
+    }
+
+    fn write(&self) -> io::Result<()> {
+        write_file(self.folder, FIGURES, &json(&self.cases)?)?;
+        write_file(self.folder, TABLE, &self.table().to_string())
+    }
+
+    fn table(&self) -> Table<11> {
+        let heading = [
+            "way",
+            "scheduler",
+            "requests",
+            "failed",
+            "requests/s",
+            "of the sum",
+            "by one server",
+            "p50 ms",
+            "p99 ms",
+            "sent again",
+            "no core",
+        ];
+        let mut table = Table::new(heading, 2);
+        for case in &self.cases {
+            table.push(case.row());
+        }
+        table
+    }
+
+    fn ended(self) -> Result<(), Failure> {
+        if self.broken.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Broken(self.broken.join("\n")))
+    }
+}
+
+fn driver_named(name: &str) -> Result<Driver, String> {
+    match name {
+        "af_packet" => Ok(Driver::AfPacket),
+        "af_xdp" => Ok(Driver::AfXdp),
+        _ => Err("the drivers are af_packet and af_xdp".to_owned()),
+    }
 }
 
 struct Bench<'a> {
@@ -192,15 +302,11 @@ impl<'a> Bench<'a> {
     /// One server, asked directly.
     fn alone(&self, number: u8) -> Result<Case, Failure> {
         let target = Path::Direct.target(&self.lab, number, PORT);
-        let requests = self.options.requests_per_scheduler() / 10;
-        let (tally, retransmits) = self.ask(
-            target,
-            &mut Sources::default(),
-            self.options.clients(),
-            requests,
-        )?;
-        let case = Case::new("direct", format!("server-{number}"), &tally, retransmits);
-        case.checked(&tally, 0.0)
+        let requests = self.options.requests_alone();
+        let sources = &mut Sources::default();
+        let (tally, retransmits) = self.ask(target, sources, self.options.clients(), requests)?;
+        let by = format!("server-{number}");
+        Case::new(Path::Direct.name(), by, &tally, retransmits).checked(&tally, 0.0)
     }
 
     /// All three by a VIP, where `sum` is what they carry one by one.
@@ -216,18 +322,36 @@ impl<'a> Bench<'a> {
         };
         let config = GatewayConfig::of(&self.lab).sessions(self.options.sessions);
         let config = config.local_ports(local_ports(scheduler));
-        let config = config.driver(Driver::AfPacket).service(service);
+        let config = config.driver(self.options.driver).service(service);
         let gateway = Gateway::start(self.lab.gateway(), self.binaries, &config.text());
         self.lab.client().wait_for(vip);
+        self.introduce_clients();
+        let worker = Worker::find(self.lab.gateway())?;
+        worker.have_its_core_alone(&self.lab);
+        let (start, waited) = (Instant::now(), worker.waited_nanos());
         let requests = self.options.requests_per_scheduler();
         let sources = &mut *self.sources.borrow_mut();
-        let (tally, retransmits) = self.ask(vip, sources, 3 * self.options.clients(), requests)?;
+        let clients = usize::from(SERVERS) * self.options.clients();
+        let (tally, retransmits) = self.ask(vip, sources, clients, requests)?;
+        let waited = Duration::from_nanos(worker.waited_nanos().saturating_sub(waited));
         let mut case = Case::new(method.name(), scheduler.to_owned(), &tally, retransmits);
         case.of_sum = Some(case.per_second / sum);
+        case.no_core = Some(waited.as_secs_f64() / start.elapsed().as_secs_f64());
         case.checked(&tally, WHOLE).map_err(|failure| {
             let drops = &gateway.ask("status")["drops"];
             Failure::Broken(format!("{failure}; dropped by the gateway: {drops}"))
         })
+    }
+
+    /// Lets the gateway's Linux find the clients before they ask: a gateway that does not know
+    /// the next hop of a reply drops it, and TCP would wait a second for the next one. That is
+    /// no matter of throughput.
+    fn introduce_clients(&self) {
+        let client = self.lab.client().namespace();
+        for source in SOURCES {
+            let gateway = lab::GATEWAY_CLIENT_SIDE;
+            client.run(&format!("ping -q -c 1 -W 5 -I {source} {gateway}"));
+        }
     }
 
     fn ask(
@@ -282,65 +406,70 @@ impl Case {
             ),
             response: Percentiles::of(&mut tally.nanos.clone()),
             retransmits,
+            no_core: None,
         }
     }
 
     /// The case, if no request failed and it comes to `least` of the sum.
     fn checked(self, tally: &Tally, least: f64) -> Result<Self, Failure> {
-        let what = format!("{} by {}", self.path, self.by);
         if self.failed > 0 {
             return Err(Failure::Broken(format!(
-                "{what}: {} of {} requests failed: {:?}, {} segments were sent again",
+                "{} of {} requests failed: {:?}, {} segments were sent again",
                 self.failed, self.requests, tally.failed, self.retransmits
             )));
         }
         if self.of_sum.is_some_and(|share| share < least) {
             return Err(Failure::Broken(format!(
-                "{what}: {:.1} % of the sum of its servers, less than {:.0} %; they answered {:?}, \
-                 {} segments were sent again",
+                "{:.1} % of the sum of its servers, less than {:.0} %; they answered {:?}, \
+                 {} segments were sent again, the worker had no core for {} of the time",
                 self.of_sum.unwrap_or(0.0) * 100.0,
                 least * 100.0,
                 tally.answered,
-                self.retransmits
+                self.retransmits,
+                percent(self.no_core)
             )));
         }
         Ok(self)
     }
 
-    fn heading() -> String {
-        format!(
-            "{:8} {:9} {:>9} {:>7} {:>10} {:>8}  {:>15} {:>8} {:>8} {:>11}",
-            "path",
-            "by",
-            "requests",
-            "failed",
-            "requests/s",
-            "of sum",
-            "least–most",
-            "p50 ms",
-            "p99 ms",
-            "retransmits"
-        )
+    fn row(&self) -> [String; 11] {
+        let (fewest, most) = self.spread;
+        let spread = if fewest == most {
+            grouped(most)
+        } else {
+            format!("{} to {}", grouped(fewest), grouped(most))
+        };
+        let millis = |micros: Option<f64>| {
+            micros.map_or_else(|| "–".to_owned(), |micros| format!("{:.1}", micros / 1e3))
+        };
+        [
+            self.path.to_owned(),
+            self.by.clone(),
+            grouped(self.requests),
+            self.failed.to_string(),
+            format!("{:.1}", self.per_second),
+            percent(self.of_sum),
+            spread,
+            millis(self.response.p50_us),
+            millis(self.response.p99_us),
+            self.retransmits.to_string(),
+            percent(self.no_core),
+        ]
     }
+}
 
-    fn line(&self) -> String {
-        let of_sum = self
-            .of_sum
-            .map_or_else(String::new, |share| format!("{:.1} %", share * 100.0));
-        let response = self.response.unwrap_or_default();
-        format!(
-            "{:8} {:9} {:>9} {:>7} {:>10.1} {:>8}  {:>15} {:>8.1} {:>8.1} {:>11}",
-            self.path,
-            self.by,
-            self.requests,
-            self.failed,
-            self.per_second,
-            of_sum,
-            format!("{}–{}", self.spread.0, self.spread.1),
-            response.p50_us / 1e3,
-            response.p99_us / 1e3,
-            self.retransmits
-        )
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}
+
+/// What matters most, for the line that appears when a case has ended.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} requests/s", self.per_second)?;
+        if self.of_sum.is_some() {
+            write!(f, ", {} of the sum of the servers", percent(self.of_sum))?;
+        }
+        write!(f, ", {} failed", self.failed)
     }
 }
 
@@ -377,7 +506,15 @@ mod tests {
         assert_eq!(json["of_sum"], 0.98);
         assert_eq!(json["spread"], serde_json::json!([20, 30]));
         assert_eq!(json["response"]["p50_us"], 10_000.0);
-        assert!(case.line().contains("98.0 %"), "{}", case.line());
+        assert_eq!(
+            case.to_string(),
+            "98.0 requests/s, 98.0 % of the sum of the servers, 0 failed"
+        );
+        let row = case.row().join(" | ");
+        assert_eq!(
+            row,
+            "dr | rr | 50 | 0 | 98.0 | 98.0 % | 20 to 30 | 10.0 | – | 7 | –"
+        );
     }
 
     #[test]

@@ -10,63 +10,24 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testnet::metrics::Metrics;
-use testnet::{Namespace, run};
+use testnet::{Binaries, Namespace, run};
 
-use super::cleanup;
 use super::configuration::{Configuration, METRICS, TWIN};
 use super::cores::{Cores, Worker};
 use super::failure::Failure;
 use super::topology::{ROUTER, SERVERS, server};
+use crate::cleanup;
 
 /// How long a start may take; a million frames are read and copied meanwhile.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where the programs are.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    /// The folder with `sluice` and `sluicectl`.
-    pub folder: PathBuf,
-}
-
-impl Programs {
-    /// The folder this program is in: all are built into the same.
-    ///
-    /// # Errors
-    ///
-    /// When this program does not know where it is, or the daemon is not beside it.
-    pub fn beside_this() -> Result<Self, Failure> {
-        let this = std::env::current_exe().map_err(Failure::io("finding this program"))?;
-        Self::in_folder(this.parent().unwrap_or(Path::new(".")))
-    }
-
-    /// Those in `folder`.
-    ///
-    /// # Errors
-    ///
-    /// When the daemon is not there.
-    pub fn in_folder(folder: &Path) -> Result<Self, Failure> {
-        let folder = folder.to_owned();
-        if folder.join("sluice").exists() && folder.join("sluicectl").exists() {
-            return Ok(Self { folder });
-        }
-        Err(Failure::Machine(format!(
-            "there is no sluice and sluicectl in {}: cargo build --release -p sluice",
-            folder.display()
-        )))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-}
-
 /// A running daemon; it is killed when dropped.
 #[derive(Debug)]
 pub struct Daemon<'a> {
     host: &'a Namespace,
-    programs: &'a Programs,
+    programs: Binaries,
     child: Child,
     worker: Option<Worker>,
 }
@@ -78,7 +39,7 @@ impl<'a> Daemon<'a> {
     ///
     /// When it ends or is not ready in time, with its log.
     pub fn start(
-        programs: &'a Programs,
+        programs: Binaries,
         cores: Cores,
         configuration: &Configuration<'a>,
     ) -> Result<Self, Failure> {
@@ -92,7 +53,7 @@ impl<'a> Daemon<'a> {
         let line = format!(
             "taskset --cpu-list {} {} --config {}",
             cores.list(),
-            programs.path("sluice"),
+            programs.sluice,
             file.display()
         );
         let child = cleanup::spawn(host.command(&line).stdout(second).stderr(log))
@@ -130,7 +91,7 @@ impl<'a> Daemon<'a> {
     pub fn ctl(&self, words: &str) -> Result<String, Failure> {
         let line = format!(
             "{} --socket {} {words}",
-            self.programs.path("sluicectl"),
+            self.programs.sluicectl,
             self.host.dir().join("sluice.sock").display()
         );
         succeed(run::output(&mut run::command(&line)), "sluicectl", words)

@@ -2,12 +2,17 @@
 
 use std::io;
 
+use crate::programs::ProgramsError;
+
 /// What went wrong, as a sentence for who runs the benchmark.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The machine lacks something.
     #[error("{0}")]
     Machine(String),
+    /// There is nothing to measure.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
     /// A program did not do its part.
     #[error("{program}: {what}{}", said(.log))]
     Program {

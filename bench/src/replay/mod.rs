@@ -47,8 +47,6 @@ pub mod probe;
 /// Windows and medians.
 pub mod measure;
 
-/// Leaving nothing behind.
-pub mod cleanup;
 /// Why a case has no figure.
 pub mod failure;
 
@@ -58,15 +56,16 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use testnet::Namespace;
+use testnet::{Binaries, Namespace};
 
+use crate::cleanup::Cleanup;
+use crate::programs;
 use crate::report::{Machine, Record, Results};
 use assertions::Counters;
 use case::{Case, Method, Selection};
-use cleanup::Cleanup;
 use configuration::Configuration;
 use cores::Cores;
-use daemon::{Daemon, Programs};
+use daemon::Daemon;
 use failure::Failure;
 use hold::Holder;
 use huge_pages::HugePages;
@@ -131,7 +130,7 @@ impl Arguments {
 /// What all cases of a run share.
 pub struct Run {
     host: Namespace,
-    programs: Programs,
+    programs: Binaries,
     cores: Cores,
     holder: Holder,
     huge_pages: bool,
@@ -198,10 +197,7 @@ fn is_of_a_replay(record: &Record) -> bool {
 }
 
 fn prepare(arguments: &Arguments, cases: &[Case], cleanup: &Cleanup) -> Result<Run, Failure> {
-    let programs = match &arguments.programs {
-        Some(folder) => Programs::in_folder(folder)?,
-        None => Programs::beside_this()?,
-    };
+    let programs = programs::find(arguments.programs.as_deref())?;
     let cores = Cores::choose()?;
     let flows = cases.iter().map(|case| case.flows).max().unwrap_or(1);
     let pages = (!arguments.no_huge_pages)
@@ -345,7 +341,7 @@ fn start_gateway<'a>(
         flows: case.flows,
         weight: 0,
     };
-    let gateway = Daemon::start(&run.programs, run.cores, &configuration)?;
+    let gateway = Daemon::start(run.programs, run.cores, &configuration)?;
     let file = run.host.dir().join("sessions.jsonl");
     let out = File::create(&file).map_err(Failure::io("making sessions.jsonl"))?;
     sessions::write(BufWriter::new(out), case).map_err(Failure::io("writing sessions.jsonl"))?;

@@ -47,7 +47,7 @@ pub fn probe(run: &Run, method: Method) -> Result<(), Failure> {
         weight: 0,
     };
     let daemon = run.with_pages(configuration::huge_mb(settings.frames), || {
-        Daemon::start(&run.programs, run.cores, &settings)
+        Daemon::start(run.programs, run.cores, &settings)
     })?;
     for protocol in Protocol::ALL {
         let file = run.host.dir().join("probe.jsonl");

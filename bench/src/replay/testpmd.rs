@@ -12,10 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testnet::Namespace;
 
-use super::cleanup;
 use super::configuration::{buffers, memory_mb};
 use super::cores::{Cores, Worker};
 use super::failure::Failure;
+use crate::cleanup;
 
 /// How long a start may take.
 const START_LIMIT: Duration = Duration::from_secs(60);

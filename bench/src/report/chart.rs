@@ -3,9 +3,8 @@
 //! Both axes are logarithmic: sessions because they go from one to ten million, costs because
 //! others' are ten times ours.
 
-use std::fmt::Write as _;
-
 use super::Record;
+use crate::svg::{Anchor, Grid, Stroke, Svg};
 
 /// A picture and the file it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +19,8 @@ pub struct Chart {
 struct Series {
     name: String,
     colour: &'static str,
-    /// Points of others, which were not measured in this run, are joined by dashes.
-    is_published: bool,
+    /// Dashes join points of others, which were not measured in this run.
+    stroke: Stroke,
     points: Vec<(f64, f64)>,
 }
 
@@ -40,18 +39,18 @@ const PUBLISHED: [(&str, &str, [f64; 2]); 3] = [
     ("VPP lb", "#aaaaaa", [97.0, 167.0]),
 ];
 
-/// The picture's size, and where the axes begin and end in it.
+/// The picture's size, and where its title begins.
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 470.0;
-const LEFT: f64 = 70.0;
 const TITLE: f64 = 18.0;
-const RIGHT: f64 = 610.0;
-const TOP: f64 = 56.0;
-const BOTTOM: f64 = 410.0;
 
 /// What the axes show: one to ten million sessions, 1 ns to 1 µs.
-const FLOWS: (f64, f64) = (1.0, 1e7);
-const COST: (f64, f64) = (1.0, 1000.0);
+const GRID: Grid = Grid {
+    across: (70.0, 610.0),
+    down: (56.0, 410.0),
+    horizontal: 1.0..=1e7,
+    vertical: 1.0..=1000.0,
+};
 
 const FLOW_TICKS: [(f64, &str); 8] = [
     (1.0, "1"),
@@ -97,7 +96,7 @@ pub fn all(records: &[&Record]) -> Vec<Chart> {
             }
             charts.push(Chart {
                 file: file(direction, proto),
-                svg: svg(&format!("{direction}, {proto}, 64-byte packets"), &series),
+                svg: draw(&format!("{direction}, {proto}, 64-byte packets"), &series),
             });
         }
     }
@@ -114,7 +113,7 @@ fn measured(records: &[&Record]) -> Vec<Series> {
         Series {
             name: method.to_uppercase(),
             colour,
-            is_published: false,
+            stroke: Stroke::Solid,
             points,
         }
     });
@@ -127,7 +126,7 @@ fn published() -> impl Iterator<Item = Series> {
         .map(|(name, colour, [few, many])| Series {
             name: format!("{name} (published, other machine)"),
             colour,
-            is_published: true,
+            stroke: Stroke::Dashed,
             points: vec![(1e3, few), (1e6, many)],
         })
 }
@@ -137,133 +136,55 @@ const fn flows(count: u64) -> f64 {
     count as f64
 }
 
-fn svg(title: &str, series: &[Series]) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-    );
-    text(
-        &mut svg,
-        (TITLE, 20.0),
-        "start",
-        &format!("Net cost of a packet: {title}"),
-    );
-    axes(&mut svg);
-    for one in series {
-        line(&mut svg, one);
+fn draw(title: &str, series: &[Series]) -> String {
+    let mut svg = Svg::new(WIDTH, HEIGHT);
+    let title = format!("Net cost of a packet: {title}");
+    svg.text((TITLE, 20.0), Anchor::Start, &title);
+    let unit = "ns of the worker's CPU time, testpmd io taken off";
+    svg.text((TITLE, 40.0), Anchor::Start, unit);
+    let costs = COST_TICKS.map(|cost| (cost, cost.to_string()));
+    let flows = FLOW_TICKS.map(|(flows, name)| (flows, name.to_owned()));
+    svg.grid(&GRID, flows, costs);
+    let (left, right) = GRID.across;
+    let below = (left.midpoint(right), GRID.down.1 + 44.0);
+    svg.text(below, Anchor::Middle, "sessions");
+    for Series {
+        points,
+        colour,
+        stroke,
+        ..
+    } in series
+    {
+        let points: Vec<_> = points.iter().map(|point| GRID.point(*point)).collect();
+        svg.curve(&points, colour, *stroke);
+        for point in points {
+            svg.mark(point, colour);
+        }
     }
     legend(&mut svg, series);
-    svg.push_str("</svg>\n");
-    svg
-}
-
-/// Grid, ticks and what they mean.
-fn axes(svg: &mut String) {
-    for (flows, name) in FLOW_TICKS {
-        let x = x(flows);
-        rule(svg, (x, TOP), (x, BOTTOM));
-        text(svg, (x, BOTTOM + 20.0), "middle", name);
-    }
-    for cost in COST_TICKS {
-        let y = y(cost);
-        rule(svg, (LEFT, y), (RIGHT, y));
-        text(svg, (LEFT - 8.0, y + 4.0), "end", &format!("{cost}"));
-    }
-    text(
-        svg,
-        (f64::midpoint(LEFT, RIGHT), BOTTOM + 44.0),
-        "middle",
-        "sessions",
-    );
-    text(
-        svg,
-        (TITLE, 40.0),
-        "start",
-        "ns of the worker's CPU time, testpmd io taken off",
-    );
-}
-
-/// A series with a mark at each point.
-fn line(svg: &mut String, series: &Series) {
-    let points: Vec<_> = (series.points.iter())
-        .map(|&(flows, cost)| (x(flows), y(cost)))
-        .collect();
-    let list: Vec<_> = (points.iter())
-        .map(|(x, y)| format!("{x:.1},{y:.1}"))
-        .collect();
-    let Series { colour, .. } = series;
-    let dashes = if series.is_published {
-        " stroke-dasharray=\"5 4\""
-    } else {
-        ""
-    };
-    let _infallible = writeln!(
-        svg,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>",
-        list.join(" ")
-    );
-    for (x, y) in points {
-        mark(svg, (x, y), colour);
-    }
+    svg.finish()
 }
 
 /// What the lines are, the dearest first, as they mostly stand in the picture.
-fn legend(svg: &mut String, series: &[Series]) {
+fn legend(svg: &mut Svg, series: &[Series]) {
     let mut sorted: Vec<_> = series.iter().collect();
     let last = |series: &Series| series.points.last().map_or(0.0, |(_, cost)| *cost);
     sorted.sort_by(|one, other| last(other).total_cmp(&last(one)));
-    let mut y = TOP + 8.0;
+    let x = GRID.across.1 + 24.0;
+    let mut y = GRID.down.0 + 8.0;
     for series in sorted {
-        mark(svg, (RIGHT + 24.0, y - 4.0), series.colour);
+        svg.mark((x, y - 4.0), series.colour);
         // A long name takes two lines.
         match series.name.split_once(" (") {
             Some((name, note)) => {
-                text(svg, (RIGHT + 36.0, y), "start", name);
+                svg.text((x + 12.0, y), Anchor::Start, name);
                 y += 16.0;
-                text(svg, (RIGHT + 36.0, y), "start", &format!("({note}"));
+                svg.text((x + 12.0, y), Anchor::Start, &format!("({note}"));
             }
-            None => text(svg, (RIGHT + 36.0, y), "start", &series.name),
+            None => svg.text((x + 12.0, y), Anchor::Start, &series.name),
         }
         y += 24.0;
     }
-}
-
-fn mark(svg: &mut String, (x, y): (f64, f64), colour: &str) {
-    let _infallible = writeln!(
-        svg,
-        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>"
-    );
-}
-
-fn rule(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
-    let _infallible = writeln!(
-        svg,
-        "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"#dddddd\"/>"
-    );
-}
-
-/// `words` are this file's own: none has a character that XML keeps for itself.
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
-    let _infallible = writeln!(
-        svg,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
-    );
-}
-
-fn x(flows: f64) -> f64 {
-    LEFT + share(flows, FLOWS) * (RIGHT - LEFT)
-}
-
-fn y(cost: f64) -> f64 {
-    BOTTOM - share(cost, COST) * (BOTTOM - TOP)
-}
-
-/// How far along a logarithmic axis a value stands. What is off the axis, such as a cost that
-/// the noise has made negative, stands at its end.
-fn share(value: f64, (from, to): (f64, f64)) -> f64 {
-    let value = value.clamp(from, to);
-    (value / from).log10() / (to / from).log10()
 }
 
 #[cfg(test)]
@@ -290,7 +211,7 @@ mod tests {
         assert!(svg.contains(">DPVS FULLNAT</text>"));
         assert_eq!(svg.matches("(published, other machine)").count(), 3);
         // A line goes from few sessions to many, whatever the order of the records.
-        let few = format!("{:.1},{:.1} {:.1},", x(1e3), y(18.0), x(1e6));
+        let few = format!("{:.1},{:.1} {:.1},", GRID.x(1e3), GRID.y(18.0), GRID.x(1e6));
         assert!(svg.contains(&few), "{few} is not in {svg}");
     }
 
@@ -302,12 +223,5 @@ mod tests {
         new.net_ns = None;
 
         assert_eq!(all(&[&imix, &new]), []);
-    }
-
-    #[test]
-    fn what_is_off_the_axis_stands_at_its_end() {
-        assert_eq!(y(-3.0), BOTTOM);
-        assert_eq!(y(5_000.0), TOP);
-        assert_eq!((x(1.0), x(1e7)), (LEFT, RIGHT));
     }
 }

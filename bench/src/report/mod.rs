@@ -14,7 +14,9 @@
 pub mod chart;
 /// What the figures were measured on.
 pub mod machine;
-/// The results as Markdown.
+/// Tables in Markdown.
+pub mod markdown;
+/// The results as such a table.
 pub mod table;
 
 use std::fs;
@@ -131,7 +133,6 @@ impl Results {
     ///
     /// When one cannot be written.
     pub fn store(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
         self.write("latest.json", &json(&self.records())?)?;
         if let Some(machine) = &self.machine {
             self.write("machine.json", &json(machine)?)?;
@@ -147,16 +148,31 @@ impl Results {
         Ok(())
     }
 
-    /// Replaces a file at once, so that nobody reads half of one.
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let next = self.folder.join(format!(".{name}"));
-        fs::write(&next, text)?;
-        fs::rename(next, self.folder.join(name))
+        write_file(&self.folder, name, text)
     }
 }
 
-fn json(value: &impl Serialize) -> io::Result<String> {
+/// A value as a file's text.
+///
+/// # Errors
+///
+/// When it is not plain data.
+pub fn json(value: &impl Serialize) -> io::Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// Replaces the file `name` in `folder`, which it makes, at once, so that nobody reads half of
+/// it.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write_file(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let next = folder.join(format!(".{name}"));
+    fs::write(&next, text)?;
+    fs::rename(next, folder.join(name))
 }
 
 /// A file's value; none when there is no file.

@@ -1,6 +1,7 @@
 //! The results as one table, in Markdown.
 
 use super::Record;
+use super::markdown::{Table, grouped};
 
 const HEADING: [&str; 10] = [
     "method",
@@ -15,7 +16,7 @@ const HEADING: [&str; 10] = [
     "bytes per session",
 ];
 
-/// How many of the columns are words; the others are numbers and stand at the right.
+/// How many of the columns are words.
 const WORDS: usize = 3;
 
 /// Where a row stands: methods from the cheapest, then what clients send, what servers send, and
@@ -35,29 +36,14 @@ pub fn place(record: &Record) -> (usize, usize) {
     (method, direction)
 }
 
-/// The table with columns of even width, so that it can be read as text too.
+/// The table of these rows.
 #[must_use]
 pub fn markdown(records: &[&Record]) -> String {
-    let rows: Vec<_> = records.iter().map(|record| row(record)).collect();
-    let widths: Vec<_> = (HEADING.iter().enumerate())
-        .map(|(column, heading)| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0).max(heading.len())
-        })
-        .collect();
-    let mut text = line(&HEADING.map(str::to_owned), &widths);
-    text.push('|');
-    for (column, width) in widths.iter().enumerate() {
-        let dashes = "-".repeat(width + 1);
-        text.push_str(&if column < WORDS {
-            format!("{dashes}-|")
-        } else {
-            format!("{dashes}:|")
-        });
+    let mut table = Table::new(HEADING, WORDS);
+    for record in records {
+        table.push(row(record));
     }
-    text.push('\n');
-    rows.iter()
-        .fold(text, |text, row| text + &line(row, &widths))
+    table.to_string()
 }
 
 fn row(record: &Record) -> [String; 10] {
@@ -81,33 +67,6 @@ fn row(record: &Record) -> [String; 10] {
             .map_or_else(|| "–".to_owned(), |value| format!("{:.2} M", value / 1e6)),
         number(record.bytes_per_session, 0),
     ]
-}
-
-fn line(cells: &[String; 10], widths: &[usize]) -> String {
-    let cells = cells.iter().zip(widths).enumerate();
-    let cells: Vec<_> = cells
-        .map(|(column, (cell, width))| {
-            if column < WORDS {
-                format!("{cell:<width$}")
-            } else {
-                format!("{cell:>width$}")
-            }
-        })
-        .collect();
-    format!("| {} |\n", cells.join(" | "))
-}
-
-/// A number with its thousands set off.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -137,12 +96,6 @@ mod tests {
         assert_eq!(
             squeezed(lines[3]),
             "| fullnat | new | udp | 10,000,000 | 12.5 | – | 80 % | 40 % | 4.25 M | 170 |"
-        );
-        let widths = lines.iter().map(|line| line.chars().count());
-        assert!(
-            widths
-                .clone()
-                .all(|width| Some(width) == widths.clone().min())
         );
     }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use dataplane::counters::{TrafficTotals, WorkerCounters};
@@ -208,8 +207,8 @@ fn service_view(
 }
 
 fn server_view(server: &RealServer) -> ServerView {
-    let sessions = server.shared.sessions.load(Ordering::Relaxed);
-    let active = server.shared.active.load(Ordering::Relaxed);
+    let sessions = server.shared.sessions();
+    let active = server.shared.active();
     ServerView {
         address: SocketAddr::new(server.endpoint.addr, server.endpoint.port),
         method: server.method.name().to_owned(),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::Editor;
@@ -106,7 +105,7 @@ impl Editor {
         });
         let has_sessions = |slot: ServerSlot| {
             let server = self.next.servers.get(slot.index()).and_then(Option::as_ref);
-            server.is_some_and(|server| server.shared.sessions.load(Ordering::Acquire) > 0)
+            server.is_some_and(|server| server.shared.sessions() > 0)
         };
         // A worker with an older snapshot might still bind a session to it.
         let is_drained = |(generation, slot): (u64, ServerSlot)| {

@@ -385,20 +385,27 @@ fn is_within(frame: &[u8], parsed: Frame) -> bool {
 
 /// Whether the express lane's reader leaves the frame to the general one, or reads the same.
 fn plain_agrees(frame: &[u8], checksum: RxChecksum) -> bool {
-    let Some((plain, plain_link)) = Plain::parse(frame, checksum) else {
+    let read = |plain_link: PlainLink| {
+        let (plain, _) = Plain::parse(frame, plain_link, checksum)?;
+        Some((plain_link, plain.to_parsed(frame, plain_link.vlan)?))
+    };
+    let Some((plain_link, facts)) = PlainLink::parse(frame).and_then(read) else {
         return true;
     };
     let Ok((link, Frame::Ipv4(parsed))) = parse(frame, checksum) else {
         return false;
     };
-    (plain_link.vlan, plain_link.destination) == (link.vlan, link.destination)
-        && plain.l3_offset == link.len
-        && plain.to_parsed(frame, link.vlan) == Some(parsed)
+    (plain_link.vlan, plain_link.l3_offset) == (link.vlan, link.len)
+        && plain_link.is_for(frame, link.destination)
+        && facts == parsed
 }
 
 #[test]
 fn what_nearly_all_packets_are_is_plain() {
-    let plain = |frame: Vec<u8>| Plain::parse(&frame, RxChecksum::Unknown).is_some();
+    let plain = |frame: Vec<u8>| {
+        let link = PlainLink::parse(&frame);
+        link.is_some_and(|link| Plain::parse(&frame, link, RxChecksum::Unknown).is_some())
+    };
 
     assert!(plain(tcp().data(b"GET /").build()));
     assert!(plain(tcp().timestamps(1, 2).vlan(7).padded().build()));

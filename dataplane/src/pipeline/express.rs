@@ -8,16 +8,17 @@
 //! way says what is right; this one does the same, or nothing.
 
 use super::known::KnownHop;
-use super::{Context, Lane, Pipeline};
+use super::{Context, Lane, Outputs, Pipeline};
 use crate::address::{Protocol, V4};
 use crate::drop_reason::DropReason;
 use crate::io::{Io, Packet};
 use crate::parse::Plain;
 use crate::rewrite::plain;
-use crate::rewrite::tun::{self, Tunnel};
+use crate::rewrite::tun::{self, Inner, Tunnel};
 use crate::service::Method;
-use crate::session::{Direction, Session, SessionFlags};
-use crate::wire::plain::{LEN, PlainIpv4};
+use crate::session::{Direction, Session, SessionFlags, SessionTable};
+use crate::time::Tick;
+use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
 
 /// Bytes of an IP header without options.
 const IP_HEADER: u16 = 20;
@@ -32,153 +33,171 @@ impl<I: Io> Pipeline<I> {
         packet: I::Packet,
     ) -> Result<(), I::Packet> {
         match lane.candidate.direction() {
-            Direction::ToServer => self.express_to::<TO_SERVER>(context, lane, packet),
-            Direction::ToClient => self.express_to::<TO_CLIENT>(context, lane, packet),
+            Direction::ToServer => self.express_to_server(context, lane, packet),
+            Direction::ToClient => self.express_to_client(context, lane, packet),
         }
     }
 
-    // Once for each direction, so that nothing in it has to ask for it.
+    /// A client's packet. It goes where its server is, which is where its session says unless the
+    /// routes have changed.
     #[inline(always)]
-    fn express_to<const TO: bool>(
+    fn express_to_server(
         &mut self,
         context: Context<'_>,
         lane: &Lane,
         mut packet: I::Packet,
     ) -> Result<(), I::Packet> {
         let Context { snapshot, now } = context;
-        let (plain, direction) = (&lane.plain, direction_of(TO));
-        let found = self
-            .sessions
-            .confirm(lane.candidate, direction, &plain.key, now);
-        let Some(session) = found.filter(|session| goes_on(session, plain)) else {
+        let (plain, direction) = (&lane.plain, Direction::ToServer);
+        let l3 = usize::from(plain.l3_offset);
+        let ip = packet.bytes_mut().get_mut(l3..);
+        let Some(mut ip) = ip.and_then(PlainIpv4Mut::new) else {
             return Err(packet);
+        };
+        let Some(session) = steady(&mut self.sessions, lane, direction, &ip.view(), now) else {
+            return Err(packet);
+        };
+        let slot = session.server_slot;
+        let Some(server) = self.servers.get(snapshot, self.worker, slot) else {
+            return Err(packet);
+        };
+        let hop = &server.hop;
+        let is_tunnelled = session.method() == Method::Tun;
+        let room = if is_tunnelled {
+            hop.tunnel_room
+        } else {
+            hop.room
         };
         let deadline = now.plus(snapshot.timeouts.ticks(session.state));
-        let way = match direction {
-            Direction::ToServer => session.to_server,
-            Direction::ToClient => session.to_client,
-        };
-        if direction == Direction::ToClient {
-            let to_server = self.hops.get(snapshot, session.to_server);
-            if to_server.is_none_or(|hop| hop.interface != lane.interface) {
-                return Err(packet);
-            }
-        }
-        let server = self.servers.get(snapshot, self.worker, session.server_slot);
-        let (Some(server), Some(hop)) = (server, self.hops.get(snapshot, way)) else {
-            return Err(packet);
-        };
-        let serves = server.available || direction == Direction::ToClient;
-        let may_go = serves && session.may_be_stamped(deadline);
-        if !may_go || !fits(plain, session.method(), hop) {
+        let may_go = server.available
+            && session.to_server == server.way
+            && fits(plain, &ip.view(), room)
+            && session.may_be_stamped(deadline);
+        if !may_go || !rewrite_for_server(session, plain, &mut ip) {
             return Err(packet);
         }
-        let l3 = usize::from(plain.l3_offset);
-        let end = l3 + usize::from(plain.total_len);
-        let frame = packet.bytes_mut();
-        let is_padded = frame.len() > end;
-        let ip = frame.get_mut(l3..end);
-        if !ip.is_some_and(|ip| rewrite(session, direction, plain, ip)) {
-            return Err(packet);
-        }
-
+        let inner = is_tunnelled.then(|| Inner::of(&ip.view()));
         session.stamp(deadline);
         session.count(direction, u64::from(plain.total_len));
         server.traffic.count(direction, plain.total_len);
-        self.out.counters.session_hits.add(1);
-        if is_padded {
-            packet.set_len(end);
-        }
-        let framed = match tunnel_of(session, direction, hop) {
-            Some(tunnel) => tun::encapsulate(&mut packet, l3, tunnel, &mut self.ip_ids),
-            None => Ok(()),
-        };
-        match framed {
-            Ok(()) if hop.header.write(&mut packet, l3) => {
-                self.out.transmit(hop.ethdev.index(), packet);
+        if let Some(inner) = inner {
+            let tunnel = Tunnel {
+                source: hop.tunnel_source,
+                destination: session.server().addr,
+            };
+            if let Err(reason) = tun::enclose(&mut packet, l3, tunnel, &inner, &mut self.ip_ids) {
+                self.out.discard(packet, reason);
+                return Ok(());
             }
-            Ok(()) => self.out.discard(packet, DropReason::NoHeadroom),
-            Err(reason) => self.out.discard(packet, reason),
+        } else {
+            cut_padding(&mut packet, plain);
         }
+        leave(&mut self.out, hop, packet, l3);
+        Ok(())
+    }
+
+    /// A server's packet, when it came from where its server is.
+    #[inline(always)]
+    fn express_to_client(
+        &mut self,
+        context: Context<'_>,
+        lane: &Lane,
+        mut packet: I::Packet,
+    ) -> Result<(), I::Packet> {
+        let Context { snapshot, now } = context;
+        let (plain, direction) = (&lane.plain, Direction::ToClient);
+        let l3 = usize::from(plain.l3_offset);
+        let ip = packet.bytes_mut().get_mut(l3..);
+        let Some(mut ip) = ip.and_then(PlainIpv4Mut::new) else {
+            return Err(packet);
+        };
+        let Some(session) = steady(&mut self.sessions, lane, direction, &ip.view(), now) else {
+            return Err(packet);
+        };
+        let slot = session.server_slot;
+        let server = self.servers.get(snapshot, self.worker, slot);
+        let hop = self.hops.get(snapshot, session.to_client);
+        let (Some(server), Some(hop)) = (server, hop) else {
+            return Err(packet);
+        };
+        let came_from_there =
+            session.to_server == server.way && server.hop.interface == lane.interface;
+        let deadline = now.plus(snapshot.timeouts.ticks(session.state));
+        let may_go = came_from_there
+            && session.method().sees_replies()
+            && fits(plain, &ip.view(), hop.room)
+            && session.may_be_stamped(deadline);
+        let ends = session.arriving(Direction::ToServer).turned();
+        if !may_go || !plain::readdress(&mut ip, plain.protocol, ends) {
+            return Err(packet);
+        }
+        session.stamp(deadline);
+        session.count(direction, u64::from(plain.total_len));
+        server.traffic.count(direction, plain.total_len);
+        cut_padding(&mut packet, plain);
+        leave(&mut self.out, hop, packet, l3);
         Ok(())
     }
 }
 
-const TO_SERVER: bool = true;
-const TO_CLIENT: bool = false;
-
-const fn direction_of(to: bool) -> Direction {
-    match to {
-        TO_SERVER => Direction::ToServer,
-        TO_CLIENT => Direction::ToClient,
-    }
-}
-
-/// Whether the packet leaves its session in the state it is in, and nobody but the session and
-/// the counters has to know of it.
-#[inline]
-fn goes_on(session: &Session<V4>, plain: &Plain) -> bool {
-    const SYN_FIN_RST_ACK: u8 = 0x17;
-    const ACK: u8 = 0x10;
-
-    let event_is_ack =
-        plain.key.protocol == Protocol::Udp || plain.tcp_flags & SYN_FIN_RST_ACK == ACK;
-    event_is_ack && session.flags.contains(SessionFlags::STEADY)
+/// The session that the packet belongs to, if the packet leaves it in the state it is in, and
+/// nobody but the session and the counters has to know of it.
+#[inline(always)]
+fn steady<'a>(
+    sessions: &'a mut SessionTable<V4>,
+    lane: &Lane,
+    direction: Direction,
+    ip: &PlainIpv4<'_>,
+    now: Tick,
+) -> Option<&'a mut Session<V4>> {
+    let (tuple, protocol) = (ip.tuple(), lane.plain.protocol);
+    let session = sessions.confirm(lane.candidate, direction, &tuple, protocol, now)?;
+    let is_steady = session.flags.contains(SessionFlags::STEADY);
+    (is_steady && lane.plain.is_more_of_the_same).then_some(session)
 }
 
 /// Whether the packet may be sent on: it has hops left to live, and its way is wide enough.
-#[inline]
-fn fits(plain: &Plain, method: Method, hop: &KnownHop) -> bool {
-    let room = match method {
-        Method::Tun if hop.tunnel_source.is_none() => return false,
-        Method::Tun => tun::room(hop.mtu),
-        Method::Dr | Method::Nat | Method::Fullnat => hop.mtu,
-    };
-    plain.ttl > 1 && plain.total_len <= room
-}
-
-/// Changes the packet `ip` as its session's method says, up to the tunnel header; false, with the
-/// packet as it was, when that is the general way's to do.
 #[inline(always)]
-fn rewrite(session: &mut Session<V4>, direction: Direction, plain: &Plain, ip: &mut [u8]) -> bool {
-    let protocol = plain.key.protocol;
-    match (session.method(), direction) {
-        (Method::Dr | Method::Tun, Direction::ToServer) => plain::decrement_ttl(ip),
-        (Method::Dr | Method::Tun, Direction::ToClient) => false,
-        (Method::Nat, Direction::ToServer) => {
-            plain::readdress(ip, protocol, plain.key.source, session.server())
-        }
-        (Method::Fullnat, Direction::ToServer) => {
-            let done = plain::readdress(ip, protocol, session.local(), session.server());
-            if done && protocol == Protocol::Tcp {
-                note_client_end(session, plain, ip);
-            }
-            done
-        }
-        (Method::Nat | Method::Fullnat, Direction::ToClient) => {
-            plain::readdress(ip, protocol, session.vip(), session.client())
-        }
+fn fits(plain: &Plain, ip: &PlainIpv4<'_>, room: u16) -> bool {
+    ip.ttl() > 1 && plain.total_len <= room
+}
+
+/// Changes a client's packet as its session's method says, up to the tunnel header; false, with
+/// the packet as it was, when that is the general way's to do.
+#[inline(always)]
+fn rewrite_for_server(session: &mut Session<V4>, plain: &Plain, ip: &mut PlainIpv4Mut<'_>) -> bool {
+    let method = session.method();
+    if matches!(method, Method::Dr | Method::Tun) {
+        ip.decrement_ttl();
+        return true;
+    }
+    let ends = session.arriving(Direction::ToClient).turned();
+    if !plain::readdress(ip, plain.protocol, ends) {
+        return false;
+    }
+    if method == Method::Fullnat && plain.protocol == Protocol::Tcp {
+        let headers = IP_HEADER + u16::from(ip.view().tcp_header_len());
+        let payload = u32::from(plain.total_len - headers);
+        session.note_client_end(ip.view().tcp_sequence().wrapping_add(payload));
+    }
+    true
+}
+
+/// Cuts off what Ethernet filled the frame up with.
+#[inline(always)]
+fn cut_padding<P: Packet>(packet: &mut P, plain: &Plain) {
+    let end = usize::from(plain.l3_offset) + usize::from(plain.total_len);
+    if packet.bytes().len() > end {
+        packet.set_len(end);
     }
 }
 
-/// As the general way's: how far the client's sequence numbers have come.
-#[inline]
-fn note_client_end(session: &mut Session<V4>, plain: &Plain, ip: &[u8]) {
-    let front = PlainIpv4::parse(ip);
-    let rest = ip.get(LEN..).and_then(PlainIpv4::tcp_rest);
-    if let (Some(front), Some(rest)) = (front, rest) {
-        let payload = plain.total_len - IP_HEADER - u16::from(rest.header_len);
-        session.note_client_end(front.tcp_sequence().wrapping_add(payload.into()));
+/// Sends the finished IP packet at `l3`.
+#[inline(always)]
+pub(super) fn leave<I: Io>(out: &mut Outputs<I>, hop: &KnownHop, mut packet: I::Packet, l3: usize) {
+    if hop.header.write(&mut packet, l3) {
+        out.transmit(hop.ethdev.index(), packet);
+    } else {
+        out.discard(packet, DropReason::NoHeadroom);
     }
-}
-
-/// The tunnel that the packet goes through.
-#[inline]
-fn tunnel_of(session: &Session<V4>, direction: Direction, hop: &KnownHop) -> Option<Tunnel> {
-    let through = session.method() == Method::Tun && direction == Direction::ToServer;
-    let source = hop.tunnel_source.filter(|_| through)?;
-    Some(Tunnel {
-        source,
-        destination: session.server().addr,
-    })
 }

@@ -106,7 +106,7 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn send_in_pieces(
         &mut self,
         context: Context<'_>,
-        way: &Way,
+        way: &Way<'_>,
         packet: I::Packet,
         l3: usize,
     ) {

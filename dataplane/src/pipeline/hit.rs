@@ -22,8 +22,8 @@ use crate::wire::ipv4::Ipv4;
 use crate::wire::tcp::Tcp;
 
 /// A packet and the next hop it goes to.
-pub(super) struct Way {
-    pub(super) adjacency: Adjacency,
+pub(super) struct Way<'a> {
+    pub(super) adjacency: &'a Adjacency,
     /// The address whose route is used.
     pub(super) destination: V4,
 }
@@ -53,9 +53,9 @@ impl<I: Io> Pipeline<I> {
         self.carry(context, id, direction, work);
     }
 
-    /// What a packet of a session does, whether the session is new or not.
+    /// What a packet of a session does that is not its first.
     #[inline]
-    pub(super) fn carry(
+    fn carry(
         &mut self,
         context: Context<'_>,
         id: SessionId,
@@ -66,6 +66,18 @@ impl<I: Io> Pipeline<I> {
             self.remember_fragment(context, id, direction, &work.parsed);
         }
         self.account(context, id, direction, &work.parsed);
+        self.forward(context, id, direction, work);
+    }
+
+    /// Sends a packet of a session on, or says to its sender why not.
+    #[inline]
+    pub(super) fn forward(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
         let Some(way) = self.way(context, id, direction) else {
             let Work { packet, parsed, .. } = work;
             return self.refuse(
@@ -77,7 +89,7 @@ impl<I: Io> Pipeline<I> {
                 DropReason::NoRoute,
             );
         };
-        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, &way.adjacency) {
+        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, way.adjacency) {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
         }
         let Work {
@@ -96,7 +108,7 @@ impl<I: Io> Pipeline<I> {
         context: Context<'_>,
         id: SessionId,
         direction: Direction,
-        way: &Way,
+        way: &Way<'_>,
         facts: &Ipv4Facts,
         packet: &mut I::Packet,
     ) -> Result<(), DropReason> {
@@ -128,7 +140,7 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn dispatch(
         &mut self,
         context: Context<'_>,
-        way: &Way,
+        way: &Way<'_>,
         packet: I::Packet,
         l3: usize,
     ) {
@@ -185,12 +197,12 @@ impl<I: Io> Pipeline<I> {
 
     /// The next hop in this direction; looks the route up again only when it may have changed.
     #[inline]
-    pub(super) fn way(
+    pub(super) fn way<'a>(
         &mut self,
-        context: Context<'_>,
+        context: Context<'a>,
         id: SessionId,
         direction: Direction,
-    ) -> Option<Way> {
+    ) -> Option<Way<'a>> {
         let session = self.sessions.get_mut(id);
         let destination = match direction {
             Direction::ToServer => session.server().addr,
@@ -208,7 +220,7 @@ impl<I: Io> Pipeline<I> {
             }
         };
         Some(Way {
-            adjacency: *adjacency,
+            adjacency,
             destination,
         })
     }
@@ -364,7 +376,7 @@ fn to_client(session: &Session<V4>, ip: &mut [u8]) -> Result<(), DropReason> {
 
 /// Remembers how far the client has come.
 #[inline]
-fn note_client_end(session: &mut Session<V4>, ip: &[u8]) {
+pub(super) fn note_client_end(session: &mut Session<V4>, ip: &[u8]) {
     if session.protocol() != Protocol::Tcp {
         return;
     }

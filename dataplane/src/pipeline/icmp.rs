@@ -67,7 +67,7 @@ impl<I: Io> Pipeline<I> {
         match context.snapshot.adjacency(slot) {
             Some(adjacency) => {
                 let way = Way {
-                    adjacency: *adjacency,
+                    adjacency,
                     destination,
                 };
                 self.dispatch(context, &way, packet, framing::ETHERNET);

@@ -52,10 +52,7 @@ impl<I: Io> Pipeline<I> {
             self.return_port(context, &session);
             return Err(Outcome::TableFull);
         }
-        load::bind(server);
-        if session.flags.contains(SessionFlags::ACTIVE) {
-            load::activate(&server.shared);
-        }
+        load::bind(server, session.flags.contains(SessionFlags::ACTIVE));
         self.counters().sessions_imported.add(1);
         Ok(())
     }

@@ -13,23 +13,29 @@ use crate::address::{Address, V4};
 use crate::counters::TrafficCounters;
 use crate::framing::FrameHeader;
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, WorkerId};
+use crate::rewrite::tun;
 use crate::session::AdjacencyRef;
 use crate::snapshot::Snapshot;
 
 /// The version of what was never looked up.
 const NEVER: u32 = 0;
 
-/// A real server.
+/// A real server: one cache line.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct KnownServer {
     version: u32,
     /// False once it was removed from its service, and when there is none.
     pub(super) available: bool,
     /// The next hop towards it.
     pub(super) way: AdjacencyRef,
+    /// What is known of that next hop.
+    pub(super) hop: KnownHop,
     /// What this worker counts about it.
     pub(super) traffic: Arc<CachePadded<TrafficCounters>>,
 }
+
+const _: () = assert!(size_of::<KnownServer>() == 64);
 
 impl Default for KnownServer {
     fn default() -> Self {
@@ -37,26 +43,50 @@ impl Default for KnownServer {
             version: NEVER,
             available: false,
             way: AdjacencyRef::NOWHERE,
+            hop: KnownHop::default(),
             traffic: Arc::default(),
         }
     }
 }
 
 /// A next hop.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct KnownHop {
-    version: u32,
-    epoch: u32,
     /// The ethdev it is at.
     pub(super) ethdev: EthdevId,
     /// The interface it is at.
     pub(super) interface: InterfaceId,
     /// The largest IP packet that may go there, in bytes; 0 when its MAC is not known.
-    pub(super) mtu: u16,
+    pub(super) room: u16,
+    /// The largest IP packet that may go there through a tunnel; 0 also when there is no address
+    /// that the tunnel could come from.
+    pub(super) tunnel_room: u16,
     /// From where tunnels go there.
-    pub(super) tunnel_source: Option<V4>,
+    pub(super) tunnel_source: V4,
     /// What stands in front of a packet that goes there.
     pub(super) header: FrameHeader,
+}
+
+impl Default for KnownHop {
+    /// None: no packet may go there, and none came from there.
+    fn default() -> Self {
+        Self {
+            ethdev: EthdevId::default(),
+            interface: InterfaceId(u16::MAX),
+            room: 0,
+            tunnel_room: 0,
+            tunnel_source: V4::default(),
+            header: FrameHeader::default(),
+        }
+    }
+}
+
+/// A next hop, and which one it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KnownWay {
+    version: u32,
+    epoch: u32,
+    hop: KnownHop,
 }
 
 /// What was looked up, by slot.
@@ -108,15 +138,15 @@ impl Known<KnownServer> {
     }
 }
 
-impl Known<KnownHop> {
+impl Known<KnownWay> {
     /// The next hop behind `way`, if the way is still the one.
     #[inline]
     pub(super) fn get(&mut self, snapshot: &Snapshot, way: AdjacencyRef) -> Option<&KnownHop> {
         let known = self.entries.get_mut(way.slot.index())?;
         if known.version != self.version {
-            *known = look_hop_up(snapshot, way.slot, self.version);
+            *known = look_way_up(snapshot, way.slot, self.version);
         }
-        (known.epoch == way.epoch).then_some(known)
+        (known.epoch == way.epoch).then_some(&known.hop)
     }
 }
 
@@ -134,38 +164,43 @@ fn look_server_up(
         };
     };
     let addr = V4::from_ip(server.endpoint.addr);
+    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| resolve(snapshot, addr));
     KnownServer {
         version,
         available: server.available,
-        way: addr.map_or(AdjacencyRef::NOWHERE, |addr| resolve(snapshot, addr)),
+        way,
+        hop: look_hop_up(snapshot, way.slot),
         traffic: Arc::clone(server.shared.traffic.shared(worker)),
     }
 }
 
 #[cold]
-fn look_hop_up(snapshot: &Snapshot, slot: AdjacencySlot, version: u32) -> KnownHop {
-    let unusable = KnownHop {
+fn look_way_up(snapshot: &Snapshot, slot: AdjacencySlot, version: u32) -> KnownWay {
+    let adjacency = snapshot.adjacency(slot);
+    KnownWay {
         version,
-        ..KnownHop::default()
-    };
+        epoch: adjacency.map_or(0, |adjacency| adjacency.epoch),
+        hop: look_hop_up(snapshot, slot),
+    }
+}
+
+fn look_hop_up(snapshot: &Snapshot, slot: AdjacencySlot) -> KnownHop {
     let Some(adjacency) = snapshot.adjacency(slot) else {
-        return unusable;
+        return KnownHop::default();
     };
     let interface = snapshot.interfaces.get(adjacency.interface);
     let (Some(interface), Some(mac)) = (interface, adjacency.mac) else {
         return KnownHop {
-            epoch: adjacency.epoch,
             interface: adjacency.interface,
-            ..unusable
+            ..KnownHop::default()
         };
     };
     KnownHop {
-        version,
-        epoch: adjacency.epoch,
         ethdev: interface.ethdev,
         interface: interface.id,
-        mtu: adjacency.mtu,
-        tunnel_source: interface.address,
+        room: adjacency.mtu,
+        tunnel_room: interface.address.map_or(0, |_| tun::room(adjacency.mtu)),
+        tunnel_source: interface.address.unwrap_or_default(),
         header: FrameHeader::new(mac, interface.mac, interface.vlan),
     }
 }

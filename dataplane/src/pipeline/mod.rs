@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
-//! its packets overlap. Packets leave in the order in which they came.
+//! its packets overlap. Packets of a flow leave in the order in which they came.
 
 mod express;
 mod fragment;
@@ -17,7 +17,9 @@ mod hit;
 mod icmp;
 mod import;
 mod known;
+mod lend;
 mod miss;
+mod open;
 mod output;
 mod rss;
 mod session_life;
@@ -25,20 +27,21 @@ mod session_life;
 use arrayvec::ArrayVec;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::classify;
+use crate::classify::{self, RecentServices};
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
-use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain};
+use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
 use crate::punt::PuntClass;
 use crate::rewrite::ip_id::IpIds;
 use crate::session::{Candidate, FragmentTable, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
+use crate::wire::plain::PlainIpv4;
 
-use known::{Known, KnownHop, KnownServer};
+use known::{Known, KnownServer, KnownWay};
 pub use output::Outputs;
 
 /// What every stage may look at: the configuration and the time of this burst.
@@ -78,12 +81,15 @@ pub struct Pipeline<I: Io> {
     fragments: FragmentTable<V4>,
     /// Where packets leave.
     pub out: Outputs<I>,
+    recent: RecentServices,
+    /// A session that is to begin when the bucket of its replies is near.
+    opening: Option<open::Opening<I::Packet>>,
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
     rss: rss::RssWatch,
     servers: Known<KnownServer>,
-    hops: Known<KnownHop>,
+    hops: Known<KnownWay>,
     /// False sends every packet the general way.
     has_express_lane: bool,
     /// Packets that went the general way.
@@ -103,6 +109,8 @@ impl<I: Io> Pipeline<I> {
             sessions,
             fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
             out,
+            recent: RecentServices::new(),
+            opening: None,
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
             rss: rss::RssWatch::default(),
@@ -131,6 +139,7 @@ impl<I: Io> Pipeline<I> {
     pub fn adopt(&mut self, snapshot: &Snapshot) {
         self.servers.adopt(snapshot.servers.len());
         self.hops.adopt(snapshot.adjacencies.len());
+        self.recent = RecentServices::new();
     }
 
     /// The worker's counters.
@@ -162,16 +171,22 @@ impl<I: Io> Pipeline<I> {
             &out.counters,
         );
         self.prefetch_candidates(&mut lanes);
+        let mut general = 0;
         for (packet, lane) in burst.drain(..).zip(&lanes) {
-            match lane {
-                Some(lane) => {
-                    if let Err(packet) = self.express(context, lane, packet) {
-                        self.take_slowly(context, lane, packet, Visited::default());
-                    }
-                }
-                None => self.take_other(context, ethdev, packet),
+            let Some(lane) = lane else {
+                general += 1;
+                self.take_other(context, ethdev, packet);
+                continue;
+            };
+            if let Err(packet) = self.express(context, lane, packet) {
+                general += 1;
+                self.take_slowly(context, lane, packet, Visited::default());
             }
         }
+        self.finish_opening(context);
+        self.counters()
+            .session_hits
+            .add(lanes.len() as u64 - general);
     }
 
     /// Takes up to a burst of packets that other workers handed over through the stages; returns
@@ -191,20 +206,22 @@ impl<I: Io> Pipeline<I> {
         self.prefetch_candidates(&mut lanes);
         let count = burst.len();
         self.counters().taken_over.add(count as u64);
+        let mut general = 0;
         for (handed, lane) in burst.drain(..).zip(&lanes) {
-            match lane {
-                Some(lane) => {
-                    if let Err(packet) = self.express(context, lane, handed.packet) {
-                        self.take_slowly(context, lane, packet, handed.visited);
-                    }
+            let Some(lane) = lane else {
+                general += 1;
+                if let Some(work) = self.admit_handed(context, handed) {
+                    self.handle(context, work);
                 }
-                None => {
-                    if let Some(work) = self.admit_handed(context, handed) {
-                        self.handle(context, work);
-                    }
-                }
+                continue;
+            };
+            if let Err(packet) = self.express(context, lane, handed.packet) {
+                general += 1;
+                self.take_slowly(context, lane, packet, handed.visited);
             }
         }
+        self.finish_opening(context);
+        self.counters().session_hits.add(count as u64 - general);
         count
     }
 
@@ -217,18 +234,21 @@ impl<I: Io> Pipeline<I> {
     ) -> Lanes {
         let interfaces = &context.snapshot.interfaces;
         let mut interface = interfaces.find(ethdev, None);
+        let mut vlan = None;
         let mut lanes = Lanes::new();
         let mut bytes = 0;
         for packet in burst {
-            bytes += packet.bytes().len();
-            let read = Plain::parse(packet.bytes(), packet.ip_checksum());
-            let lane = read.filter(|_| packet.is_contiguous());
-            lanes.push(lane.and_then(|(plain, link)| {
-                if interface.is_none_or(|interface| interface.vlan != link.vlan) {
-                    interface = interfaces.find(ethdev, link.vlan);
+            let frame = packet.bytes();
+            bytes += frame.len();
+            lanes.push(PlainLink::parse(frame).and_then(|link| {
+                if vlan != link.vlan {
+                    vlan = link.vlan;
+                    interface = interfaces.find(ethdev, vlan);
                 }
-                let interface = interface.filter(|interface| interface.mac == link.destination)?;
-                Some(self.lane(plain, interface.id))
+                let interface = interface.filter(|interface| link.is_for(frame, interface.mac))?;
+                let (plain, ip) = Plain::parse(frame, link, packet.ip_checksum())?;
+                let is_whole = packet.is_contiguous();
+                is_whole.then(|| self.lane(plain, &ip, interface.id))
             }));
         }
         self.counters().received_packets.add(burst.len() as u64);
@@ -240,15 +260,18 @@ impl<I: Io> Pipeline<I> {
     fn handed_lanes(&self, burst: &ArrayVec<Handed<I::Packet>, BURST>) -> Lanes {
         let mut lanes = Lanes::new();
         for handed in burst {
-            let plain = Plain::parse(handed.packet.bytes(), RxChecksum::Good);
-            lanes.push(plain.map(|(plain, _)| self.lane(plain, handed.interface)));
+            let frame = handed.packet.bytes();
+            lanes.push(PlainLink::parse(frame).and_then(|link| {
+                let (plain, ip) = Plain::parse(frame, link, RxChecksum::Good)?;
+                Some(self.lane(plain, &ip, handed.interface))
+            }));
         }
         lanes
     }
 
     #[inline]
-    fn lane(&self, plain: Plain, interface: InterfaceId) -> Lane {
-        let hash = self.sessions.hash(&plain.key);
+    fn lane(&self, plain: Plain, ip: &PlainIpv4<'_>, interface: InterfaceId) -> Lane {
+        let hash = self.sessions.hash_tuple(&ip.tuple(), plain.protocol);
         self.sessions.prefetch_bucket(hash);
         Lane {
             plain,
@@ -280,10 +303,11 @@ impl<I: Io> Pipeline<I> {
         packet: I::Packet,
         visited: Visited,
     ) {
-        let interface = context.snapshot.interfaces.get(lane.interface);
-        let vlan = interface.and_then(|interface| interface.vlan);
-        let Some(parsed) = lane.plain.to_parsed(packet.bytes(), vlan) else {
-            return self.out.discard(packet, DropReason::BadIpHeader);
+        let Some(interface) = context.snapshot.interfaces.get(lane.interface) else {
+            return self.out.discard(packet, DropReason::UnknownVlan);
+        };
+        let Some(parsed) = lane.plain.to_parsed(packet.bytes(), interface.vlan) else {
+            return self.take_other(context, interface.ethdev, packet);
         };
         let work = Work {
             packet,
@@ -308,6 +332,9 @@ impl<I: Io> Pipeline<I> {
         self.general_packets += 1;
         if work.parsed.ip.fragment == FragmentKind::Later {
             return self.later_fragment(context, work);
+        }
+        if self.is_opening(work.hash) {
+            self.finish_opening(context);
         }
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
             Some((id, direction)) => self.hit(context, id, direction, work),

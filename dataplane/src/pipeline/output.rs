@@ -20,8 +20,11 @@ use crate::rate_limit::RateLimit;
 use crate::snapshot::Snapshot;
 use crate::time::{TICKS_PER_SECOND, Tick};
 
-/// Next hops for which a packet may wait.
-const HELD: usize = 64;
+/// Packets that may wait for their next hops.
+const HELD: usize = 128;
+
+/// Packets that may wait for one next hop: a browser opens a handful of connections at once.
+const HELD_FOR_ONE: usize = 16;
 
 /// How long a packet waits for its next hop: as long as a TCP client waits before it tries again.
 const HOLD_TICKS: u32 = TICKS_PER_SECOND;
@@ -33,6 +36,7 @@ const ICMP_PER_SECOND: u32 = 1_000;
 struct TxPort<T: TxQueue> {
     queue: T,
     waiting: Burst<T::Packet>,
+    waiting_bytes: usize,
 }
 
 /// A packet whose next hop's MAC is not known yet. It is ready but for its Ethernet header.
@@ -76,6 +80,7 @@ impl<I: Io> Outputs<I> {
         let ports = queues.into_iter().map(|queue| TxPort {
             queue,
             waiting: Burst::new(),
+            waiting_bytes: 0,
         });
         Self {
             worker: mailbox.worker,
@@ -147,7 +152,7 @@ impl<I: Io> Outputs<I> {
     }
 
     /// Sends an IP packet that stands at `l3` in its buffer to a next hop; when its MAC is not
-    /// known, asks for it and lets one packet for each next hop wait.
+    /// known, asks for it and lets a few packets for each next hop wait.
     #[inline]
     pub fn send(
         &mut self,
@@ -199,6 +204,7 @@ impl<I: Io> Outputs<I> {
         if port.waiting.is_full() {
             flush(port, &self.counters);
         }
+        port.waiting_bytes += packet.bytes().len();
         port.waiting.push(packet);
     }
 
@@ -253,13 +259,13 @@ impl<I: Io> Outputs<I> {
             interface: adjacency.interface,
             addr,
         };
-        if self.held.iter().any(|held| held.neighbour == neighbour) {
-            // It was asked for when the packet that waits came; asking for each would leave no
-            // room for other neighbours.
-            return self.discard(packet, DropReason::NextHopUnresolved);
+        let same = self.held.iter().filter(|held| held.neighbour == neighbour);
+        let waiting = same.count();
+        if waiting == 0 {
+            // Once: asking for each packet would leave no room for other neighbours.
+            self.mailbox.want(neighbour);
         }
-        self.mailbox.want(neighbour);
-        if self.held.is_full() {
+        if waiting == HELD_FOR_ONE || self.held.is_full() {
             return self.discard(packet, DropReason::NextHopUnresolved);
         }
         self.held.push(Held {
@@ -302,7 +308,7 @@ impl<I: Io> Outputs<I> {
 }
 
 fn flush<T: TxQueue>(port: &mut TxPort<T>, counters: &WorkerCounters) {
-    let bytes: usize = port.waiting.iter().map(|packet| packet.bytes().len()).sum();
+    let bytes = std::mem::take(&mut port.waiting_bytes);
     let sent = port.queue.send(&mut port.waiting);
     let unsent: usize = port.waiting.iter().map(|packet| packet.bytes().len()).sum();
     counters.transmitted_packets.add(sent as u64);

@@ -40,8 +40,11 @@ impl RssWatch {
         // NICs hash fragments, packets with options and SCTP without their ports; plain packets
         // are none of these.
         for (packet, lane) in arrived {
-            if let Some(lane) = lane {
-                check.observe(rss, &lane.plain.key, packet.rss_hash(), worker);
+            let key = lane
+                .as_ref()
+                .and_then(|lane| lane.plain.key(packet.bytes()));
+            if let Some(key) = key {
+                check.observe(rss, &key, packet.rss_hash(), worker);
             }
         }
         if check.verdict() == RssVerdict::Mismatch {

@@ -122,10 +122,7 @@ impl<I: Io> Pipeline<I> {
 /// Gives back what an ended session held: its place at the server and its local port.
 fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
     if let Some(server) = context.snapshot.server(session.server_slot) {
-        if session.flags.contains(SessionFlags::ACTIVE) {
-            load::deactivate(&server.shared);
-        }
-        load::unbind(server);
+        load::unbind(server, session.flags.contains(SessionFlags::ACTIVE));
     }
     release_port(context, worker, session);
 }

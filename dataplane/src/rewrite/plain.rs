@@ -1,44 +1,27 @@
 //! [`replace_ends`](super::replace_ends) and [`decrement_ttl`](super::decrement_ttl) in one, for
 //! packets that are whole, without IP options, and TCP or UDP with a checksum.
 
-use crate::address::{Endpoint, Protocol, V4};
-use crate::wire::plain::{LEN, PlainIpv4Mut, TcpRestMut};
+use crate::address::{Protocol, V4};
+use crate::wire::plain::PlainIpv4Mut;
+use crate::wire::tuple::Tuple;
 
-/// Gives the packet `ip` new ends and one hop less to live. False, and nothing is changed, when
-/// it is none of the packets this is for.
+/// Gives a packet new ends and one hop less to live. False, and nothing is changed, when it has no
+/// checksum that could be carried over.
 #[inline(always)]
-pub fn readdress(
-    ip: &mut [u8],
-    protocol: Protocol,
-    source: Endpoint<V4>,
-    destination: Endpoint<V4>,
-) -> bool {
-    let Some((front, behind)) = ip.split_first_chunk_mut::<LEN>() else {
-        return false;
-    };
-    let mut front = PlainIpv4Mut::new(front);
+pub fn readdress(packet: &mut PlainIpv4Mut<'_>, protocol: Protocol, ends: Tuple<V4>) -> bool {
     match protocol {
-        Protocol::Tcp => match TcpRestMut::parse(behind) {
-            Some(mut tcp) => {
-                tcp.change(front.readdress(source, destination));
-                true
-            }
-            None => false,
-        },
-        Protocol::Udp if front.udp_checksum() != 0 => {
-            let change = front.readdress(source, destination);
-            front.change_udp(change);
+        Protocol::Tcp => {
+            let change = packet.readdress(ends);
+            packet.change_tcp(change);
+            true
+        }
+        Protocol::Udp if packet.view().udp_checksum() != 0 => {
+            let change = packet.readdress(ends);
+            packet.change_udp(change);
             true
         }
         Protocol::Udp | Protocol::Sctp => false,
     }
-}
-
-/// Takes one hop to live from the packet `ip`; false when it is cut short.
-#[inline]
-pub fn decrement_ttl(ip: &mut [u8]) -> bool {
-    let front = ip.first_chunk_mut::<LEN>().map(PlainIpv4Mut::new);
-    front.map(|mut front| front.decrement_ttl()).is_some()
 }
 
 #[cfg(test)]
@@ -62,7 +45,9 @@ mod tests {
             let protocol = Protocol::from_number(packet[9]).unwrap();
             let (mut plain, mut general) = (packet.clone(), packet.clone());
 
-            let done = readdress(&mut plain, protocol, local, server);
+            let ends = Tuple::new(local, server);
+            let view = PlainIpv4Mut::new(&mut plain);
+            let done = view.is_some_and(|mut view| readdress(&mut view, protocol, ends));
 
             general_ttl(&mut general).unwrap();
             replace_ends(&mut general, Some(local), Some(server)).unwrap();

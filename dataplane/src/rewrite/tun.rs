@@ -27,7 +27,8 @@ use super::not_ip;
 use crate::address::V4;
 use crate::drop_reason::DropReason;
 use crate::io::Packet;
-use crate::wire::ipv4::{Ipv4, Ipv4Mut, MIN_HEADER_LEN, protocol};
+use crate::wire::ipv4::{Ipv4, MIN_HEADER_LEN, NewIpv4, protocol};
+use crate::wire::plain::PlainIpv4;
 
 /// Bytes a packet grows by: a tunnel's MTU is this much smaller than its link's.
 pub const OVERHEAD: usize = MIN_HEADER_LEN;
@@ -48,11 +49,26 @@ pub struct Tunnel {
 }
 
 /// What the outer header takes over from the inner one.
-struct Inner {
+#[derive(Clone, Copy, Debug)]
+pub struct Inner {
     tos: u8,
     ttl: u8,
     dont_fragment: bool,
     total_len: u16,
+}
+
+impl Inner {
+    /// What it takes over from a plain packet.
+    #[inline]
+    #[must_use]
+    pub const fn of(ip: &PlainIpv4<'_>) -> Self {
+        Self {
+            tos: ip.tos(),
+            ttl: ip.ttl(),
+            dont_fragment: ip.dont_fragment(),
+            total_len: ip.total_len(),
+        }
+    }
 }
 
 /// Puts the packet that begins `l3` bytes into the frame inside the tunnel, as drawn at the top:
@@ -71,25 +87,43 @@ pub fn encapsulate<P: Packet>(
     ids: &mut IpIds,
 ) -> Result<(), DropReason> {
     let inner = inner(packet.bytes().get(l3..).ok_or(DropReason::TruncatedIp)?)?;
+    enclose(packet, l3, tunnel, &inner, ids)
+}
+
+/// [`encapsulate`] for who has read the inner header already.
+///
+/// # Errors
+///
+/// As [`encapsulate`].
+#[inline]
+pub fn enclose<P: Packet>(
+    packet: &mut P,
+    l3: usize,
+    tunnel: Tunnel,
+    inner: &Inner,
+    ids: &mut IpIds,
+) -> Result<(), DropReason> {
     let total_len = inner.total_len.checked_add(20).ok_or(DropReason::TooBig)?;
-    packet.push_front(OVERHEAD).ok_or(DropReason::NoHeadroom)?;
+    let frame = packet.push_front(OVERHEAD).ok_or(DropReason::NoHeadroom)?;
+    let (len, end) = (frame.len(), l3 + usize::from(total_len));
+    let outer = frame.get_mut(l3..).and_then(|ip| ip.first_chunk_mut());
+    let outer = outer.ok_or(DropReason::TruncatedIp)?;
+    let id = if inner.dont_fragment { 0 } else { ids.next() };
+    *outer = NewIpv4 {
+        tos: outer_tos(inner.tos),
+        total_len,
+        id,
+        dont_fragment: inner.dont_fragment,
+        ttl: inner.ttl,
+        protocol: protocol::IPIP,
+        source: tunnel.source,
+        destination: tunnel.destination,
+    }
+    .to_bytes();
     // Cuts off Ethernet's padding, which must not travel as if it were part of the tunnel.
-    if !packet.set_len(l3 + usize::from(total_len)) {
+    if len != end && !packet.set_len(end) {
         return Err(DropReason::TruncatedIp);
     }
-    let outer = packet.bytes_mut().get_mut(l3..).unwrap_or_default();
-    let (mut outer, _) = Ipv4Mut::init(outer).map_err(not_ip)?;
-    outer.set_tos(outer_tos(inner.tos));
-    outer.set_total_len(total_len);
-    outer.set_dont_fragment(inner.dont_fragment);
-    if !inner.dont_fragment {
-        outer.set_id(ids.next());
-    }
-    outer.set_ttl(inner.ttl);
-    outer.set_protocol(protocol::IPIP);
-    outer.set_source(tunnel.source);
-    outer.set_destination(tunnel.destination);
-    outer.fill_checksum();
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! fo and ovf: the heaviest server takes all, as long as it can.
 
-use super::load;
 use super::min_tree::Key;
 use super::tournament::{Rank, Tournament};
 use crate::service::RealServer;
@@ -43,7 +42,7 @@ pub enum HeaviestWithRoom {}
 impl Rank for HeaviestWithRoom {
     #[inline]
     fn key(server: &RealServer) -> Key {
-        if load::active(server) > server.weight.0 {
+        if server.shared.active() > server.weight.0 {
             Key::OUT
         } else {
             Heaviest::key(server)

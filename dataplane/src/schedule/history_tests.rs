@@ -192,7 +192,7 @@ impl Replay {
         assert_eq!(name, expected, "decision {} of {:?}", self.picks, self.kind);
         self.picks += 1;
         if let Some(server) = picked {
-            load::bind(&server);
+            load::bind(&server, false);
             self.sessions.push((host(&server), false));
         }
     }
@@ -223,7 +223,7 @@ impl Replay {
         if active {
             load::deactivate(&server.shared);
         }
-        load::unbind(&server);
+        load::unbind(&server, false);
     }
 }
 

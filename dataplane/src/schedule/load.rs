@@ -7,7 +7,7 @@
 //! change only when a session is made, changes between active and inactive, or ends; whoever
 //! changes them marks the server in the [standings](super::Standings) of its service.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::service::{RealServer, ServerShared};
 
@@ -24,6 +24,50 @@ pub enum Rules {
     Linux6_1_176,
 }
 
+/// How many sessions a server has, and how many of them are active, as one number: whoever
+/// changes both changes them at once.
+#[derive(Debug, Default)]
+pub(crate) struct SessionCounts(AtomicU64);
+
+impl SessionCounts {
+    /// An active session, in the upper half.
+    const ACTIVE: u64 = 1 << 32;
+
+    /// Sessions bound to the server, active or not.
+    #[inline]
+    pub(crate) fn sessions(&self) -> u32 {
+        sessions(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Sessions in an active state.
+    #[inline]
+    pub(crate) fn active(&self) -> u32 {
+        active(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Counts that only years or mistakes reach.
+    #[cfg(test)]
+    pub(super) fn set_active(&self, active: u32) {
+        let counts = u64::from(active) << 32 | u64::from(self.sessions());
+        self.0.store(counts, Ordering::SeqCst);
+    }
+
+    /// What a session of this kind adds when it is bound.
+    #[inline]
+    const fn share(is_active: bool) -> u64 {
+        1 + if is_active { Self::ACTIVE } else { 0 }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn sessions(counts: u64) -> u32 {
+    counts as u32
+}
+
+const fn active(counts: u64) -> u32 {
+    (counts >> 32) as u32
+}
+
 /// What made the flag be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
@@ -35,23 +79,28 @@ enum Cause {
     Configured,
 }
 
-/// A session was bound to `server`. It counts as inactive until [`activate`].
+/// A session was bound to `server`, in an active state or not.
 #[inline]
-pub fn bind(server: &RealServer) {
-    let sessions = server.shared.sessions.fetch_add(1, Ordering::SeqCst) + 1;
-    let upper = server.upper_threshold;
+pub fn bind(server: &RealServer, is_active: bool) {
+    let share = SessionCounts::share(is_active);
+    let before = server.shared.counts().0.fetch_add(share, Ordering::SeqCst);
+    let (sessions, upper) = (sessions(before) + 1, server.upper_threshold);
     if sessions == upper || (sessions > upper && upper > 0 && is_old(server)) {
         update(server, Cause::Rose);
     }
     server.shared.seat().mark();
 }
 
-/// An inactive session of `server` ended.
+/// A session of `server` ended, in an active state or not.
 #[inline]
-pub fn unbind(server: &RealServer) {
-    let before = server.shared.sessions.fetch_sub(1, Ordering::SeqCst);
-    debug_assert!(before > 0, "a session ended that was not bound");
-    let low = low_mark(server);
+pub fn unbind(server: &RealServer, is_active: bool) {
+    let share = SessionCounts::share(is_active);
+    let before = server.shared.counts().0.fetch_sub(share, Ordering::SeqCst);
+    debug_assert!(
+        sessions(before) > 0 && active(before) >= active(share),
+        "a session ended that was not bound"
+    );
+    let (before, low) = (sessions(before), low_mark(server));
     if before == low || (before < low && is_old(server)) {
         update(server, Cause::Fell);
     }
@@ -61,15 +110,17 @@ pub fn unbind(server: &RealServer) {
 /// A bound session became active.
 #[inline]
 pub fn activate(server: &ServerShared) {
-    server.active.fetch_add(1, Ordering::SeqCst);
+    let counts = &server.counts().0;
+    counts.fetch_add(SessionCounts::ACTIVE, Ordering::SeqCst);
     server.seat().mark();
 }
 
-/// An active session became inactive; also before [`unbind`] when it ends while active.
+/// An active session became inactive.
 #[inline]
 pub fn deactivate(server: &ServerShared) {
-    let before = server.active.fetch_sub(1, Ordering::SeqCst);
-    debug_assert!(before > 0, "an inactive session became inactive");
+    let counts = &server.counts().0;
+    let before = counts.fetch_sub(SessionCounts::ACTIVE, Ordering::SeqCst);
+    debug_assert!(active(before) > 0, "an inactive session became inactive");
     server.seat().mark();
 }
 
@@ -96,21 +147,15 @@ fn is_old(server: &RealServer) -> bool {
     server.shared.rules() == Rules::Linux6_1_176
 }
 
-/// The active sessions of a server.
-#[inline]
-pub(super) fn active(server: &RealServer) -> u32 {
-    server.shared.active.load(Ordering::SeqCst)
-}
-
 /// The cost of a server's sessions for wlc, as the kernel's `ip_vs_dest_conn_overhead`: a wrapping
 /// 32-bit number.
 #[inline]
 pub(super) fn overhead(server: &RealServer) -> i32 {
-    let sessions = server.shared.sessions.load(Ordering::SeqCst);
+    let counts = server.shared.counts().0.load(Ordering::SeqCst);
     let each = if is_old(server) { 255 } else { 256 };
-    active(server)
+    active(counts)
         .wrapping_mul(each)
-        .wrapping_add(sessions)
+        .wrapping_add(sessions(counts))
         .cast_signed()
 }
 
@@ -132,7 +177,7 @@ fn update(server: &RealServer, cause: Cause) {
         // Another worker may have crossed the other mark between our look at the count and our
         // store, and its store may lie before ours. A flag that is wrong then would stay wrong: an
         // overloaded server gets no session that could correct it.
-        let sessions = server.shared.sessions.load(Ordering::SeqCst);
+        let sessions = server.shared.sessions();
         cause = match overloaded {
             true if sessions < low_mark(server) => Cause::Fell,
             false if server.upper_threshold > 0 && sessions >= server.upper_threshold => {
@@ -146,7 +191,7 @@ fn update(server: &RealServer, cause: Cause) {
 /// What the flag must be; `None` leaves it as it is.
 fn verdict(server: &RealServer, cause: Cause) -> Option<bool> {
     let upper = server.upper_threshold;
-    let sessions = server.shared.sessions.load(Ordering::SeqCst);
+    let sessions = server.shared.sessions();
     if upper == 0 {
         return Some(false);
     }
@@ -193,9 +238,9 @@ mod tests {
         }
     }
 
-    fn after(server: &RealServer, step: fn(&RealServer)) -> (u32, bool) {
-        step(server);
-        let sessions = server.shared.sessions.load(Ordering::SeqCst);
+    fn after(server: &RealServer, step: fn(&RealServer, bool)) -> (u32, bool) {
+        step(server, false);
+        let sessions = server.shared.sessions();
         (sessions, server.is_overloaded())
     }
 
@@ -219,7 +264,7 @@ mod tests {
     fn without_a_lower_threshold_three_quarters_of_the_upper_stand_for_it() {
         let server = server(10, 0);
         for _ in 0..10 {
-            bind(&server);
+            bind(&server, false);
         }
 
         // 10 − 10/4 = 8
@@ -240,7 +285,7 @@ mod tests {
     fn new_thresholds_are_judged_at_once() {
         let old = server(4, 2);
         for _ in 0..4 {
-            bind(&old);
+            bind(&old, false);
         }
         let with = |upper, lower| RealServer {
             upper_threshold: upper,
@@ -269,13 +314,13 @@ mod tests {
                 for _ in 0..3 {
                     scope.spawn(|| {
                         for _ in 0..100 {
-                            bind(&server);
-                            unbind(&server);
+                            bind(&server, true);
+                            unbind(&server, true);
                         }
                     });
                 }
             });
-            assert_eq!(server.shared.sessions.load(Ordering::SeqCst), 0);
+            assert_eq!((server.shared.sessions(), server.shared.active()), (0, 0));
             assert!(!server.is_overloaded());
         }
     }
@@ -283,20 +328,25 @@ mod tests {
     #[test]
     fn an_active_session_costs_257() {
         let server = server(0, 0);
-        bind(&server);
-        bind(&server);
+        bind(&server, false);
+        bind(&server, false);
         activate(&server.shared);
 
         assert_eq!(overhead(&server), 258);
         deactivate(&server.shared);
+        assert_eq!(overhead(&server), 2);
+        bind(&server, true);
+        assert_eq!(overhead(&server), 259);
+        assert_eq!((server.shared.sessions(), server.shared.active()), (3, 1));
+        unbind(&server, true);
         assert_eq!(overhead(&server), 2);
     }
 
     #[test]
     fn by_the_old_rules_an_active_session_costs_256() {
         let server = server_under(Rules::Linux6_1_176, 0, 0);
-        bind(&server);
-        bind(&server);
+        bind(&server, false);
+        bind(&server, false);
         activate(&server.shared);
 
         assert_eq!(overhead(&server), 257);
@@ -306,7 +356,7 @@ mod tests {
     fn by_the_old_rules_raising_the_upper_threshold_frees_a_server_that_is_still_above_it() {
         let old = server_under(Rules::Linux6_1_176, 4, 2);
         for _ in 0..9 {
-            bind(&old);
+            bind(&old, false);
         }
         let with = |upper, lower| RealServer {
             upper_threshold: upper,

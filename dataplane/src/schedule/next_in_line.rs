@@ -125,9 +125,9 @@ mod tests {
                 // Those with an upper threshold of 1 become overloaded, and are free again.
                 if let Some(server) = servers.get(at.index(servers.len().max(1))) {
                     if server.is_overloaded() {
-                        load::unbind(server);
+                        load::unbind(server, false);
                     } else {
-                        load::bind(server);
+                        load::bind(server, false);
                     }
                 }
             }

@@ -1,7 +1,6 @@
 //! sed and nq: the server that would have the fewest active sessions for its weight, the new one
 //! being counted.
 
-use super::load;
 use super::min_tree::Key;
 use super::tournament::{Rank, Tournament};
 use crate::service::RealServer;
@@ -22,7 +21,7 @@ impl Rank for Delay {
     #[inline]
     fn key(server: &RealServer) -> Key {
         if server.is_eligible() {
-            let active = load::active(server).cast_signed();
+            let active = server.shared.active().cast_signed();
             Key::ratio(active.wrapping_add(1), server.weight)
         } else {
             Key::OUT
@@ -37,7 +36,7 @@ pub enum IdleOrDelay {}
 impl Rank for IdleOrDelay {
     #[inline]
     fn key(server: &RealServer) -> Key {
-        if server.is_eligible() && load::active(server) == 0 {
+        if server.is_eligible() && server.shared.active() == 0 {
             Key::FIRST
         } else {
             Delay::key(server)

@@ -99,16 +99,17 @@ mod tests {
     /// one is better.
     fn scan(kind: SchedulerKind, servers: &[Arc<RealServer>]) -> Option<usize> {
         let weight = |at: usize| i64::from(servers[at].weight.0);
-        let active = |at: usize| i64::from(load::active(&servers[at]).cast_signed());
+        let active = |at: usize| i64::from(servers[at].shared.active().cast_signed());
         let overhead = |at: usize| i64::from(load::overhead(&servers[at]));
-        let delay = |at: usize| i64::from(load::active(&servers[at]).cast_signed().wrapping_add(1));
+        let delay =
+            |at: usize| i64::from(servers[at].shared.active().cast_signed().wrapping_add(1));
         let mut eligible = (0..servers.len()).filter(|at| servers[*at].is_eligible());
         let idle = eligible.clone().find(|at| active(*at) == 0);
         if let (SchedulerKind::Nq, Some(idle)) = (kind, idle) {
             return Some(idle);
         }
         if kind == SchedulerKind::Ovf {
-            let full = |at: &usize| load::active(&servers[*at]) > servers[*at].weight.0;
+            let full = |at: &usize| servers[*at].shared.active() > servers[*at].weight.0;
             let room: Vec<usize> = eligible.filter(|at| !full(at)).collect();
             return heaviest(&room, weight);
         }
@@ -193,16 +194,16 @@ mod tests {
 
         fn take(&mut self, at: usize, step: Step) {
             let server = &self.servers[at];
-            let sessions = server.shared.sessions.load(Ordering::SeqCst);
-            let active = server.shared.active.load(Ordering::SeqCst);
+            let sessions = server.shared.sessions();
+            let active = server.shared.active();
             match step {
-                Step::Bind => load::bind(server),
-                Step::Unbind if sessions > 0 => load::unbind(server),
+                Step::Bind => load::bind(server, false),
+                Step::Unbind if sessions > 0 => load::unbind(server, false),
                 Step::Activate => load::activate(&server.shared),
                 Step::Deactivate if active > 0 => load::deactivate(&server.shared),
                 Step::Unbind | Step::Deactivate => {}
                 Step::Flood(count) => {
-                    server.shared.active.store(count, Ordering::SeqCst);
+                    server.shared.counts().set_active(count);
                     load::activate(&server.shared);
                 }
                 Step::Edit { weight, upper } => {
@@ -256,7 +257,7 @@ mod tests {
 
                     prop_assert_eq!(picked, service.scan(), "{:?}", kind);
                     if let Some(at) = picked {
-                        load::bind(&service.servers[at]);
+                        load::bind(&service.servers[at], false);
                     }
                 }
             }
@@ -283,8 +284,8 @@ mod tests {
             let picked = [old.pick(), new.pick(&servers, FLOW)];
 
             assert_eq!(picked, [old.scan(), scan(old.kind, &servers)], "{round}");
-            load::bind(&servers[picked[1].unwrap()]);
-            load::bind(&old.servers[picked[0].unwrap()]);
+            load::bind(&servers[picked[1].unwrap()], false);
+            load::bind(&old.servers[picked[0].unwrap()], false);
             if round % 3 == 0 {
                 old.take(0, Step::Unbind);
             }
@@ -295,12 +296,12 @@ mod tests {
     fn a_server_that_left_may_lose_sessions_and_come_back() {
         let mut service = Service::new(SchedulerKind::Wlc, &[(1, 0), (1, 0)]);
         let gone = service.servers.remove(0);
-        load::bind(&gone);
-        load::bind(&service.servers[0]);
+        load::bind(&gone, false);
+        load::bind(&service.servers[0], false);
         service.renew();
         assert_eq!(service.pick(), Some(0));
 
-        load::unbind(&gone);
+        load::unbind(&gone, false);
         assert_eq!(service.pick(), Some(0));
         service.servers.push(gone);
         service.renew();
@@ -323,13 +324,13 @@ mod tests {
             for n in 0..SESSIONS {
                 let at = service.pick().unwrap();
                 let server = &service.servers[at];
-                load::bind(server);
+                load::bind(server, false);
                 load::activate(&server.shared);
                 bound.push_back(server);
                 if n >= 300 {
                     let oldest = bound.pop_front().unwrap();
                     load::deactivate(&oldest.shared);
-                    load::unbind(oldest);
+                    load::unbind(oldest, false);
                 }
             }
             done.fetch_add(bound.len(), Ordering::SeqCst);
@@ -341,14 +342,14 @@ mod tests {
 
         // When it is quiet again, then counts add up and decisions are exact.
         let shared = || service.servers.iter().map(|server| &server.shared);
-        let sessions: u32 = shared().map(|s| s.sessions.load(Ordering::SeqCst)).sum();
-        let active: u32 = shared().map(|s| s.active.load(Ordering::SeqCst)).sum();
+        let sessions: u32 = shared().map(|s| s.sessions()).sum();
+        let active: u32 = shared().map(|s| s.active()).sum();
         assert_eq!((sessions, active), (600, 600));
         assert_eq!(done.into_inner(), 600);
         for _ in 0..200 {
             let picked = service.pick();
             assert_eq!(picked, service.scan());
-            load::bind(&service.servers[picked.unwrap()]);
+            load::bind(&service.servers[picked.unwrap()], false);
         }
     }
 }

@@ -39,6 +39,14 @@ impl Turnstile {
         }
     }
 
+    /// A turnstile for another state that goes on counting.
+    pub(super) fn successor(&self) -> Self {
+        Self {
+            taken: AtomicBool::default(),
+            waits: AtomicU64::new(self.waits()),
+        }
+    }
+
     /// How often somebody had to wait.
     pub(super) fn waits(&self) -> u64 {
         self.waits.load(Ordering::Relaxed)
@@ -76,6 +84,7 @@ mod tests {
         });
 
         assert_eq!(turnstile.waits(), 1);
+        assert_eq!(turnstile.successor().waits(), 1);
     }
 
     #[test]

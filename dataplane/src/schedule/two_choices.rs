@@ -201,10 +201,10 @@ mod tests {
         let scheduler = TwoChoices::new(&servers);
         assert_eq!(scheduler.pick(&servers, FLOW), Some(1));
 
-        load::bind(&servers[1]);
+        load::bind(&servers[1], false);
 
         assert_eq!(scheduler.pick(&servers, FLOW), None);
-        load::unbind(&servers[1]);
+        load::unbind(&servers[1], false);
         assert_eq!(scheduler.pick(&servers, FLOW), Some(1));
     }
 

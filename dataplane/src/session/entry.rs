@@ -6,8 +6,10 @@
 //! line 2 │ out_bytes │ out_packets │ to_client │ wheel links │ created, service, seq, mss, serial │
 //! ```
 //!
-//! (IPv4; an IPv6 session takes three lines.) What names a session is fixed when it is made,
-//! because the table files it under that; the rest is open to the pipeline.
+//! (IPv4; an IPv6 session takes three lines.) Its ends are kept as the packets of both sides say
+//! them when they arrive, byte for byte, so that those are compared and replaced in one go. What
+//! names a session is fixed when it is made, because the table files it under that; the rest is
+//! open to the pipeline.
 
 use super::state::State;
 use super::transition::{Direction, Event, next_state};
@@ -18,6 +20,7 @@ use crate::intrinsics::prefetch_read;
 use crate::memory::plain_data;
 use crate::service::Method;
 use crate::time::Tick;
+use crate::wire::tuple::Tuple;
 
 plain_data! {
     /// A next hop as a session remembers it: where it stands, and in which version of the
@@ -144,14 +147,12 @@ plain_data! {
     #[derive(Clone, Copy, Debug)]
     #[repr(C, align(64))]
     pub struct Session<A: Address> {
-        client_addr: A,
-        vip_addr: A,
-        local_addr: A,
-        server_addr: A,
-        client_port: u16,
-        vip_port: u16,
-        local_port: u16,
-        server_port: u16,
+        /// Client and VIP.
+        client_addresses: A::Pair,
+        /// Server and local address.
+        server_addresses: A::Pair,
+        client_ports: u32,
+        server_ports: u32,
         /// The IP protocol number; 0 marks a place in the table that holds no session.
         protocol: u8,
         method: Method,
@@ -200,15 +201,13 @@ impl<A: Address> Session<A> {
     pub fn new(new: &NewSession<A>, now: Tick) -> Self {
         let mut flags = SessionFlags::empty();
         flags.set(SessionFlags::NO_OUTPUT, !new.method.sees_replies());
+        let from_client = Tuple::new(new.client, new.vip);
+        let from_server = Tuple::new(new.server, new.local);
         Self {
-            client_addr: new.client.addr,
-            vip_addr: new.vip.addr,
-            local_addr: new.local.addr,
-            server_addr: new.server.addr,
-            client_port: new.client.port,
-            vip_port: new.vip.port,
-            local_port: new.local.port,
-            server_port: new.server.port,
+            client_addresses: from_client.addresses,
+            server_addresses: from_server.addresses,
+            client_ports: from_client.ports,
+            server_ports: from_server.ports,
             protocol: new.protocol as u8,
             method: new.method,
             state: State::None,
@@ -231,32 +230,48 @@ impl<A: Address> Session<A> {
         }
     }
 
+    /// The ends of packets that go in `direction`, as they arrive.
+    #[inline]
+    #[must_use]
+    pub const fn arriving(&self, direction: Direction) -> Tuple<A> {
+        match direction {
+            Direction::ToServer => Tuple {
+                addresses: self.client_addresses,
+                ports: self.client_ports,
+            },
+            Direction::ToClient => Tuple {
+                addresses: self.server_addresses,
+                ports: self.server_ports,
+            },
+        }
+    }
+
     /// The client, as the VIP's owner sees it.
     #[inline]
     #[must_use]
-    pub const fn client(&self) -> Endpoint<A> {
-        Endpoint::new(self.client_addr, self.client_port)
+    pub fn client(&self) -> Endpoint<A> {
+        self.arriving(Direction::ToServer).source()
     }
 
     /// The virtual address and port the client talks to.
     #[inline]
     #[must_use]
-    pub const fn vip(&self) -> Endpoint<A> {
-        Endpoint::new(self.vip_addr, self.vip_port)
+    pub fn vip(&self) -> Endpoint<A> {
+        self.arriving(Direction::ToServer).destination()
     }
 
     /// Whom the server sees: the client, or with FULLNAT a local address and port.
     #[inline]
     #[must_use]
-    pub const fn local(&self) -> Endpoint<A> {
-        Endpoint::new(self.local_addr, self.local_port)
+    pub fn local(&self) -> Endpoint<A> {
+        self.arriving(Direction::ToClient).destination()
     }
 
     /// The real server.
     #[inline]
     #[must_use]
-    pub const fn server(&self) -> Endpoint<A> {
-        Endpoint::new(self.server_addr, self.server_port)
+    pub fn server(&self) -> Endpoint<A> {
+        self.arriving(Direction::ToClient).source()
     }
 
     /// The transport.
@@ -293,7 +308,7 @@ impl<A: Address> Session<A> {
 
     /// The key of the client's packets.
     #[must_use]
-    pub const fn client_key(&self) -> FlowKey<A> {
+    pub fn client_key(&self) -> FlowKey<A> {
         FlowKey {
             source: self.client(),
             destination: self.vip(),
@@ -303,7 +318,7 @@ impl<A: Address> Session<A> {
 
     /// The key of the server's packets, as they reach the gateway with NAT and FULLNAT.
     #[must_use]
-    pub const fn server_key(&self) -> FlowKey<A> {
+    pub fn server_key(&self) -> FlowKey<A> {
         FlowKey {
             source: self.server(),
             destination: self.local(),
@@ -324,15 +339,11 @@ impl<A: Address> Session<A> {
         self.flags.set(SessionFlags::CLAMP_MSS, most != 0);
     }
 
-    /// Whether packets with `key` belong to this session in `direction`.
+    /// Whether packets with these ends and this transport belong to this session in `direction`.
     #[inline]
     #[must_use]
-    pub fn matches(&self, key: &FlowKey<A>, direction: Direction) -> bool {
-        let (from, to) = match direction {
-            Direction::ToServer => (self.client(), self.vip()),
-            Direction::ToClient => (self.server(), self.local()),
-        };
-        from == key.source && to == key.destination && self.protocol == key.protocol as u8
+    pub fn matches(&self, tuple: &Tuple<A>, protocol: Protocol, direction: Direction) -> bool {
+        self.arriving(direction) == *tuple && self.protocol == protocol as u8
     }
 
     /// Whether giving it this deadline leaves it where the wheel has filed it: it is no earlier.
@@ -469,14 +480,16 @@ mod tests {
     #[test]
     fn a_session_matches_its_two_keys_each_in_one_direction() {
         let session = Session::<V6>::new(&flow(1, Method::Fullnat, Protocol::Udp), NOW);
-        let mut tcp = session.client_key();
-        tcp.protocol = Protocol::Tcp;
+        let [client, server] =
+            [Direction::ToServer, Direction::ToClient].map(|direction| session.arriving(direction));
+        let matches = |tuple, direction| session.matches(tuple, Protocol::Udp, direction);
 
-        assert!(session.matches(&session.client_key(), Direction::ToServer));
-        assert!(session.matches(&session.server_key(), Direction::ToClient));
-        assert!(!session.matches(&session.client_key(), Direction::ToClient));
-        assert!(!session.matches(&session.server_key().reversed(), Direction::ToClient));
-        assert!(!session.matches(&tcp, Direction::ToServer));
+        assert_eq!(client, Tuple::of(&session.client_key()));
+        assert!(matches(&client, Direction::ToServer));
+        assert!(matches(&server, Direction::ToClient));
+        assert!(!matches(&client, Direction::ToClient));
+        assert!(!matches(&server.turned(), Direction::ToClient));
+        assert!(!session.matches(&client, Protocol::Tcp, Direction::ToServer));
         assert_eq!(session.server_key().destination, session.local());
     }
 

@@ -15,9 +15,10 @@
 use super::hash::HashSecret;
 use super::table::SessionHandle;
 use super::transition::Direction;
-use crate::address::{Address, Endpoint, FlowKey, Protocol};
+use crate::address::{Address, Protocol};
 use crate::id::WorkerId;
 use crate::time::{TICKS_PER_SECOND, Tick};
+use crate::wire::tuple::Tuple;
 
 /// Places of a bucket.
 const WAYS: usize = 4;
@@ -105,14 +106,13 @@ impl<A: Address> FragmentTable<A> {
             .map(|place| place.way)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are asked for")]
     fn bucket(&self, key: &FragmentKey<A>) -> usize {
         // The identification stands where a flow has its ports.
-        let hash = self.secret.hash(&FlowKey {
-            source: Endpoint::new(key.source, (key.id >> 16) as u16),
-            destination: Endpoint::new(key.destination, key.id as u16),
-            protocol: key.protocol,
-        });
+        let tuple = Tuple::<A> {
+            addresses: A::pair(key.source, key.destination),
+            ports: key.id,
+        };
+        let hash = self.secret.hash(&tuple, key.protocol);
         (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 }

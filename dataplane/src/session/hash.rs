@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use crate::address::{Address, FlowKey};
+use crate::address::{Address, Protocol};
+use crate::wire::tuple::Tuple;
 
 /// The key of the hash: random, drawn at each start, the same for the life of a table.
 #[derive(Clone, Copy)]
@@ -23,41 +24,28 @@ impl HashSecret {
     /// The hash of a flow, good in all its 64 bits.
     #[inline]
     #[must_use]
-    pub fn hash<A: Address>(&self, key: &FlowKey<A>) -> u64 {
+    pub fn hash<A: Address>(&self, tuple: &Tuple<A>, protocol: Protocol) -> u64 {
         let Self([s0, s1, s2, s3]) = *self;
-        let ports = u64::from(key.source.port) << 32
-            | u64::from(key.destination.port) << 16
-            | u64::from(key.protocol as u8);
-        let source = key.source.addr.to_bits();
-        let destination = key.destination.addr.to_bits();
+        let rest = u64::from(protocol as u8) << 32 | u64::from(tuple.ports);
 
         // Decided when compiled: 64 bits hold both addresses of IPv4.
         if A::BITS == 32 {
-            let addresses = low(source) << 32 | low(destination);
-            return fold(fold(addresses ^ s0, ports ^ s1) ^ s2, addresses ^ s3);
+            let addresses = A::double(&tuple.addresses, 0);
+            return fold(fold(addresses ^ s0, rest ^ s1) ^ s2, addresses ^ s3);
         }
-        let sender = fold(low(source) ^ s0, high(source) ^ s1);
-        let both = fold(low(destination) ^ s2 ^ sender, high(destination) ^ s3);
-        fold(both ^ s1, ports ^ s2 ^ sender)
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| A::double(&tuple.addresses, at));
+        let sender = fold(a ^ s0, b ^ s1);
+        let both = fold(c ^ s2 ^ sender, d ^ s3);
+        fold(both ^ s1, rest ^ s2 ^ sender)
     }
 }
 
 /// The two halves of the 128-bit product, one over the other.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are asked for")]
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
-    low(product) ^ high(product)
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low half is asked for")]
-const fn low(bits: u128) -> u64 {
-    bits as u64
-}
-
-#[inline]
-const fn high(bits: u128) -> u64 {
-    low(bits >> 64)
+    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]
@@ -65,7 +53,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::address::{Endpoint, Protocol, V4, V6};
+    use crate::address::{Endpoint, FlowKey, V4, V6};
 
     const SECRET: HashSecret = HashSecret([
         0x243f_6a88_85a3_08d3,
@@ -73,6 +61,14 @@ mod tests {
         0xa409_3822_299f_31d0,
         0x082e_fa98_ec4e_6c89,
     ]);
+
+    fn hash<A: Address>(key: &FlowKey<A>) -> u64 {
+        hash_by(SECRET, key)
+    }
+
+    fn hash_by<A: Address>(secret: HashSecret, key: &FlowKey<A>) -> u64 {
+        secret.hash(&Tuple::of(key), key.protocol)
+    }
 
     fn v4(client: u32, port: u16) -> FlowKey<V4> {
         FlowKey {
@@ -94,7 +90,7 @@ mod tests {
     fn hashes<A: Address>(key: impl Fn(u32, u16) -> FlowKey<A>) -> Vec<u64> {
         (0..256)
             .flat_map(|client| (0..256).map(move |port| (client, 1024 + port)))
-            .map(|(client, port)| SECRET.hash(&key(client, port)))
+            .map(|(client, port)| hash(&key(client, port)))
             .collect()
     }
 
@@ -138,7 +134,7 @@ mod tests {
             v4(1, 2),
         ];
 
-        let distinct: HashSet<_> = keys.iter().map(|key| SECRET.hash(key)).collect();
+        let distinct: HashSet<_> = keys.iter().map(hash).collect();
         assert_eq!(distinct.len(), keys.len());
     }
 
@@ -146,7 +142,7 @@ mod tests {
     fn another_secret_gives_another_hash_and_is_not_printed() {
         let other = HashSecret([1, 2, 3, 4]);
 
-        assert_ne!(SECRET.hash(&v4(1, 1)), other.hash(&v4(1, 1)));
+        assert_ne!(hash(&v4(1, 1)), hash_by(other, &v4(1, 1)));
         assert_eq!(format!("{other:?}"), "HashSecret(…)");
     }
 }

@@ -12,12 +12,13 @@ use super::entry::Session;
 use super::hash::HashSecret;
 use super::transition::Direction;
 use super::wheel::{MAX_NODES, Timed, Wheel};
-use crate::address::{Address, FlowKey};
+use crate::address::{Address, FlowKey, Protocol};
 use crate::id::SessionId;
 use crate::intrinsics::prefetch_read;
 use crate::memory::{Backing, HugeSlice, MapError};
 use crate::service::Method;
 use crate::time::Tick;
+use crate::wire::tuple::Tuple;
 
 /// In an entry of the buckets: this is the key of the server's packets.
 const TO_CLIENT: u32 = 1 << 31;
@@ -134,7 +135,14 @@ impl<A: Address> SessionTable<A> {
     #[inline]
     #[must_use]
     pub fn hash(&self, key: &FlowKey<A>) -> u64 {
-        self.secret.hash(key)
+        self.hash_tuple(&Tuple::of(key), key.protocol)
+    }
+
+    /// [`Self::hash`] of a flow whose packets have these ends.
+    #[inline]
+    #[must_use]
+    pub fn hash_tuple(&self, tuple: &Tuple<A>, protocol: Protocol) -> u64 {
+        self.secret.hash(tuple, protocol)
     }
 
     /// First prefetch: where the flow's places are noted.
@@ -163,28 +171,31 @@ impl<A: Address> SessionTable<A> {
         Candidate(entry)
     }
 
-    /// The candidate's session when packets with this key are its own in its direction, and it is
+    /// The candidate's session when packets with these ends are its own in this direction, and it is
     /// not overdue; `None` leaves the question to [`Self::find`].
     #[inline]
     pub fn confirm(
         &mut self,
         candidate: Candidate,
         direction: Direction,
-        key: &FlowKey<A>,
+        tuple: &Tuple<A>,
+        protocol: Protocol,
         now: Tick,
     ) -> Option<&mut Session<A>> {
         let place = (candidate.0 & !TO_CLIENT) as usize;
         let session = self.sessions.get_mut(place)?;
-        (session.matches(key, direction) && !session.deadline.is_due(now)).then_some(session)
+        let is_its_own = session.matches(tuple, protocol, direction);
+        (is_its_own && !session.deadline.is_due(now)).then_some(session)
     }
 
     /// The session whose packets have this key, unless it is overdue.
     #[inline]
     #[must_use]
     pub fn find(&self, hash: u64, key: &FlowKey<A>, now: Tick) -> Option<(SessionId, Direction)> {
+        let tuple = Tuple::of(key);
         let entry = self.buckets.find(hash, |entry| {
             let session = &self.sessions[(entry & !TO_CLIENT) as usize];
-            session.matches(key, direction(entry)) && !session.deadline.is_due(now)
+            session.matches(&tuple, key.protocol, direction(entry)) && !session.deadline.is_due(now)
         })?;
         Some((SessionId(entry & !TO_CLIENT), direction(entry)))
     }
@@ -193,9 +204,10 @@ impl<A: Address> SessionTable<A> {
     /// must end it, however late the wheel is.
     #[must_use]
     pub fn holder(&self, hash: u64, key: &FlowKey<A>) -> Option<SessionId> {
+        let tuple = Tuple::of(key);
         let entry = self.buckets.find(hash, |entry| {
             let session = &self.sessions[(entry & !TO_CLIENT) as usize];
-            session.matches(key, direction(entry))
+            session.matches(&tuple, key.protocol, direction(entry))
         })?;
         Some(SessionId(entry & !TO_CLIENT))
     }
@@ -257,7 +269,7 @@ impl<A: Address> SessionTable<A> {
     /// port for two VIPs of one server, and the server's packets then belong to the connection it
     /// began last (as in the kernel, whose lists begin with the newest).
     fn put_in_front(&mut self, key: &FlowKey<A>, id: u32) {
-        let hash = self.secret.hash(key);
+        let hash = self.hash(key);
         if let Some(first) = self.holder(hash, key).filter(|first| first.0 != id) {
             self.buckets.swap(hash, first.0 | TO_CLIENT, id | TO_CLIENT);
             self.get_mut(first).become_outdated();
@@ -448,9 +460,10 @@ impl<A: Address> SessionTable<A> {
     #[must_use]
     pub fn hashes(&self, session: &Session<A>) -> Hashes {
         let sees_replies = session.method().sees_replies();
+        let hash = |direction| self.hash_tuple(&session.arriving(direction), session.protocol());
         Hashes {
-            client: self.secret.hash(&session.client_key()),
-            server: sees_replies.then(|| self.secret.hash(&session.server_key())),
+            client: hash(Direction::ToServer),
+            server: sees_replies.then(|| hash(Direction::ToClient)),
         }
     }
 
@@ -472,6 +485,16 @@ impl<A: Address> SessionTable<A> {
         self.len -= 1;
         session
     }
+
+    /// Hints the CPU to fetch the place that the next session gets.
+    #[inline]
+    pub fn prefetch_place(&self) {
+        let next = self.vacated.min(self.unused);
+        if let Some(place) = self.sessions.get(next as usize) {
+            prefetch_read(place);
+            prefetch_read(&place.out_bytes);
+        }
+    }
 }
 
 /// Which way the packets of an entry's key go.
@@ -489,7 +512,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::address::{Protocol, V4, V6};
+    use crate::address::{V4, V6};
     use crate::service::Method;
     use crate::session::testing::{Dice, SECRET, dr, flow, nat};
     use crate::time::TICKS_PER_SECOND;

@@ -4,32 +4,22 @@ use super::state::State;
 use crate::address::Protocol;
 use crate::time::{TICKS_PER_SECOND, Tick};
 
-/// Ticks a new session lives before its first packet was judged, unless a state's time-out is
-/// shorter: 3 s, as in the kernel.
-const NEW_SESSION_TICKS: u32 = 3 * TICKS_PER_SECOND;
-
 /// Ticks without a packet after which a session ends, for each state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     by_state: [u32; State::COUNT],
-    shortest: u32,
 }
 
 impl Default for Timeouts {
     /// The kernel's: TCP established 15 minutes, `FIN_WAIT` 2 minutes, UDP 5 minutes …
     fn default() -> Self {
-        Self::new(State::ALL.map(|state| default_seconds(state) * TICKS_PER_SECOND))
+        Self {
+            by_state: State::ALL.map(|state| default_seconds(state) * TICKS_PER_SECOND),
+        }
     }
 }
 
 impl Timeouts {
-    fn new(by_state: [u32; State::COUNT]) -> Self {
-        Self {
-            by_state,
-            shortest: by_state.into_iter().min().unwrap_or(u32::MAX),
-        }
-    }
-
     /// Ticks a session in `state` lives after its last packet.
     #[inline]
     #[must_use]
@@ -42,19 +32,6 @@ impl Timeouts {
     pub fn set(&mut self, state: State, seconds: u32) {
         let seconds = seconds.clamp(1, Tick::MAX_TIMEOUT_SECONDS);
         self.by_state[state as usize] = seconds * TICKS_PER_SECOND;
-        *self = Self::new(self.by_state);
-    }
-
-    /// Ticks a new session lives before its first packet was judged: 3 s, or as long as the state
-    /// with the shortest time-out, so that the packet never brings the end forward.
-    #[inline]
-    #[must_use]
-    pub const fn new_session_ticks(&self) -> u32 {
-        if self.shortest < NEW_SESSION_TICKS {
-            self.shortest
-        } else {
-            NEW_SESSION_TICKS
-        }
     }
 
     /// Sets the time-out of the state of `protocol` that `ipvsadm` prints as `name`; false when
@@ -142,23 +119,6 @@ mod tests {
         assert_eq!(timeouts.ticks(State::SctpEstablished), 2560);
         assert_eq!(timeouts.ticks(State::Established), 256);
         assert!(!timeouts.set_by_name(Protocol::Udp, "SYN_RECV", 10));
-    }
-
-    #[test]
-    fn a_new_session_lives_three_seconds_or_as_long_as_any_state() {
-        let mut timeouts = Timeouts::default();
-        State::ALL
-            .into_iter()
-            .for_each(|state| timeouts.set(state, 900));
-        assert_eq!(timeouts.new_session_ticks(), 3 * TICKS_PER_SECOND);
-
-        for state in State::ALL {
-            let mut timeouts = timeouts.clone();
-            timeouts.set(state, 1);
-            assert_eq!(timeouts.new_session_ticks(), TICKS_PER_SECOND, "{state:?}");
-            timeouts.set(state, 900);
-            assert_eq!(timeouts.new_session_ticks(), 3 * TICKS_PER_SECOND);
-        }
     }
 
     #[test]

@@ -11,11 +11,10 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossbeam_utils::CachePadded;
-use parking_lot::Mutex;
 
+use self::cell::Cell32;
 use self::port_pool::{BUCKETS, PortPool};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4, V6};
 use crate::id::WorkerId;
@@ -24,6 +23,7 @@ use crate::time::Tick;
 
 pub use self::reuse::{Lent, REUSE_WINDOW_SECONDS};
 
+mod cell;
 mod port_pool;
 mod reuse;
 
@@ -31,6 +31,8 @@ mod reuse;
 pub const DEFAULT_PORTS: RangeInclusive<u16> = 1024..=65_535;
 
 /// One local address with its ports. It outlives the snapshots that name it.
+///
+/// What lends, reserves, takes back or asks for a port of a worker is called by that worker alone.
 #[derive(Debug)]
 pub struct LocalAddress {
     addr: IpAddr,
@@ -45,12 +47,11 @@ struct WorkerShare {
     /// Classes of reply hashes that come to this worker.
     classes: Box<[u16]>,
     /// Written by the worker alone.
-    in_use: AtomicU32,
+    in_use: Cell32,
     /// Sessions it can carry.
     capacity: usize,
-    /// Only its worker locks it, so it is never contended; the lock is what lets the address be
-    /// shared.
-    pool: Mutex<PortPool>,
+    /// Used by the worker alone.
+    pool: PortPool,
 }
 
 impl LocalAddress {
@@ -116,8 +117,10 @@ impl LocalAddress {
         let share = self.shares.get(worker.index())?;
         // The class of the whole reply is that of its other fields XOR that of the port.
         let (bucket, classes) = (bucket_of(server), &share.classes);
-        let lent = (share.pool.lock()).take(bucket, classes, reply_class, protocol, now)?;
-        share.count(1);
+        let lent = share
+            .pool
+            .take(bucket, classes, reply_class, protocol, now)?;
+        share.in_use.change(1);
         Some(lent)
     }
 
@@ -138,10 +141,10 @@ impl LocalAddress {
         let share = self.shares.get(worker.index()).filter(|_| comes_home);
         let reserved = share.filter(|share| {
             let class = self.port_class::<A>(port);
-            share.pool.lock().reserve(bucket_of(server), class, port)
+            share.pool.reserve(bucket_of(server), class, port)
         });
         if let Some(share) = reserved {
-            share.count(1);
+            share.in_use.change(1);
         }
         reserved.is_some()
     }
@@ -161,10 +164,10 @@ impl LocalAddress {
     ) {
         let class = self.port_class::<A>(port);
         if let Some(share) = self.shares.get(worker.index()) {
-            let mut pool = share.pool.lock();
-            let was_lent = pool.give_back(bucket_of(server), class, port, now, tcp_end);
+            let bucket = bucket_of(server);
+            let was_lent = share.pool.give_back(bucket, class, port, now, tcp_end);
             if was_lent {
-                share.count(-1);
+                share.in_use.change(-1);
             }
         }
     }
@@ -173,7 +176,7 @@ impl LocalAddress {
     #[inline]
     pub fn prefetch<A: Address>(&self, worker: WorkerId, server: Endpoint<A>, port: u16) {
         if let Some(share) = self.shares.get(worker.index()) {
-            share.pool.lock().prefetch(bucket_of(server), port);
+            share.pool.prefetch(bucket_of(server), port);
         }
     }
 
@@ -202,9 +205,7 @@ impl LocalAddress {
     #[must_use]
     pub fn in_use(&self) -> usize {
         let shares = self.shares.iter();
-        shares
-            .map(|share| share.in_use.load(Ordering::Relaxed) as usize)
-            .sum()
+        shares.map(|share| share.in_use.get() as usize).sum()
     }
 
     /// How many sessions it could carry at most, towards servers of all buckets. One server
@@ -247,14 +248,9 @@ impl WorkerShare {
         let count = first.map_or(0, |_| own.fold(1, |count, _| count + 1));
         Self {
             classes: [0].into(),
-            in_use: AtomicU32::new(0),
+            in_use: Cell32::default(),
             capacity: usize::from(count) * BUCKETS,
-            pool: Mutex::new(PortPool::new(
-                (first.unwrap_or(1), workers.max(1), count),
-                seed,
-                1,
-                |_| 0,
-            )),
+            pool: PortPool::new((first.unwrap_or(1), workers.max(1), count), seed, 1, |_| 0),
         }
     }
 
@@ -273,22 +269,10 @@ impl WorkerShare {
         let count = ports.clone().count() as u16;
         Self {
             classes: own.collect(),
-            in_use: AtomicU32::new(0),
+            in_use: Cell32::default(),
             capacity: usize::from(count) * BUCKETS,
-            pool: Mutex::new(PortPool::new(
-                (*ports.start(), 1, count),
-                seed,
-                rss.classes(),
-                class_of,
-            )),
+            pool: PortPool::new((*ports.start(), 1, count), seed, rss.classes(), class_of),
         }
-    }
-
-    #[inline]
-    fn count(&self, change: i32) {
-        let now = self.in_use.load(Ordering::Relaxed);
-        self.in_use
-            .store(now.wrapping_add_signed(change), Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,10 @@
 //! A list begins with the ports that were never lent; what comes back is put at its end. So the
 //! head is always the port of its class that rested longest. Of the classes that suit a session,
 //! a few are looked at, in turn. One particular port is taken out of the middle of its list.
+//!
+//! A pool has one user, its worker, whose [cells](super::cell) let it stand in what all share.
 
+use super::cell::{Cell16, Cell32};
 use super::reuse::{Lent, TcpEnd};
 use crate::address::Protocol;
 use crate::intrinsics::prefetch_index;
@@ -31,39 +34,53 @@ pub(super) const CHOICES: usize = 4;
 const NIL: u16 = u16::MAX;
 
 /// What is kept of a port in one bucket: 16 bytes, so that none lies on two cache lines.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
+#[repr(align(16))]
 struct PortRecord {
-    release: Release,
-    /// Nothing before the first TCP session.
-    tcp_end: TcpEnd,
+    /// A [`Release`].
+    release: Cell32,
+    /// A [`TcpEnd`]; nothing before the first TCP session.
+    end_sequence: Cell32,
+    end_freed: Cell32,
     /// The port behind it in its free list.
-    next: u16,
+    next: Cell16,
     /// The port in front of it in its free list.
-    previous: u16,
+    previous: Cell16,
 }
 
 const _: () = assert!(size_of::<PortRecord>() == 16);
 
 impl PortRecord {
+    #[inline]
+    fn release(&self) -> Release {
+        Release(self.release.get())
+    }
+
     /// The session that had the port ended now: TCP at this sequence number, or another
     /// transport, which leaves the record of TCP alone.
     #[inline]
-    fn free(&mut self, now: Tick, tcp_end: Option<u32>) {
-        self.release.give_back(now);
+    fn free(&self, now: Tick, tcp_end: Option<u32>) {
+        let mut release = self.release();
+        release.give_back(now);
         if let Some(sequence) = tcp_end {
-            self.tcp_end = TcpEnd {
-                sequence,
-                freed: now,
-            };
-            self.release.set(Release::HAD_TCP);
+            self.end_sequence.set(sequence);
+            self.end_freed.set(now.0);
+            release.set(Release::HAD_TCP);
         }
+        self.release.set(release.0);
     }
 
     /// What a new session of `protocol` must know of the last one of TCP.
     #[inline]
     fn previous_end(&self, protocol: Protocol, now: Tick) -> Option<u32> {
-        let asks = self.release.has(Release::HAD_TCP) && protocol == Protocol::Tcp;
-        self.tcp_end.within_reuse_window(now).filter(|_| asks)
+        if protocol != Protocol::Tcp || !self.release().has(Release::HAD_TCP) {
+            return None;
+        }
+        let end = TcpEnd {
+            sequence: self.end_sequence.get(),
+            freed: Tick(self.end_freed.get()),
+        };
+        end.within_reuse_window(now)
     }
 }
 
@@ -104,20 +121,22 @@ impl Release {
 }
 
 /// The free ports of one class in one bucket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct FreeList {
-    head: u16,
-    tail: u16,
+    head: Cell16,
+    tail: Cell16,
     /// How many ports at its front were never lent.
-    never_lent: u16,
+    never_lent: Cell16,
 }
 
 impl FreeList {
-    const EMPTY: Self = Self {
-        head: NIL,
-        tail: NIL,
-        never_lent: 0,
-    };
+    const fn empty() -> Self {
+        Self {
+            head: Cell16::new(NIL),
+            tail: Cell16::new(NIL),
+            never_lent: Cell16::new(0),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -131,8 +150,11 @@ struct Bucket {
 pub(super) struct PortPool {
     first: u16,
     step: u16,
+    /// 2^32 / `step`, rounded up: what is multiplied with instead of a division, which is exact
+    /// for 16 bits.
+    per_step: u64,
     /// Where the next session begins to look among the classes that suit it.
-    turn: usize,
+    turn: Cell16,
     buckets: [Bucket; BUCKETS],
 }
 
@@ -146,22 +168,21 @@ impl PortPool {
         classes: usize,
         class_of: impl Fn(u16) -> usize,
     ) -> Self {
-        let mut bucket = Bucket::new(count, classes);
         let begin = part_of(count, seed);
+        let buckets = [(); BUCKETS].map(|()| Bucket::new(count, classes));
         for index in (begin..count).chain(0..begin) {
-            let list = class_of(first + index * step);
-            bucket.append(list, index);
-            bucket.lists[list].never_lent += 1;
+            let class = class_of(first + index * step);
+            for bucket in &buckets {
+                bucket.append(class, index);
+                bucket.lists[class].never_lent.change(1);
+            }
         }
-        let copy = || Bucket {
-            records: bucket.records.clone(),
-            lists: bucket.lists.clone(),
-        };
         Self {
             first,
             step,
-            turn: 0,
-            buckets: [copy(), copy(), copy(), bucket],
+            per_step: (1_u64 << 32).div_ceil(u64::from(step)),
+            turn: Cell16::new(0),
+            buckets,
         }
     }
 
@@ -170,22 +191,18 @@ impl PortPool {
     /// each of `classes` at most once.
     #[inline]
     pub(super) fn take(
-        &mut self,
+        &self,
         bucket: usize,
         classes: &[u16],
         mask: usize,
         protocol: Protocol,
         now: Tick,
     ) -> Option<Lent> {
-        let bucket = &mut self.buckets[bucket];
-        let (front, back) = classes.split_at_checked(self.turn).unwrap_or_default();
-        let in_turn = back.iter().chain(front);
-        let suiting = in_turn.map(|class| usize::from(*class) ^ mask);
-        self.turn += CHOICES;
-        if self.turn >= classes.len() {
-            self.turn = 0;
-        }
-        let class = bucket.longest_rested(suiting, now)?;
+        let bucket = &self.buckets[bucket];
+        let class = match classes {
+            [only] => usize::from(*only) ^ mask,
+            _ => bucket.longest_rested(self.in_turn(classes, mask), now)?,
+        };
         let (index, record) = bucket.pop(class)?;
         Some(Lent {
             port: self.first + index * self.step,
@@ -193,21 +210,36 @@ impl PortPool {
         })
     }
 
+    /// `classes`, each XOR `mask`, beginning elsewhere each time.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "there are at most 2048 classes"
+    )]
+    fn in_turn(&self, classes: &[u16], mask: usize) -> impl Iterator<Item = usize> {
+        let turn = usize::from(self.turn.get());
+        let (front, back) = classes.split_at_checked(turn).unwrap_or_default();
+        let next = turn + CHOICES;
+        let is_round = next >= classes.len();
+        self.turn.set(if is_round { 0 } else { next as u16 });
+        let in_turn = back.iter().chain(front);
+        in_turn.map(move |class| usize::from(*class) ^ mask)
+    }
+
     /// Takes back a port of `class`. False, and nothing changes, when it is not lent.
     #[inline]
     pub(super) fn give_back(
-        &mut self,
+        &self,
         bucket: usize,
         class: usize,
         port: u16,
         now: Tick,
         tcp_end: Option<u32>,
     ) -> bool {
-        let bucket = &mut self.buckets[bucket];
-        let Some((index, record)) = bucket.record(self.first, self.step, port) else {
+        let bucket = &self.buckets[bucket];
+        let Some((index, record)) = bucket.record(self.index_of(port)) else {
             return false;
         };
-        if !record.release.has(Release::LENT) {
+        if !record.release().has(Release::LENT) {
             return false;
         }
         record.free(now, tcp_end);
@@ -218,96 +250,98 @@ impl PortPool {
     /// Hints the CPU to fetch what is kept of a port, which will be given back.
     #[inline]
     pub(super) fn prefetch(&self, bucket: usize, port: u16) {
-        if let Some(offset) = port.checked_sub(self.first) {
-            self.buckets[bucket].prefetch(offset / self.step);
+        if let Some(index) = self.index_of(port) {
+            self.buckets[bucket].prefetch(index);
         }
     }
 
     /// Lends one particular port of `class`, wherever it stands in its list. False, and nothing
     /// changes, when it is lent or none of the pool's.
-    pub(super) fn reserve(&mut self, bucket: usize, class: usize, port: u16) -> bool {
-        let bucket = &mut self.buckets[bucket];
-        let Some((index, record)) = bucket.record(self.first, self.step, port) else {
+    pub(super) fn reserve(&self, bucket: usize, class: usize, port: u16) -> bool {
+        let bucket = &self.buckets[bucket];
+        let Some((index, record)) = bucket.record(self.index_of(port)) else {
             return false;
         };
-        if record.release.has(Release::LENT) {
+        if record.release().has(Release::LENT) {
             return false;
         }
         bucket.unlink(class, index);
         true
+    }
+
+    /// The place of a port's record, if there is one.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "no more than `offset`")]
+    fn index_of(&self, port: u16) -> Option<u16> {
+        let offset = port.checked_sub(self.first)?;
+        let index = ((u64::from(offset) * self.per_step) >> 32) as u16;
+        (index * self.step == offset).then_some(index)
     }
 }
 
 impl Bucket {
     fn new(count: u16, classes: usize) -> Self {
         Self {
-            records: vec![PortRecord::default(); usize::from(count)].into(),
-            lists: vec![FreeList::EMPTY; classes].into(),
+            records: (0..count).map(|_| PortRecord::default()).collect(),
+            lists: (0..classes).map(|_| FreeList::empty()).collect(),
         }
     }
 
-    /// A port's record with its place, if the port is one of the pool's.
+    /// The record at a place, if the port there is one of the pool's.
     #[inline]
-    fn record(&mut self, first: u16, step: u16, port: u16) -> Option<(u16, &mut PortRecord)> {
-        let offset = port
-            .checked_sub(first)
-            .filter(|offset| offset % step == 0)?;
-        let index = offset / step;
-        Some((index, self.records.get_mut(usize::from(index))?))
+    fn record(&self, index: Option<u16>) -> Option<(u16, &PortRecord)> {
+        let index = index?;
+        Some((index, self.records.get(usize::from(index))?))
     }
 
     /// The class whose head rested longest, of the first [`CHOICES`] of `classes` with a free
     /// port.
     #[inline]
     fn longest_rested(&self, classes: impl Iterator<Item = usize>, now: Tick) -> Option<usize> {
-        let free = classes.filter(|class| self.lists[*class].head != NIL);
+        let free = classes.filter(|class| self.lists[*class].head.get() != NIL);
         free.take(CHOICES).max_by_key(|class| {
             let list = &self.lists[*class];
-            let head = &self.records[usize::from(list.head)];
-            let rested = now.0.wrapping_sub(head.release.at().0);
-            (list.never_lent > 0, rested)
+            let head = &self.records[usize::from(list.head.get())];
+            let rested = now.0.wrapping_sub(head.release().at().0);
+            (list.never_lent.get() > 0, rested)
         })
     }
 
-    /// Takes the head off a list; gives its record as it was.
+    /// Takes the head off a list.
     #[inline]
-    fn pop(&mut self, class: usize) -> Option<(u16, PortRecord)> {
-        let index = self.lists[class].head;
-        let popped = *self.records.get(usize::from(index))?;
+    fn pop(&self, class: usize) -> Option<(u16, &PortRecord)> {
+        let index = self.lists[class].head.get();
+        let record = self.records.get(usize::from(index))?;
         self.unlink(class, index);
-        Some((index, popped))
+        Some((index, record))
     }
 
     /// Takes a free port out of its list; it is lent then.
     #[inline]
-    fn unlink(&mut self, class: usize, index: u16) {
-        let list = &mut self.lists[class];
-        let record = &mut self.records[usize::from(index)];
-        let PortRecord {
-            release,
-            next,
-            previous,
-            ..
-        } = *record;
-        record.release.set(Release::LENT);
-
+    fn unlink(&self, class: usize, index: u16) {
+        let list = &self.lists[class];
+        let record = &self.records[usize::from(index)];
+        let mut release = record.release();
         if !release.has(Release::WAS_LENT) {
-            list.never_lent -= 1;
+            list.never_lent.change(-1);
         }
+        release.set(Release::LENT);
+        record.release.set(release.0);
         // Nobody asks what stands in front of a head, nor where the tail of an empty list is.
-        if index == list.head {
-            list.head = next;
+        let next = record.next.get();
+        if index == list.head.get() {
+            list.head.set(next);
         } else {
-            self.records[usize::from(previous)].next = next;
-            if index == list.tail {
-                list.tail = previous;
+            let previous = record.previous.get();
+            self.records[usize::from(previous)].next.set(next);
+            if index == list.tail.get() {
+                list.tail.set(previous);
             } else {
-                self.records[usize::from(next)].previous = previous;
+                self.records[usize::from(next)].previous.set(previous);
             }
         }
         // It is the next to be lent, and nobody has looked at it for long.
-        let head = list.head;
-        self.prefetch(head);
+        self.prefetch(list.head.get());
     }
 
     /// Hints the CPU to fetch a port's record.
@@ -318,17 +352,18 @@ impl Bucket {
 
     /// Puts a port at the end of a list.
     #[inline]
-    fn append(&mut self, class: usize, index: u16) {
-        let list = &mut self.lists[class];
-        let record = &mut self.records[usize::from(index)];
-        record.next = NIL;
-        record.previous = list.tail;
-        if list.head == NIL {
-            list.head = index;
+    fn append(&self, class: usize, index: u16) {
+        let list = &self.lists[class];
+        let record = &self.records[usize::from(index)];
+        let tail = list.tail.get();
+        record.next.set(NIL);
+        record.previous.set(tail);
+        if list.head.get() == NIL {
+            list.head.set(index);
         } else {
-            self.records[usize::from(list.tail)].next = index;
+            self.records[usize::from(tail)].next.set(index);
         }
-        list.tail = index;
+        list.tail.set(index);
     }
 }
 
@@ -349,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_port_given_back_twice_or_never_lent_changes_nothing() {
-        let mut pool = PortPool::new((1024, 2, 3), 0, 1, |_| 0);
+        let pool = PortPool::new((1024, 2, 3), 0, 1, |_| 0);
         let lent = pool.take(0, &[0], 0, Protocol::Tcp, NOW).unwrap();
 
         assert!(pool.give_back(0, 0, lent.port, NOW, None));
@@ -375,7 +410,7 @@ mod tests {
 
     #[test]
     fn buckets_lend_the_same_port_once_each() {
-        let mut pool = PortPool::new((1024, 1, 1), 0, 1, |_| 0);
+        let pool = PortPool::new((1024, 1, 1), 0, 1, |_| 0);
 
         for bucket in 0..BUCKETS {
             let lent = pool.take(bucket, &[0], 0, Protocol::Udp, NOW);
@@ -388,12 +423,12 @@ mod tests {
     fn of_many_classes_the_longest_rested_of_four_is_taken_in_turn() {
         // Given eight classes of one port each, given back one after the other, the odd ones last.
         let classes: Vec<u16> = (0..8).collect();
-        let mut pool = PortPool::new((1000, 1, 8), 0, 8, |port| usize::from(port - 1000));
-        let take = |pool: &mut PortPool, now| {
+        let pool = PortPool::new((1000, 1, 8), 0, 8, |port| usize::from(port - 1000));
+        let take = |pool: &PortPool, now| {
             let lent = pool.take(0, &classes, 0, Protocol::Udp, now);
             lent.map(|lent| lent.port)
         };
-        while take(&mut pool, NOW).is_some() {}
+        while take(&pool, NOW).is_some() {}
         for (port, n) in [1002, 1000, 1004, 1006, 1001, 1003, 1005, 1007]
             .iter()
             .zip(1..)
@@ -401,11 +436,11 @@ mod tests {
             let class = usize::from(port - 1000);
             assert!(pool.give_back(0, class, *port, NOW.plus(8 * n), None));
         }
-        pool.turn = 0;
+        pool.turn.set(0);
 
         // When they are lent again, then each four in turn give the one that rested longest.
         let later = NOW.plus(1_000);
-        let lent: Vec<_> = std::iter::from_fn(|| take(&mut pool, later)).collect();
+        let lent: Vec<_> = std::iter::from_fn(|| take(&pool, later)).collect();
         assert_eq!(lent[..4], [1002, 1004, 1000, 1006]);
         assert_eq!(lent.len(), 8);
     }

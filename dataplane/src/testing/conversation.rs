@@ -89,9 +89,9 @@ pub const TALKS: [Talk; 3] = [
     Talk {
         protocol: Protocol::Udp,
         build: |step, hop| match step {
-            Step::Open => on(udp().payload(b"question"), hop).build(),
-            Step::Answer => on(udp().payload(b"answer"), hop).build(),
-            Step::More => on(udp().payload(b"one more"), hop).build(),
+            Step::Open => on(udp().payload(b"a long question"), hop).build(),
+            Step::Answer => on(udp().payload(b"a long answer"), hop).build(),
+            Step::More => on(udp().payload(b"one more question"), hop).build(),
         },
     },
     Talk {

@@ -10,7 +10,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::address::{Address, Endpoint, V4};
@@ -254,10 +253,7 @@ impl TestGateway {
     #[must_use]
     pub fn load(&self, server: Endpoint<V4>) -> (u32, u32) {
         let shared = &self.server(server).expect("there is such a server").shared;
-        (
-            shared.active.load(Ordering::SeqCst),
-            shared.sessions.load(Ordering::SeqCst),
-        )
+        (shared.active(), shared.sessions())
     }
 
     /// All sessions, worker by worker, as a listing shows them.

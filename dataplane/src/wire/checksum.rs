@@ -34,7 +34,14 @@ pub fn ones_complement_sum(bytes: &[u8], start: u32) -> u32 {
 #[inline]
 #[must_use]
 pub fn finish(sum: u32) -> u16 {
-    !fold(u64::from(sum))
+    finish_wide(u64::from(sum))
+}
+
+/// [`finish`] for a sum of words of 16 or 32 bits.
+#[inline]
+#[must_use]
+pub const fn finish_wide(sum: u64) -> u16 {
+    !fold(sum)
 }
 
 /// [`finish`] for UDP: a checksum of 0 means «none», so a computed 0 is sent as 0xffff
@@ -89,6 +96,17 @@ impl Change {
         Self(self.0 + u64::from(!old) + u64::from(new))
     }
 
+    /// Four words changed, which the machine reads as `old` and `new`. A `Change` in the machine's
+    /// byte order is for checksums in the same order (RFC 1071 §2 (B)).
+    #[inline]
+    #[must_use]
+    pub const fn native_u64(self, old: u64, new: u64) -> Self {
+        // The carry out of 64 bits counts as much as the lowest bit, and so does bit 32.
+        let (sum, carry) = (!old).overflowing_add(new);
+        let sum = sum.wrapping_add(carry as u64);
+        Self(self.0 + (sum >> 32) + (sum & 0xffff_ffff))
+    }
+
     /// Two words at a word boundary changed.
     #[inline]
     #[must_use]
@@ -134,13 +152,11 @@ impl Change {
 
 /// Adds the carries back in until 16 bits are left.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the carries are folded in")]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    // At most 0x3_0000 now, so two more foldings are enough.
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
+    // Added to itself with its halves exchanged, the upper half is the sum of both halves and of
+    // the carry between them.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 #[inline]

@@ -13,7 +13,7 @@
 use std::fmt;
 
 use super::ParseError;
-use super::checksum::{finish, ones_complement_sum, pseudo_v4};
+use super::checksum::{finish, finish_wide, ones_complement_sum, pseudo_v4};
 use crate::address::V4;
 
 /// Bytes of a header without options.
@@ -32,6 +32,50 @@ pub mod protocol {
 const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
+
+/// What a header without options says.
+#[derive(Clone, Copy, Debug)]
+pub struct NewIpv4 {
+    /// The type of service.
+    pub tos: u8,
+    /// Bytes of header and payload.
+    pub total_len: u16,
+    /// What the fragments of one packet have in common.
+    pub id: u16,
+    /// Whether the packet must not be fragmented.
+    pub dont_fragment: bool,
+    /// The time to live.
+    pub ttl: u8,
+    /// What the payload is.
+    pub protocol: u8,
+    /// The sender.
+    pub source: V4,
+    /// The receiver.
+    pub destination: V4,
+}
+
+impl NewIpv4 {
+    /// The header, of a whole packet and with the right checksum.
+    #[inline]
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; MIN_HEADER_LEN] {
+        let first = u32::from(self.tos) << 16 | u32::from(self.total_len) | 0x4500_0000;
+        let flags = if self.dont_fragment { DONT_FRAGMENT } else { 0 };
+        let second = u32::from(self.id) << 16 | u32::from(flags);
+        let third = u32::from(self.ttl) << 24 | u32::from(self.protocol) << 16;
+        let words = [first, second, third, self.source.0, self.destination.0];
+        // RFC 1071 §2: 2^16 is 1 modulo 2^16 - 1, so words of 32 bits may be added.
+        let sum = words.iter().map(|word| u64::from(*word)).sum();
+        let checksum = u32::from(finish_wide(sum));
+
+        let mut bytes = [0; MIN_HEADER_LEN];
+        let words = [first, second, third | checksum, words[3], words[4]];
+        for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+            to.copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    }
+}
 
 /// An IPv4 header with its options.
 #[derive(Clone, Copy, Debug)]

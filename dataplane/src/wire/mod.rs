@@ -16,6 +16,7 @@ pub mod ipv6;
 pub mod plain;
 pub mod sctp;
 pub mod tcp;
+pub mod tuple;
 pub mod udp;
 pub mod vlan;
 

@@ -111,7 +111,7 @@ fn in_full_swing(setup: Setup, method: Method, talk: &Talk) -> (u64, u64) {
         if method.sees_replies() {
             let reply = match talk.protocol {
                 Protocol::Tcp => on(tcp().data(b"200 OK"), &reply).build(),
-                _ => on(udp().payload(b"answer"), &reply).build(),
+                _ => on(udp().payload(b"answer").padded(), &reply).build(),
             };
             gateway.put(0, 1, MemoryPacket::new(&reply));
         }
@@ -144,9 +144,9 @@ fn a_reply_behind_the_packet_that_begins_a_younger_session_belongs_to_that() {
     let mut gateway = Setup::one_arm().start();
     let services = [VIP, OTHER_VIP].map(|vip| service(Protocol::Udp, vip).nat(RIP_1));
     gateway.serve(&services);
-    let request = |vip| udp().to(vip).build();
+    let request = |vip| udp().to(vip).padded().build();
     let stations = (RIP_1_MAC, GATEWAY_MAC);
-    let reply = on(udp(), &hop(stations, (RIP_1, CLIENT), 64)).build();
+    let reply = on(udp().padded(), &hop(stations, (RIP_1, CLIENT), 64)).build();
     for _ in 0..2 {
         gateway.receive(0, &request(VIP));
     }

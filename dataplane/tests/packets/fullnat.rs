@@ -1,6 +1,7 @@
 //! FULLNAT: both ends are rewritten, so replies come to a local address of the gateway.
 
 use dataplane::address::{Endpoint, Protocol};
+use dataplane::io::memory::MemoryPacket;
 use dataplane::service::Method;
 use dataplane::testing::*;
 
@@ -74,6 +75,47 @@ fn clients_get_ports_of_their_own_and_addresses_in_turn() {
         let leaving = on(udp(), &hop(TO_SERVER, (local, RIP_1), 63));
         assert_eq!(*sent, [leaving.build()]);
     }
+}
+
+#[test]
+fn packets_of_new_flows_in_one_burst_meet_the_session_of_the_first_of_each() {
+    // Given one burst in which two flows begin, the second packet of each next to its first or
+    // not, and a third flow at the end.
+    let mut gateway = gateway(Protocol::Udp, Method::Fullnat);
+    let ports = [50_001, 50_001, 50_002, 50_003, 50_002];
+    for port in ports {
+        let frame = udp().from(client(port)).build();
+        gateway.put(0, 0, MemoryPacket::new(&frame));
+    }
+
+    gateway.settle();
+
+    // Then each flow has one session and one local port.
+    let sent = gateway.sent(1);
+    let from = |port| {
+        on(
+            udp(),
+            &hop(TO_SERVER, (Endpoint::new(LIP.addr, port), RIP_1), 63),
+        )
+        .build()
+    };
+    let first = LIP.port;
+    let expected = [first, first, first + 1, first + 2, first + 1].map(from);
+    let sorted = |mut frames: Vec<Vec<u8>>| {
+        frames.sort_unstable();
+        frames
+    };
+    assert_eq!(sent[..2], expected[..2]);
+    assert_eq!(sorted(sent), sorted(expected.to_vec()));
+    assert_eq!(gateway.lent_ports(LIP.addr), Some(3));
+    let moved = gateway.moved();
+    let created = [
+        ("received", 5),
+        ("transmitted", 5),
+        ("hits", 2),
+        ("created", 3),
+    ];
+    assert_eq!(moved, created);
 }
 
 #[test]

@@ -79,7 +79,7 @@ proptest! {
         let living = u64::try_from(gateway.sessions().len()).unwrap_or(u64::MAX);
         let servers = gateway.state().servers.iter().flatten();
         let bound: u64 = (servers)
-            .map(|server| server.shared.sessions.load(std::sync::atomic::Ordering::SeqCst))
+            .map(|server| server.shared.sessions())
             .map(u64::from)
             .sum();
         prop_assert_eq!(bound, living);
@@ -88,8 +88,8 @@ proptest! {
         gateway.advance(std::time::Duration::from_secs(1_000));
         let servers = gateway.state().servers.iter().flatten();
         for server in servers {
-            prop_assert_eq!(server.shared.sessions.load(std::sync::atomic::Ordering::SeqCst), 0);
-            prop_assert_eq!(server.shared.active.load(std::sync::atomic::Ordering::SeqCst), 0);
+            prop_assert_eq!(server.shared.sessions(), 0);
+            prop_assert_eq!(server.shared.active(), 0);
         }
         prop_assert_eq!(gateway.lent_ports(LIP.addr), Some(0));
     }

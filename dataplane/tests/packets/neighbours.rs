@@ -1,5 +1,6 @@
-//! Next hops whose MAC is not known: one packet waits for each, for a second.
+//! Next hops whose MAC is not known: a few packets wait for each, for a second.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dataplane::address::{Endpoint, MacAddr, Protocol, V4};
@@ -32,14 +33,14 @@ fn at_server(port: u16) -> Vec<u8> {
 }
 
 #[test]
-fn the_first_packet_waits_for_the_neighbour_and_the_others_do_not() {
-    // Given packets of three sessions to a server whose MAC is unknown.
+fn the_first_packets_wait_for_the_neighbour_and_more_do_not() {
+    // Given packets of 18 sessions to a server whose MAC is unknown.
     let mut gateway = unresolved();
-    for port in [1_111, 2_222, 3_333] {
+    for port in 1_111..1_129 {
         assert!(gateway.forward(&question(port)).is_empty());
     }
 
-    // Then Linux is asked once, and the first packet waits.
+    // Then Linux is asked once, and the first 16 packets wait.
     let wanted = WantedNeighbour {
         interface: SERVER_SIDE,
         addr: NEW.addr,
@@ -48,15 +49,16 @@ fn the_first_packet_waits_for_the_neighbour_and_the_others_do_not() {
     assert_eq!(gateway.wanted(), None);
     assert_eq!(gateway.drops(DropReason::NextHopUnresolved), 2);
 
-    // When the neighbour is found, it leaves, and the next packets go at once.
+    // When the neighbour is found, they leave in their order, and the next packets go at once.
     gateway.change(learn);
-    assert_eq!(gateway.sent(1), [at_server(1_111)]);
-    assert_eq!(gateway.forward(&question(2_222)), [at_server(2_222)]);
+    let first: Vec<_> = (1_111..1_127).map(at_server).collect();
+    assert_eq!(gateway.sent(1), first);
+    assert_eq!(gateway.forward(&question(1_127)), [at_server(1_127)]);
     let expected = [
-        ("received", 4),
-        ("transmitted", 2),
+        ("received", 19),
+        ("transmitted", 17),
         ("hits", 1),
-        ("created", 3),
+        ("created", 18),
         ("next_hop_unresolved", 2),
     ];
     assert_eq!(gateway.moved(), expected);
@@ -77,25 +79,28 @@ fn a_packet_waits_no_longer_than_a_second() {
 }
 
 #[test]
-fn every_next_hop_has_a_place_of_its_own_while_there_are_some() {
-    // Given packets to 70 unknown clients.
+fn every_next_hop_has_places_of_its_own_while_there_are_some() {
+    // Given two packets to each of 70 unknown clients.
     let service = service(Protocol::Udp, VIP).weighted(RIP_1, dataplane::service::Method::Dr, 0);
     let mut gateway = serving(Setup::two_arm(), &service);
     let stranger = |n: u8| endpoint([10, 1, 0, 120 + n], 9);
     for n in 0..70 {
-        gateway.receive(0, &udp().from(stranger(n)).build());
+        for port in [9, 10] {
+            let from = Endpoint::new(stranger(n).addr, port);
+            gateway.receive(0, &udp().from(from).build());
+        }
     }
 
-    // Then 64 answers wait, and all clients are asked for.
-    assert_eq!(gateway.drops(DropReason::NextHopUnresolved), 6);
-    let wanted: Vec<_> = std::iter::from_fn(|| gateway.wanted()).collect();
-    assert_eq!(wanted.len(), 70);
+    // Then 128 answers wait, and all clients are asked for.
+    assert_eq!(gateway.drops(DropReason::NextHopUnresolved), 12);
+    let wanted = std::iter::from_fn(|| gateway.wanted()).map(|wanted| wanted.addr);
+    assert_eq!(wanted.collect::<BTreeSet<_>>().len(), 70);
 
     gateway.change(|editor| {
         let neighbours = (0..70).map(|n| [10, 1, 0, 120 + n]);
         neighbours.for_each(|addr| editor.set_neighbour(CLIENT_SIDE, addr.into(), Some(NEW_MAC)));
     });
-    assert_eq!(gateway.sent(0).len(), 64);
+    assert_eq!(gateway.sent(0).len(), 128);
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn rss_that_hashes_otherwise_is_noticed_but_fragments_do_not_count() {
     }
     assert_eq!(gateway.sum(|c| &c.rss_mismatches), 0);
 
-    let mut packet = MemoryPacket::new(&udp().build());
+    let mut packet = MemoryPacket::new(&udp().padded().build());
     packet.rss = Some(7);
     gateway.receive_at(0, 0, packet);
     assert_eq!(gateway.sum(|c| &c.rss_mismatches), 1);

@@ -88,7 +88,7 @@ mod tests {
         let lblc = LocalityBased::new(86_400, &servers);
         assert_eq!(lblc.pick(&servers, to(1, 0)), Some(0));
 
-        load::bind(&servers[0]);
+        load::bind(&servers[0], false);
 
         assert!(servers[0].is_overloaded());
         assert_eq!(lblc.pick(&servers, to(1, 0)), Some(0));
@@ -120,7 +120,7 @@ mod tests {
         let servers = servers(&[(1, 0), (1, 0)]);
         let lblc = LocalityBased::new(86_400, &servers);
         assert_eq!(lblc.pick(&servers, to(1, 0)), Some(0));
-        load::bind(&servers[0]);
+        load::bind(&servers[0], false);
 
         let lblc = lblc.changed(60, &servers);
 
@@ -139,7 +139,7 @@ mod tests {
             (0..2000)
                 .map(|destination| {
                     let picked = lblc.pick(&servers, to(destination, 0));
-                    load::bind(&servers[picked.unwrap()]);
+                    load::bind(&servers[picked.unwrap()], false);
                     picked
                 })
                 .collect()

@@ -108,7 +108,7 @@ impl Schedule for LocalityBasedReplicated {
         let gone = self.shrink(&mut table, entry, flow.now);
         let has_too_much = |place: usize| {
             let server = &servers[place];
-            load::active(server) > server.weight.0 && view.somebody_is_half_idle
+            server.shared.active() > server.weight.0 && view.somebody_is_half_idle
         };
         if let Some(place) = view.least.filter(|place| !has_too_much(*place)) {
             return Some(place);
@@ -241,7 +241,7 @@ mod tests {
                 let server = &servers[at.index(servers.len())];
                 match step {
                     0 => now += 7,
-                    1 if load::active(server) > 0 => load::deactivate(&server.shared),
+                    1 if server.shared.active() > 0 => load::deactivate(&server.shared),
                     _ => {}
                 }
                 let expected = walked(&lblcr, destination, &servers);
@@ -303,7 +303,7 @@ mod tests {
             .servers(entry)
             .map(|id| lblcr.0.roster.get(id).unwrap());
         let least = least_loaded(set.map(|known| known.place.unwrap()), servers);
-        let active = |at: usize| load::active(&servers[at]);
+        let active = |at: usize| servers[at].shared.active();
         let weight = |at: usize| servers[at].weight.0;
         let somebody = (0..servers.len()).any(|at| active(at) * 2 < weight(at));
         least

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use super::field::{Board, Field};
 use super::least_connection::CostPerWeight;
-use super::load;
 use super::min_tree::{Key, MinTree};
 use super::spin::SpinLock;
 use super::tournament::Rank;
@@ -86,7 +85,7 @@ impl Board for Notes {
 /// not.
 #[inline]
 fn half_idle(server: &RealServer) -> Key {
-    if u64::from(load::active(server)) * 2 < u64::from(server.weight.0) {
+    if u64::from(server.shared.active()) * 2 < u64::from(server.weight.0) {
         Key::FIRST
     } else {
         Key::OUT
@@ -129,7 +128,7 @@ impl Locality {
     /// overloaded by its thresholds or not, has fewer than half of its weight.
     #[inline]
     fn has_too_much(&self, server: &RealServer, servers: &[Arc<RealServer>]) -> bool {
-        load::active(server) > server.weight.0
+        server.shared.active() > server.weight.0
             && self.field.as_ref().is_some_and(|field| {
                 field.decide(servers, |notes| notes.half_idle.winner().is_some())
             })

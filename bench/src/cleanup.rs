@@ -1,9 +1,10 @@
-//! Leaves nothing behind, however the run ends.
+//! Leaves nothing behind, however the program ends.
 //!
 //! Destructors do not run when a signal ends the program, nor in release builds when it panics.
 //! So what outlives a process is known here, and is undone from the end of the run, from a thread
 //! that waits for signals, and from the panic hook, whichever comes first.
 
+use std::any::Any;
 use std::io;
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,17 +12,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::sys::signal::{SigSet, Signal};
 use testnet::namespace;
 
-use super::huge_pages::HugePages;
-
 /// What has to be undone besides the namespaces, which testnet knows.
 struct Left {
-    pages: Option<HugePages>,
+    /// Dropping these undoes them.
+    kept: Vec<Box<dyn Any + Send>>,
     /// Nothing may be started any more.
     ended: bool,
 }
 
 static LEFT: Mutex<Left> = Mutex::new(Left {
-    pages: None,
+    kept: Vec::new(),
     ended: false,
 });
 
@@ -43,28 +43,32 @@ impl Cleanup {
         signals.thread_block()?;
         std::thread::spawn(move || {
             if let Ok(signal) = signals.wait() {
+                // Held to the end: whoever panics because the ground is taken away waits for it.
+                let mut left = left();
                 eprintln!("{signal}: taking everything down");
-                undo();
+                left.undo();
                 std::process::exit(128 + signal as i32);
             }
         });
         let say = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            let mut left = left();
             say(panic);
-            undo();
+            left.undo();
+            std::process::exit(1);
         }));
         Ok(Self(()))
     }
 
-    /// Keeps huge pages until the end.
-    pub fn keep(&self, pages: HugePages) {
-        left().pages = Some(pages);
+    /// Keeps something until the end that is undone by its drop.
+    pub fn keep(&self, thing: impl Send + 'static) {
+        left().kept.push(Box::new(thing));
     }
 }
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        undo();
+        left().undo();
     }
 }
 
@@ -81,12 +85,13 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-fn undo() {
-    let mut left = left();
-    left.ended = true;
-    namespace::remove_own();
-    // After the programs that use them.
-    drop(left.pages.take());
+impl Left {
+    fn undo(&mut self) {
+        self.ended = true;
+        namespace::remove_own();
+        // After the programs that use them.
+        self.kept.clear();
+    }
 }
 
 fn left() -> MutexGuard<'static, Left> {

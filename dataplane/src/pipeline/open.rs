@@ -1,0 +1,335 @@
+//! A client's first packet: a server is chosen, and a session begins.
+//!
+//! ```text
+//! packet n    open: choose a server, lend a port, ask for the bucket of the replies
+//! packet n+1  look-up, classify …    meanwhile the bucket comes
+//!             finish n: nobody has the port? into the table, count, rewrite ─► tx
+//! ```
+//!
+//! What decides about the next session, the loads of the servers and the ports that are lent, is
+//! as if each session began at once: the one before is finished first.
+
+use super::express::leave;
+use super::hit::{note_client_end, resolve};
+use super::known::KnownServer;
+use super::lend::Loan;
+use super::miss::event;
+use super::{Context, Pipeline, Work};
+use crate::address::{Address, Endpoint, Protocol, V4};
+use crate::drop_reason::DropReason;
+use crate::icmp_error::IcmpError;
+use crate::id::{ServiceSlot, SessionId};
+use crate::io::{Io, Packet};
+use crate::parse::{FragmentKind, Parsed};
+use crate::rewrite::sequence::SeqShift;
+use crate::rewrite::{plain, tun};
+use crate::schedule::{FlowInfo, Schedule, load};
+use crate::service::{Method, MssClamp, RealServer, Service};
+use crate::session::{
+    Activity, AdjacencyRef, Direction, Hashes, NewSession, Session, SessionFlags,
+};
+use crate::snapshot::Snapshot;
+use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
+use crate::wire::tcp::Tcp;
+
+/// How far behind the last byte of a port's previous user the next one begins.
+const SEQUENCE_GAP: u32 = 1 << 16;
+
+/// IPv4 and TCP headers without options: what an MTU is larger than an MSS.
+const HEADERS: u16 = 40;
+
+/// A session that will begin when the next one is to, or the burst is over: within one turn,
+/// under one snapshot.
+pub(super) struct Opening<P> {
+    work: Work<P>,
+    service: ServiceSlot,
+    /// The place of the chosen server in the service's list.
+    place: usize,
+    server_end: Endpoint<V4>,
+    /// The local port to begin with, of a FULLNAT session.
+    first: Option<Loan>,
+}
+
+impl<I: Io> Pipeline<I> {
+    /// Chooses a server for a client's first packet. The session begins in
+    /// [`Self::finish_opening`], at once when nothing has to be waited for.
+    pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
+        self.finish_opening(context);
+        self.sessions.prefetch_place();
+        let key = work.parsed.key;
+        let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+        let place = service.scheduler.pick(&service.servers, flow);
+        let server = place.and_then(|place| service.servers.get(place));
+        let end = server.and_then(|server| server_end(server, key.destination.port));
+        let (Some(place), Some(server), Some(server_end)) = (place, server, end) else {
+            // The kernel answers so for TCP too (connections.md §4.2).
+            let Work { packet, parsed, .. } = work;
+            let vip = key.destination.addr;
+            self.send_icmp_error(context, vip, &parsed, &packet, IcmpError::PortUnreachable);
+            return self.out.discard(packet, DropReason::NoServer);
+        };
+        let is_fullnat = server.method == Method::Fullnat;
+        let first = if is_fullnat {
+            self.lend(context, service, server_end, key.protocol, 0)
+        } else {
+            None
+        };
+        // Later fragments may follow a first one at once.
+        let may_wait = first.is_some() && work.parsed.ip.fragment == FragmentKind::Whole;
+        let opening = Opening {
+            work,
+            service: service.slot,
+            place,
+            server_end,
+            first,
+        };
+        if may_wait {
+            self.opening = Some(opening);
+        } else {
+            self.finish(context, service, server, opening);
+        }
+    }
+
+    /// Whether a session waits to begin whose client's packets have this hash.
+    #[inline]
+    pub(super) fn is_opening(&self, hash: u64) -> bool {
+        let opening = self.opening.as_ref();
+        opening.is_some_and(|opening| opening.work.hash == hash)
+    }
+
+    /// Lets the session begin that waits to, if there is one.
+    #[inline]
+    pub(super) fn finish_opening(&mut self, context: Context<'_>) {
+        let Some(opening) = self.opening.take() else {
+            return;
+        };
+        let services = &context.snapshot.services;
+        let service = services.get(opening.service.index());
+        let service = service.and_then(Option::as_ref);
+        let server = service.and_then(|service| service.servers.get(opening.place));
+        match (service, server) {
+            (Some(service), Some(server)) => self.finish(context, service, server, opening),
+            _ => self.out.discard(opening.work.packet, DropReason::NoServer),
+        }
+    }
+
+    /// Lets a session begin, and takes its first packet on.
+    #[inline(never)]
+    fn finish(
+        &mut self,
+        context: Context<'_>,
+        service: &Service,
+        server: &RealServer,
+        opening: Opening<I::Packet>,
+    ) {
+        match self.new_session(context, service, server, &opening) {
+            Ok(id) => {
+                let work = opening.work;
+                self.counters().sessions_created.add(1);
+                if work.parsed.ip.fragment == FragmentKind::First {
+                    self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
+                }
+                self.send_first(context, id, work);
+            }
+            Err(reason) => self.out.discard(opening.work.packet, reason),
+        }
+    }
+
+    /// Puts the session into the table, with a local port if its server is reached by FULLNAT, and
+    /// accounts for its first packet.
+    #[inline]
+    fn new_session(
+        &mut self,
+        context: Context<'_>,
+        service: &Service,
+        server: &RealServer,
+        opening: &Opening<I::Packet>,
+    ) -> Result<SessionId, DropReason> {
+        let Opening {
+            work,
+            server_end,
+            first,
+            ..
+        } = opening;
+        let key = work.parsed.key;
+        let sees_replies = server.method.sees_replies();
+        let known = self.servers.get(context.snapshot, self.worker, server.slot);
+        let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
+        let to_client = if sees_replies {
+            resolve(context.snapshot, key.source.addr)
+        } else {
+            AdjacencyRef::default()
+        };
+        let loan = match server.method {
+            Method::Fullnat => {
+                Some(self.find_port(context, service, *server_end, key.protocol, *first)?)
+            }
+            Method::Dr | Method::Nat | Method::Tun => None,
+        };
+        let mut session = Session::new(
+            &NewSession {
+                client: key.source,
+                vip: key.destination,
+                local: loan.map_or(key.source, |loan| loan.local),
+                server: *server_end,
+                protocol: key.protocol,
+                method: server.method,
+                service: service.slot,
+                server_slot: server.slot,
+                to_server,
+                to_client,
+            },
+            context.now,
+        );
+        session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
+        if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
+            shift_sequence(&mut session, work, end);
+            self.counters().local_port_reuses.add(1);
+        }
+        let hashes = Hashes {
+            client: work.hash,
+            server: sees_replies.then(|| match loan {
+                Some(loan) => loan.reply_hash,
+                None => self.sessions.hash(&session.server_key()),
+            }),
+        };
+        self.begin(context, server, session, hashes, &work.parsed)
+    }
+    /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
+    /// is counted at its server. This happens also when the packet is then dropped on its way
+    /// (connections.md §1, 8).
+    fn begin(
+        &mut self,
+        context: Context<'_>,
+        server: &RealServer,
+        mut session: Session<V4>,
+        hashes: Hashes,
+        first: &Parsed,
+    ) -> Result<SessionId, DropReason> {
+        session.count(Direction::ToServer, u64::from(first.ip.total_len));
+        let activity = session.advance(Direction::ToServer, event(first));
+        let id = self.file(context, &session, hashes)?;
+        load::bind(server, activity == Activity::Began);
+        let traffic = server.shared.traffic.of(self.worker);
+        traffic.sessions.add(1);
+        traffic.count(Direction::ToServer, first.ip.total_len);
+        Ok(id)
+    }
+
+    /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
+    /// place gives its local port back.
+    fn file(
+        &mut self,
+        context: Context<'_>,
+        session: &Session<V4>,
+        hashes: Hashes,
+    ) -> Result<SessionId, DropReason> {
+        let room = self.make_room(context);
+        let filed = room.and_then(|()| {
+            let ticks = context.snapshot.timeouts.ticks(session.state);
+            let inserted = self
+                .sessions
+                .insert_under(hashes, session, context.now, ticks);
+            inserted.map_err(|_full| DropReason::SessionTableFull)
+        });
+        if filed.is_err() {
+            self.return_port(context, session);
+        }
+        filed
+    }
+
+    /// Sends the packet that began a session on: the short way when it is plain, and nothing in it
+    /// but its ends has to be changed.
+    #[inline]
+    fn send_first(&mut self, context: Context<'_>, id: SessionId, mut work: Work<I::Packet>) {
+        let session = self.sessions.get_mut(id);
+        let slot = session.server_slot;
+        let server = self.servers.get(context.snapshot, self.worker, slot);
+        let facts = &work.parsed.ip;
+        let may_go = |server: &&KnownServer| {
+            session.to_server == server.way && facts.total_len <= server.hop.room && facts.ttl > 1
+        };
+        let l3 = usize::from(facts.l3_offset);
+        let end = l3 + usize::from(facts.total_len);
+        let hop = server
+            .filter(may_go)
+            .filter(|_| self.has_express_lane)
+            .map(|server| &server.hop);
+        let ip = work.packet.bytes_mut().get_mut(l3..end);
+        if let (Some(hop), Some(ip)) = (hop, ip)
+            && rewrite_first(session, ip)
+        {
+            work.packet.set_len(end);
+            return leave(&mut self.out, hop, work.packet, l3);
+        }
+        self.forward(context, id, Direction::ToServer, work);
+    }
+}
+
+/// Changes a plain packet as its session's method says; false, with the packet as it was, when
+/// that is the general way's to do.
+#[inline]
+fn rewrite_first(session: &mut Session<V4>, ip: &mut [u8]) -> bool {
+    let more = [SessionFlags::CLAMP_MSS, SessionFlags::SEQ_SHIFT];
+    let method = session.method();
+    let needs_more = more.iter().any(|flag| session.flags.contains(*flag));
+    if needs_more || method == Method::Tun || PlainIpv4::parse(ip).is_none() {
+        return false;
+    }
+    let Some(mut packet) = PlainIpv4Mut::new(ip) else {
+        return false;
+    };
+    if method == Method::Dr {
+        packet.decrement_ttl();
+        return true;
+    }
+    let ends = session.arriving(Direction::ToClient).turned();
+    let is_done = plain::readdress(&mut packet, session.protocol(), ends);
+    if is_done && method == Method::Fullnat {
+        note_client_end(session, ip);
+    }
+    is_done
+}
+
+/// Where a session's packets go at its server: a server without a port has the service's.
+#[inline]
+fn server_end(server: &RealServer, port: u16) -> Option<Endpoint<V4>> {
+    let addr = V4::from_ip(server.endpoint.addr)?;
+    let port = match server.endpoint.port {
+        0 => port,
+        own => own,
+    };
+    Some(Endpoint::new(addr, port))
+}
+
+/// The MSS that a session's SYNs may carry at most; 0 leaves them alone.
+fn mss_clamp(snapshot: &Snapshot, clamp: MssClamp, session: &Session<V4>) -> u16 {
+    match clamp {
+        MssClamp::Off => 0,
+        MssClamp::To(most) => most,
+        MssClamp::Auto if session.method() == Method::Tun => {
+            let path = snapshot.adjacency(session.to_server.slot);
+            path.map_or(0, |adjacency| {
+                tun::room(adjacency.mtu).saturating_sub(HEADERS)
+            })
+        }
+        MssClamp::Auto => 0,
+    }
+}
+
+/// Makes the client's sequence numbers begin behind those of the port's previous user, which
+/// ended at `previous_end` (`fullnat.md` §1.3; RFC 6191 §2 is what the server goes by).
+fn shift_sequence<P: Packet>(session: &mut Session<V4>, work: &Work<P>, previous_end: u32) {
+    let segment = work
+        .packet
+        .bytes()
+        .get(usize::from(work.parsed.ip.l4_offset)..);
+    let Some(tcp) = segment.and_then(|segment| Tcp::parse(segment).ok()) else {
+        return;
+    };
+    if work.parsed.key.protocol == Protocol::Tcp {
+        let first = previous_end.wrapping_add(SEQUENCE_GAP);
+        session.seq_delta = SeqShift::between(tcp.sequence(), first).delta;
+        session.flags.insert(SessionFlags::SEQ_SHIFT);
+    }
+}
