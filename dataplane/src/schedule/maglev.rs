@@ -68,7 +68,7 @@ impl Maglev {
 
 impl Schedule for Maglev {
     /// One hash and one slot; with the fallback option up to as many more as there are slots.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], client: FlowInfo) -> Option<usize> {
         let port = if self.port { client.source_port } else { 0 };
         let key = client.folded_source.wrapping_add(u32::from(port));

@@ -46,19 +46,30 @@ impl RoundRobin {
         }
     }
 
+    /// Looks on from a place to the end of the list, then from its front.
+    #[cold]
+    fn search(&self, servers: &[Arc<RealServer>], from: usize) -> Option<usize> {
+        let further = self.line.find(servers, from, 1);
+        further.or_else(|| self.line.find(servers, 0, 1))
+    }
+
     pub(super) fn lock_waits(&self) -> u64 {
         self.turnstile.waits() + self.line.lock_waits()
     }
 }
 
 impl Schedule for RoundRobin {
-    /// Looks behind the cursor, then from the front of the list.
-    #[inline]
+    /// Mostly the one behind the cursor.
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let _passage = self.turnstile.pass();
         let behind = self.cursor.load(Ordering::Relaxed).wrapping_add(1);
-        let chosen =
-            (self.line.find(servers, behind, 1)).or_else(|| self.line.find(servers, 0, 1))?;
+        let next = if behind < servers.len() { behind } else { 0 };
+        let chosen = if servers.get(next)?.is_eligible() {
+            next
+        } else {
+            self.search(servers, next)?
+        };
         self.cursor.store(chosen, Ordering::Relaxed);
         Some(chosen)
     }

@@ -28,7 +28,7 @@ pub struct DestinationHashing;
 
 impl Schedule for DestinationHashing {
     /// A server that takes no sessions is not replaced by another.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         let at = bucket(fold(flow.destination)).checked_rem(servers.len())?;
         servers[at].is_eligible().then_some(at)
@@ -75,7 +75,7 @@ impl SourceHashing {
 
 impl Schedule for SourceHashing {
     /// One bucket; with the fallback option up to all of them.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         let buckets = self.buckets.as_deref()?;
         let port = if self.port { flow.source_port } else { 0 };

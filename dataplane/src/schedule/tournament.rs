@@ -67,7 +67,7 @@ impl<R: Rank> Tournament<R> {
 impl<R: Rank> Schedule for Tournament<R> {
     /// Costs three or four cache lines for each server whose load changed since the last
     /// decision of any worker.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let field = self.field.as_ref()?;
         field.decide(servers, |ranking| ranking.tree.winner())

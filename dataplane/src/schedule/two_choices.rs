@@ -118,7 +118,7 @@ impl TwoChoices {
 impl Schedule for TwoChoices {
     /// Costs a binary search for each choice, and a walk of that length for each server that
     /// begins or ceases to take sessions.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         let field = self.field.as_ref()?;
         let drawn = field.decide(servers, |lots| lots.draw(flow))?;

@@ -111,7 +111,7 @@ impl WeightedRoundRobin {
 impl Schedule for WeightedRoundRobin {
     /// At most eight passes over the list: the rest of the present one, and twice the way down. A
     /// pass looks at the servers near by, and else asks a tree who is next.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let bars = self.bars;
         if bars.highest == 0 {

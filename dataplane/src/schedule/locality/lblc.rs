@@ -34,7 +34,7 @@ impl LocalityBased {
 impl Schedule for LocalityBased {
     /// The server that the destination had last, even if it is overloaded by its thresholds;
     /// else the one that wlc chooses, which it has from then on.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         let Locality { table, roster, .. } = &self.0;
         let mut table = table.lock();

@@ -95,7 +95,7 @@ impl Schedule for LocalityBasedReplicated {
     /// Of the destination's set the server that wlc chooses, if it has not too much; else that of
     /// the whole service, which then is in the set. Walks over a set only if it is small, or not
     /// the one that was asked for last, or has changed.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         let Locality { table, roster, .. } = &self.0;
         let mut table = table.lock();
