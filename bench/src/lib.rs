@@ -25,5 +25,8 @@ pub mod latency;
 /// The daemon and testpmd over the same replay.
 pub mod replay;
 
+/// How much more two workers do than one.
+pub mod scaling;
+
 /// Where the figures of all benchmarks go.
 pub mod report;

@@ -18,8 +18,12 @@ struct Arguments {
 enum Command {
     /// The daemon and testpmd over the same replay: every method, one flow to a million.
     Replay(replay::Arguments),
+    /// Two workers on two queues of the daemon against one on one.
+    Scaling(replay::scaling::Arguments),
     /// Generated packets around the worker itself: mixtures, new sessions, ten million.
     Generator(generator::Options),
+    /// Whether two workers write one cache line for packets of established sessions.
+    SharedLines(generator::SharedLines),
     /// Response times of a web server, asked directly and through the gateway.
     Latency(response_times::Options),
     /// A VIP against the sum of the servers behind it.
@@ -29,7 +33,9 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Replay(arguments) => ended(replay::run(&arguments)),
+        Command::Scaling(arguments) => ended(replay::scaling::run(&arguments)),
         Command::Generator(options) => generator::run(&options),
+        Command::SharedLines(options) => generator::check_shared_lines(options),
         Command::Latency(options) => latency::measure(|| response_times::run(&options)),
         Command::Servers(options) => latency::measure(|| sum_of_servers::run(&options)),
     }

@@ -1,26 +1,24 @@
 //! One case: sessions first, then pairs of windows, then what must be true afterwards.
 
+use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataplane::address::{Endpoint, Protocol, V4};
+use dataplane::address::Protocol;
 use dataplane::counters::WorkerCounters;
 use dataplane::drop_reason::DropReason;
-use dataplane::io::{Burst, Packet, RxQueue, TxQueue};
+use dataplane::io::Burst;
 use dataplane::memory::MapError;
 use dataplane::punt::PuntClass;
 use dataplane::service::{Method, SchedulerKind};
-use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::frames::{AnyFrames, Both, Order, Replies, Requests, Segment, number_of};
-use super::gateway::{GATEWAY_MAC, Gateway, Shape, VIP};
-use super::io::{FreeBuffers, GeneratedPacket, Inspect, Receive, Supply, Transmit};
-use super::measure::{Clock, nanos_per_packet, resident_bytes};
+use super::frames::{AnyFrames, Both, Order, Owner, Replies, Requests, Segment};
+use super::gateway::{GATEWAY_MAC, Shape, VIP};
+use super::measure::{nanos_per_packet, resident_bytes};
+use super::rig::{Ends, Rig};
 use crate::median::median;
-
-/// Buffers in all: a few bursts, so that they stay in the cache as a mempool's do.
-const BUFFERS: usize = 256;
+use crate::replay::failure::Failure;
 
 /// Room for the sessions that begin in the second that each of them lives, and for those whose
 /// end is late.
@@ -97,6 +95,12 @@ pub enum CaseError {
     /// Linux does not say what it has to.
     #[error("cannot tell when Linux took the core away: {0}")]
     Schedule(#[from] std::io::Error),
+    /// There are not enough cores, or a thread may not be kept on one.
+    #[error(transparent)]
+    Cores(#[from] Failure),
+    /// A worker's thread has ended before its time.
+    #[error("a worker's thread has ended")]
+    Ended,
     /// Something is not as it has to be.
     #[error("{what}: {found} instead of {expected}")]
     Unexpected {
@@ -107,124 +111,6 @@ pub enum CaseError {
         /// What it is.
         found: u64,
     },
-}
-
-/// Server and local end of every flow.
-type Ends = Vec<(Endpoint<V4>, Endpoint<V4>)>;
-
-/// Looks at what leaves: while sessions are made, which ends they got.
-#[derive(Default)]
-pub(super) struct Watch {
-    ends: Option<Ends>,
-}
-
-impl Inspect for Watch {
-    #[inline]
-    fn look(&mut self, burst: &[GeneratedPacket]) {
-        if let Some(ends) = &mut self.ends {
-            burst
-                .iter()
-                .for_each(|packet| note_ends(ends, packet.bytes()));
-        }
-    }
-}
-
-fn note_ends(ends: &mut Ends, frame: &[u8]) {
-    let Some(number) = number_of(frame) else {
-        return;
-    };
-    let end = |addr: usize, port: usize| {
-        let addr = frame.get(addr..)?.first_chunk().copied()?;
-        let port = frame.get(port..)?.first_chunk().copied()?;
-        Some(Endpoint::new(V4::from(addr), u16::from_be_bytes(port)))
-    };
-    let index = usize::try_from(number).unwrap_or(usize::MAX);
-    if let (Some(local), Some(server), Some(slot)) = (end(26, 34), end(30, 36), ends.get_mut(index))
-    {
-        *slot = (server, local);
-    }
-}
-
-/// A gateway, and the same loop without one, with what both receive and send.
-pub(super) struct Rig {
-    pub(super) gateway: Gateway<AnyFrames, Watch>,
-    pub(super) receive: Receive<AnyFrames>,
-    transmit: Transmit<Watch>,
-    pub(super) clock: Clock,
-}
-
-impl Rig {
-    fn new(case: &Case) -> Result<Self, MapError> {
-        let free = FreeBuffers::new(BUFFERS);
-        let receive = Receive {
-            supply: Arc::new(Mutex::new(Supply {
-                frames: case.beginnings(Segment::Syn),
-                left: 0,
-            })),
-            free: free.clone(),
-        };
-        let transmit = Transmit {
-            inspect: Arc::default(),
-            free,
-        };
-        Ok(Self {
-            gateway: Gateway::new(&case.shape(), receive.clone(), transmit.clone())?,
-            receive,
-            transmit,
-            clock: Clock::start(case.virtual_clock),
-        })
-    }
-
-    /// What arrives from now on, and how many of it.
-    fn supply(&self, frames: AnyFrames, left: u64) {
-        *self.receive.supply.lock() = Supply { frames, left };
-    }
-
-    pub(super) fn turn(&mut self) -> usize {
-        self.gateway.worker.turn(self.clock.nanos())
-    }
-
-    /// Receives and sends, and nothing between.
-    fn pass_through(&mut self, burst: &mut Burst<GeneratedPacket>) -> usize {
-        std::hint::black_box(self.clock.nanos());
-        self.receive.receive(burst);
-        self.transmit.send(burst)
-    }
-
-    /// Runs until as many sessions have ended in a second as have begun in it.
-    fn let_as_many_end_as_begin(&mut self) {
-        let counters = Arc::clone(&self.gateway.counters);
-        loop {
-            let counts = || {
-                (
-                    counters.sessions_created.get(),
-                    counters.sessions_expired.get(),
-                )
-            };
-            let before = counts();
-            let end = self.clock.nanos() + 1_000_000_000;
-            while self.clock.nanos() < end {
-                self.turn();
-            }
-            let (begun, ended) = (counts().0 - before.0, counts().1 - before.1);
-            // Ten expiries of a table that is only filling up would be equal to nothing.
-            if ended > 0 && begun.abs_diff(ended) < begun / 50 {
-                return;
-            }
-        }
-    }
-
-    /// Lets each flow begin, and with TCP be established; gives the ends they got.
-    fn make_sessions(&mut self, case: &Case) -> Ends {
-        let nobody = Endpoint::new(V4(0), 0);
-        let flows = usize::try_from(case.flows).unwrap_or(usize::MAX);
-        self.transmit.inspect.lock().ends = Some(vec![(nobody, nobody); flows]);
-        for segment in [Segment::Syn, Segment::Ack] {
-            self.supply(case.beginnings(segment), case.flows);
-            while self.turn() > 0 {}
-        }
-        self.transmit.inspect.lock().ends.take().unwrap_or_default()
-    }
 }
 
 impl Case {
@@ -265,17 +151,20 @@ impl Case {
     pub(super) fn rig_at_work(&self) -> Result<(Rig, usize), CaseError> {
         let memory_before = resident_bytes();
         let mut rig = Rig::new(self)?;
-        let ends = Arc::new(rig.make_sessions(self));
-        let memory = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
+        let ends = Arc::new(rig.make_sessions(self, None));
+        let resident = resident_bytes().saturating_sub(memory_before + size_of_val(&**ends));
+        // Pages of the table that nothing was written to yet are its memory too.
+        let memory = resident.max(rig.gateway.worker.pipeline().sessions.memory_bytes());
         expect("sessions", self.flows, rig.gateway.counters.sessions.get())?;
-        rig.supply(self.frames(&ends), u64::MAX);
+        rig.supply(self.frames(&ends, None), u64::MAX);
         if self.load == Load::New {
             rig.let_as_many_end_as_begin();
         }
         Ok((rig, memory))
     }
 
-    fn shape(&self) -> Shape {
+    /// What a gateway with so many workers needs for this case.
+    pub(super) fn shape(&self, workers: u16) -> Shape {
         let windows = self.window * self.windows as u64;
         let (sessions, timeout_seconds) = match self.load {
             Load::Request | Load::Reply | Load::Both => (self.flows, None),
@@ -291,19 +180,21 @@ impl Case {
             servers: self.servers,
             sessions: usize::try_from(sessions).unwrap_or(usize::MAX).max(1_024),
             timeout_seconds,
+            workers,
         }
     }
 
-    /// The packets that begin each flow, or carry it on, in turn.
-    fn beginnings(&self, segment: Segment) -> AnyFrames {
-        let order = Order::Ascending { next: 0 };
+    /// The packets that begin each flow, or carry it on, in turn: all flows, or those of one
+    /// worker.
+    pub(super) fn beginnings(&self, segment: Segment, owner: Option<Owner>) -> AnyFrames {
+        let order = owned(Order::Ascending { next: 0 }, owner);
         let requests = Requests::new(self.protocol, segment, GATEWAY_MAC, VIP, order);
         AnyFrames::Requests(requests.numbered())
     }
 
-    /// What arrives while it is measured.
-    fn frames(&self, ends: &Arc<Ends>) -> AnyFrames {
-        let order = || Order::random(self.flows);
+    /// What arrives while it is measured: of all flows, or of those of one worker.
+    pub(super) fn frames(&self, ends: &Arc<Ends>, owner: Option<Owner>) -> AnyFrames {
+        let order = || owned(Order::random(self.flows), owner);
         let first_new = self.flows;
         let requests_in =
             |segment, order| Requests::new(self.protocol, segment, GATEWAY_MAC, VIP, order);
@@ -312,9 +203,12 @@ impl Case {
         match self.load {
             Load::Request => AnyFrames::Requests(requests()),
             Load::Reply => AnyFrames::Replies(replies()),
-            Load::Mixed => AnyFrames::Requests(requests_in(Segment::Syn, Order::mixed(first_new))),
+            Load::Mixed => {
+                let mixed = owned(Order::mixed(first_new), owner);
+                AnyFrames::Requests(requests_in(Segment::Syn, mixed))
+            }
             Load::New | Load::Begin => {
-                let ascending = Order::Ascending { next: first_new };
+                let ascending = owned(Order::Ascending { next: first_new }, owner);
                 AnyFrames::Requests(requests_in(Segment::Syn, ascending))
             }
             Load::Both => AnyFrames::Both(Both {
@@ -326,7 +220,17 @@ impl Case {
     }
 }
 
-/// What the worker counted.
+fn owned(order: Order, owner: Option<Owner>) -> Order {
+    match owner {
+        Some(owner) => Order::Owned {
+            among: Box::new(order),
+            owner,
+        },
+        None => order,
+    }
+}
+
+/// What a worker counted, or several together.
 pub(super) struct Counts {
     received: u64,
     hits: u64,
@@ -377,7 +281,22 @@ impl Counts {
     }
 }
 
-fn expect(what: &'static str, expected: u64, found: u64) -> Result<(), CaseError> {
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            hits: self.hits + other.hits,
+            created: self.created + other.created,
+            transmitted: self.transmitted + other.transmitted,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+/// That something is as it has to be.
+pub(super) fn expect(what: &'static str, expected: u64, found: u64) -> Result<(), CaseError> {
     if expected == found {
         return Ok(());
     }

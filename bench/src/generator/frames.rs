@@ -4,6 +4,8 @@
 //! to each other in number share neither client nor port, and none comes twice.
 
 use dataplane::address::{Endpoint, Protocol, V4};
+use dataplane::id::WorkerId;
+use dataplane::steering::Steering;
 use dataplane::testing::{tcp, udp};
 use dataplane::wire::checksum::Change;
 
@@ -55,6 +57,27 @@ pub(super) enum Order {
     Ascending { next: u64 },
     /// 70 of 100 packets at random among the first `flows`, 30 each of a flow of its own.
     Mixed { flows: u64, dice: u64, next: u64 },
+    /// Those of another order that one worker owns.
+    Owned { among: Box<Self>, owner: Owner },
+}
+
+/// One of several workers, by the sessions that are its own where no ethdev steers packets.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) workers: u16,
+    pub(super) worker: WorkerId,
+    pub(super) protocol: Protocol,
+}
+
+impl Owner {
+    /// Whether a flow is its own.
+    #[inline]
+    pub(super) fn owns(&self, flow: u64) -> bool {
+        let steering = Steering::Software {
+            workers: self.workers,
+        };
+        steering.client_owner_software(self.protocol, client_of(flow)) == self.worker
+    }
 }
 
 impl Order {
@@ -89,6 +112,12 @@ impl Order {
                 *next += 1;
                 *next - 1
             }
+            Self::Owned { among, owner } => loop {
+                let flow = among.next();
+                if owner.owns(flow) {
+                    return flow;
+                }
+            },
         }
     }
 }
@@ -340,5 +369,26 @@ mod tests {
         let seen: HashSet<_> = (0..5_000).map(|_| order.next()).collect();
 
         assert_eq!(seen, (0..100).collect());
+    }
+
+    #[test]
+    fn what_two_workers_own_is_everything_once() {
+        let flows_of = |worker| {
+            let owner = Owner {
+                workers: 2,
+                worker: WorkerId(worker),
+                protocol: Protocol::Udp,
+            };
+            let among = Box::new(Order::Ascending { next: 0 });
+            let mut order = Order::Owned { among, owner };
+            let flows = std::iter::from_fn(move || Some(order.next()));
+            flows.take_while(|flow| *flow < 1_000)
+        };
+
+        let mut flows: Vec<_> = flows_of(0).chain(flows_of(1)).collect();
+
+        assert!((400..600).contains(&flows_of(0).count()));
+        flows.sort_unstable();
+        assert_eq!(flows, (0..1_000).collect::<Vec<_>>());
     }
 }

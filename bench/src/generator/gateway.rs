@@ -14,13 +14,13 @@ use dataplane::pipeline::{Outputs, Pipeline};
 use dataplane::punt::TwinRings;
 use dataplane::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
 use dataplane::session::{HashSecret, KeysPerSession, SessionTable, State, Timeouts};
-use dataplane::snapshot::Interface;
+use dataplane::snapshot::{Interface, Snapshot};
 use dataplane::steering::Steering;
 use dataplane::time::Tick;
 use dataplane::worker::Worker;
 
 use super::frames::Frames;
-use super::io::{GeneratorIo, Inspect, NoPool, Receive, Transmit};
+use super::io::{GeneratedPacket, GeneratorIo, Inspect, NoPool, Receive, Transmit};
 
 /// The MAC of the one ethdev, behind which clients and servers are.
 pub(super) const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -49,50 +49,91 @@ pub(super) struct Shape {
     pub(super) sessions: usize,
     /// Every state's time-out; the kernel's otherwise.
     pub(super) timeout_seconds: Option<u32>,
+    /// How many workers there are; each has as many sessions at most.
+    pub(super) workers: u16,
 }
 
-/// A gateway with its one worker.
+/// One worker of a gateway.
 pub(super) struct Gateway<F: Frames, S: Inspect> {
     pub(super) worker: Worker<GeneratorIo<F, S>>,
     pub(super) counters: Arc<WorkerCounters>,
 }
 
-impl<F: Frames, S: Inspect> Gateway<F, S> {
-    pub(super) fn new(
-        shape: &Shape,
+/// What the workers of a gateway share.
+pub(super) struct Shared {
+    snapshot: Arc<Snapshot>,
+    twins: Vec<Arc<TwinRings<GeneratedPacket>>>,
+    handover: Handover<GeneratedPacket>,
+}
+
+impl Shared {
+    pub(super) fn new(shape: &Shape) -> Self {
+        Self {
+            snapshot: editor(shape).snapshot(),
+            twins: vec![Arc::new(TwinRings::default())],
+            handover: Handover::new(shape.workers.into()),
+        }
+    }
+}
+
+/// A worker before it knows the others, as the daemon gathers them.
+pub(super) struct Recruit {
+    sessions: SessionTable<V4>,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<WorkerCounters>,
+}
+
+impl Recruit {
+    pub(super) fn new(shape: &Shape, worker: WorkerId) -> Result<Self, MapError> {
+        let keys = KeysPerSession::Two;
+        Ok(Self {
+            sessions: SessionTable::new(shape.sessions, keys, SECRET, Tick(0))?,
+            mailbox: Arc::new(Mailbox::new(worker)),
+            counters: Arc::new(WorkerCounters::default()),
+        })
+    }
+
+    /// Begins its work between these queues.
+    pub(super) fn join<F: Frames, S: Inspect>(
+        self,
+        shared: &Shared,
         receive: Receive<F>,
         transmit: Transmit<S>,
-    ) -> Result<Self, MapError> {
-        let mut editor = editor(shape);
-        let snapshot = editor.snapshot();
-        let secret = HashSecret([
-            0x243f_6a88,
-            0x1319_8a2e_0370,
-            0xa409_3822_299f,
-            0x082e_fa98_ec4e,
-        ]);
-        let sessions = SessionTable::new(shape.sessions, KeysPerSession::Two, secret, Tick(0))?;
-        let mailbox = Arc::new(Mailbox::new(WorkerId(0)));
-        let counters = Arc::new(WorkerCounters::default());
+    ) -> Gateway<F, S> {
+        let Self {
+            sessions,
+            mailbox,
+            counters,
+        } = self;
+        let id = mailbox.worker;
         let out = Outputs::new(
             Arc::clone(&mailbox),
             vec![transmit],
             NoPool,
-            vec![Arc::new(TwinRings::default())],
-            Handover::new(1),
+            shared.twins.clone(),
+            shared.handover.clone(),
             Arc::clone(&counters),
         );
-        let pipeline = Pipeline::new(WorkerId(0), sessions, secret, out);
+        // Each twin's frames leave by one worker.
+        let injecting = [InterfaceId(0)].into_iter().filter(|_| id.0 == 0);
         let worker = Worker::new(
             mailbox,
-            snapshot,
+            Arc::clone(&shared.snapshot),
             vec![(EthdevId(0), receive)],
-            pipeline,
-            vec![InterfaceId(0)],
+            Pipeline::new(id, sessions, SECRET, out),
+            injecting.collect(),
         );
-        Ok(Self { worker, counters })
+        Gateway { worker, counters }
     }
 }
+
+/// Any numbers do: nobody attacks a benchmark.
+const SECRET: HashSecret = HashSecret([
+    0x243f_6a88,
+    0x1319_8a2e_0370,
+    0xa409_3822_299f,
+    0x082e_fa98_ec4e,
+]);
 
 /// The MAC of the server with this number.
 pub(super) fn server_mac(server: u32) -> MacAddr {
@@ -114,8 +155,10 @@ fn editor(shape: &Shape) -> Editor {
     }
     let interface = InterfaceId(0);
     let mut editor = Editor::new(
-        1,
-        Steering::default(),
+        shape.workers.into(),
+        Steering::Software {
+            workers: shape.workers,
+        },
         timeouts,
         vec![Interface {
             id: interface,
@@ -161,7 +204,10 @@ fn service(shape: &Shape) -> ServiceSpec {
         lower_threshold: 0,
     });
     let locals = match shape.method {
-        Method::Fullnat => shape.sessions.div_ceil(SESSIONS_PER_LOCAL_ADDRESS).max(1),
+        Method::Fullnat => {
+            let sessions = shape.sessions * usize::from(shape.workers);
+            sessions.div_ceil(SESSIONS_PER_LOCAL_ADDRESS).max(1)
+        }
         Method::Dr | Method::Nat | Method::Tun => 0,
     };
     let locals = (FIRST_LOCAL..).take(locals).map(|addr| LocalSpec {

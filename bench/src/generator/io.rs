@@ -25,7 +25,8 @@ const HEADROOM: usize = 128;
 /// Bytes of a buffer.
 const ROOM: usize = HEADROOM + 1_536;
 
-/// One buffer with a frame in it.
+/// One buffer with a frame in it, on cache lines of its own.
+#[repr(align(64))]
 struct Buffer {
     start: usize,
     end: usize,
@@ -90,14 +91,20 @@ impl Packet for GeneratedPacket {
 
 /// The buffers nobody uses now.
 #[derive(Clone)]
-pub(super) struct FreeBuffers(Arc<Mutex<Vec<GeneratedPacket>>>);
+pub(super) struct FreeBuffers(Arc<Apart<Mutex<Vec<GeneratedPacket>>>>);
 
 impl FreeBuffers {
     pub(super) fn new(count: usize) -> Self {
         let buffers = (0..count).map(|_| GeneratedPacket::empty()).collect();
-        Self(Arc::new(Mutex::new(buffers)))
+        Self(Arc::new(Apart(Mutex::new(buffers))))
     }
 }
+
+/// Something on cache lines of its own, so that one worker's I/O disturbs no other's; in pairs,
+/// because that is how CPUs fetch them.
+#[repr(align(128))]
+#[derive(Default)]
+pub(super) struct Apart<T>(pub(super) T);
 
 /// What arrives, and how much of it still does.
 pub(super) struct Supply<F> {
@@ -107,7 +114,7 @@ pub(super) struct Supply<F> {
 
 /// Receives what it makes.
 pub(super) struct Receive<F> {
-    pub(super) supply: Arc<Mutex<Supply<F>>>,
+    pub(super) supply: Arc<Apart<Mutex<Supply<F>>>>,
     pub(super) free: FreeBuffers,
 }
 
@@ -126,10 +133,10 @@ impl<F: Frames> RxQueue for Receive<F> {
 
     #[inline(never)]
     fn receive(&mut self, burst: &mut Burst<GeneratedPacket>) -> usize {
-        let mut supply = self.supply.lock();
+        let mut supply = self.supply.0.lock();
         let left = usize::try_from(supply.left).unwrap_or(usize::MAX);
         let room = burst.remaining_capacity().min(left);
-        let mut free = self.free.0.lock();
+        let mut free = self.free.0.0.lock();
         let rest = free.len().saturating_sub(room);
         let count = free.len() - rest;
         for mut packet in free.drain(rest..) {
@@ -150,7 +157,7 @@ pub(super) trait Inspect: Send + 'static {
 
 /// Gives buffers back.
 pub(super) struct Transmit<S> {
-    pub(super) inspect: Arc<Mutex<S>>,
+    pub(super) inspect: Arc<Apart<Mutex<S>>>,
     pub(super) free: FreeBuffers,
 }
 
@@ -168,9 +175,9 @@ impl<S: Inspect> TxQueue for Transmit<S> {
 
     #[inline(never)]
     fn send(&mut self, burst: &mut Burst<GeneratedPacket>) -> usize {
-        self.inspect.lock().look(burst);
+        self.inspect.0.lock().look(burst);
         let count = burst.len();
-        self.free.0.lock().extend(burst.drain(..));
+        self.free.0.0.lock().extend(burst.drain(..));
         count
     }
 }

@@ -15,8 +15,9 @@ use std::time::Duration;
 use dataplane::counters::WorkerCounters;
 use dataplane::latency::{LatencyCounts, LatencyHistogram};
 
-use super::case::{Case, CaseError, Counts, Rig};
+use super::case::{Case, CaseError, Counts};
 use super::measure::nanos_per_packet;
+use super::rig::Rig;
 use crate::median::median;
 
 /// Nanoseconds of a window.
@@ -102,21 +103,21 @@ fn offer(rig: &mut Rig, counters: &WorkerCounters, nanos_between: f64) {
     while now - start < WINDOW {
         let due = ((now - start) as f64 * per_nano) as u64;
         let arrived = counters.received_packets.get() - received;
-        rig.receive.supply.lock().left = due.saturating_sub(arrived);
+        rig.receive.supply.0.lock().left = due.saturating_sub(arrived);
         let Rig { gateway, clock, .. } = rig;
         (_, now) = gateway.worker.timed_turn(now, &mut || clock.nanos());
     }
 }
 
 /// How often Linux gave this thread a core: proc_pid_schedstat, third number.
-struct Schedule(File);
+pub(super) struct Schedule(File);
 
 impl Schedule {
-    fn open() -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         File::open("/proc/thread-self/schedstat").map(Self)
     }
 
-    fn slices(&self) -> io::Result<u64> {
+    pub(super) fn slices(&self) -> io::Result<u64> {
         let mut text = [0; 64];
         let len = self.0.read_at(&mut text, 0)?;
         let text = String::from_utf8_lossy(&text[..len]);

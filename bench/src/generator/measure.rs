@@ -42,6 +42,7 @@ pub(super) fn resident_bytes() -> usize {
 }
 
 /// A clock for workers: nanoseconds since it was made.
+#[derive(Clone, Copy)]
 pub(super) enum Clock {
     Real(std::time::Instant),
     /// One microsecond later whenever it is asked, however long that took.

@@ -8,8 +8,11 @@ use dataplane::address::Protocol;
 use dataplane::service::{Method, SchedulerKind};
 
 use super::case::{Case, CaseError, Load};
+use super::handover::HandedOver;
 use super::latency::Latency;
-use super::suite;
+use super::mass_expiry::MassExpiry;
+use super::scaling;
+use super::suite::{self, Suite};
 
 /// Generated packets around the worker itself: any number of flows, mixtures and new sessions.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,6 +20,9 @@ pub struct Options {
     /// Runs the usual cases, and adds their figures to the results in this folder.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// With --output: which of the usual cases; all unless said.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    suite: Vec<Suite>,
     /// With --output: less of everything.
     #[arg(long)]
     quick: bool,
@@ -56,6 +62,17 @@ pub struct Options {
     /// arrive at half the rate that the worker can do.
     #[arg(long, value_name = "SECONDS")]
     latency: Option<u64>,
+    /// Instead of what packets cost, measures how much more two workers do than one.
+    #[arg(long, conflicts_with = "latency")]
+    two_workers: bool,
+    /// Instead of what packets cost, measures what they cost more that arrive at another worker
+    /// than their owner.
+    #[arg(long, conflicts_with_all = ["latency", "two_workers"])]
+    handed_over: bool,
+    /// Instead of what packets cost, measures how long turns are while all the sessions end at
+    /// once and packets of others arrive.
+    #[arg(long, conflicts_with_all = ["latency", "two_workers", "handed_over"])]
+    mass_expiry: bool,
     /// Runs this many seconds before it measures, for a profiler that samples.
     #[arg(long, default_value_t = 0)]
     profile: u64,
@@ -65,7 +82,7 @@ pub struct Options {
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
     let complete = match &options.output {
-        Some(folder) => suite::run(folder, options.quick),
+        Some(folder) => suite::run(folder, &options.suite, options.quick),
         None => Ok(options.run()),
     };
     match complete {
@@ -102,6 +119,18 @@ impl Options {
         if let Some(seconds) = self.latency {
             let latency = Latency::measure(case, seconds)?;
             return Ok(format!("{} {name} {}: {latency}", case.method, case.flows));
+        }
+        if self.two_workers {
+            let scaling = scaling::measure(case, scaling::WINDOW)?;
+            return Ok(format!("{} {name} {}: {scaling}", case.method, case.flows));
+        }
+        if self.handed_over {
+            let figures = HandedOver::measure(case)?;
+            return Ok(format!("{} {name} {}: {figures}", case.method, case.flows));
+        }
+        if self.mass_expiry {
+            let figures = MassExpiry::measure(case)?;
+            return Ok(format!("{} {}: {figures}", case.method, case.flows));
         }
         let figures = case.run(Duration::from_secs(self.profile))?;
         Ok(suite::line(name, case, &figures))

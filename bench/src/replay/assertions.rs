@@ -9,7 +9,7 @@ use super::failure::Failure;
 
 /// How far two counters of the same packets may differ over a window. They are read while the
 /// worker is held somewhere in a turn: of one burst of 32 it may have counted the one and not
-/// yet the other, at either end.
+/// yet the other, at either end. So for each worker.
 pub const IN_A_TURN: u64 = 2 * 32;
 
 /// What the gateway has counted since its start.
@@ -17,6 +17,8 @@ pub const IN_A_TURN: u64 = 2 * 32;
 pub struct Counters {
     /// Packets received.
     pub received: u64,
+    /// The same by worker.
+    pub received_by: Vec<u64>,
     /// Packets that met a session.
     pub hits: u64,
     /// Packets sent, without those that Linux sent.
@@ -53,11 +55,19 @@ impl Counters {
             ("sluice_expired_sessions_total", "sessions expired"),
             ("sluice_evicted_sessions_total", "sessions evicted"),
             ("sluice_icmp_error_packets_total", "ICMP errors"),
+            (
+                "sluice_arrived_at_wrong_worker_packets_total",
+                "packets at the wrong worker",
+            ),
         ] {
             mishaps.insert(what.to_owned(), sum(name));
         }
         Self {
             received: sum("sluice_received_packets_total"),
+            received_by: (metrics.by("sluice_received_packets_total", "worker"))
+                .into_values()
+                .map(|count| count as u64)
+                .collect(),
             hits: sum("sluice_session_hit_packets_total"),
             sent: sum("sluice_transmitted_packets_total") - sum("sluice_injected_packets_total"),
             of_servers: [
@@ -100,6 +110,7 @@ pub fn check(case: &Case, [before, after]: &[Counters; 2]) -> Result<(), Failure
         }
     }
     let packets = after.received - before.received;
+    let in_turns = IN_A_TURN * after.received_by.len() as u64;
     let [requests, replies] =
         [0, 1].map(|side| after.of_servers[side].saturating_sub(before.of_servers[side]));
     for (what, count) in [
@@ -107,7 +118,7 @@ pub fn check(case: &Case, [before, after]: &[Counters; 2]) -> Result<(), Failure
         ("were counted for a server", requests + replies),
         ("were sent", after.sent.saturating_sub(before.sent)),
     ] {
-        if count.abs_diff(packets) > IN_A_TURN {
+        if count.abs_diff(packets) > in_turns {
             return failed(format!("{count} of {packets} packets {what}"));
         }
     }
@@ -138,6 +149,7 @@ mod tests {
     fn counters(packets: u64) -> Counters {
         Counters {
             received: packets,
+            received_by: vec![packets],
             hits: packets,
             sent: packets,
             of_servers: [packets, 0],
@@ -205,7 +217,8 @@ mod tests {
     #[test]
     fn counters_are_read_from_the_daemons_metrics() {
         let metrics = Metrics::parse(
-            "sluice_received_packets_total{worker=\"0\"} 90\n\
+            "sluice_received_packets_total{worker=\"0\"} 60\n\
+             sluice_received_packets_total{worker=\"1\"} 30\n\
              sluice_session_hit_packets_total{worker=\"0\"} 80\n\
              sluice_transmitted_packets_total{worker=\"0\"} 85\n\
              sluice_injected_packets_total{worker=\"0\"} 5\n\
@@ -223,6 +236,7 @@ mod tests {
             (counters.received, counters.hits, counters.sent),
             (90, 80, 80)
         );
+        assert_eq!(counters.received_by, [60, 30]);
         assert_eq!((counters.of_servers, counters.sessions), ([50, 10], 3));
         assert_eq!(
             counters.mishaps_since(&Counters::default()).unwrap(),

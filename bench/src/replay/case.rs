@@ -69,6 +69,15 @@ impl Protocol {
         }
     }
 
+    /// What the packet path calls it.
+    #[must_use]
+    pub const fn of_the_gateway(self) -> dataplane::address::Protocol {
+        match self {
+            Self::Tcp => dataplane::address::Protocol::Tcp,
+            Self::Udp => dataplane::address::Protocol::Udp,
+        }
+    }
+
     /// Its number in the IP header.
     #[must_use]
     pub const fn number(self) -> u8 {

@@ -38,7 +38,7 @@ pub const fn memory_mb(frames: u32) -> u64 {
     bytes.div_ceil(1 << 20) + OTHER_MB
 }
 
-/// Places in the session table for this many sessions: some are left free, as in any table.
+/// Places in each session table for this many sessions: some are left free, as in any table.
 #[must_use]
 pub const fn table_slots(flows: u32) -> u32 {
     flows + flows / 8 + 1024
@@ -56,8 +56,8 @@ pub const fn huge_mb(flows: u32) -> u64 {
 pub struct Configuration<'a> {
     /// Where the gateway runs.
     pub host: &'a Namespace,
-    /// The worker's core.
-    pub core: usize,
+    /// The cores of the workers.
+    pub cores: &'a [usize],
     /// Whether everything lies in huge pages.
     pub huge_pages: bool,
     /// How packets reach the servers.
@@ -87,12 +87,12 @@ impl Configuration<'_> {
     fn gateway(&self) -> String {
         let (host, dir) = (self.host.name(), self.host.dir().display());
         format!(
-            "[gateway]\nworkers = [{}]\nidle = \"spin\"\nhuge_pages = {}\nmemory_mb = {}\n\
+            "[gateway]\nworkers = {:?}\nidle = \"spin\"\nhuge_pages = {}\nmemory_mb = {}\n\
              pool_buffers = {}\nbuffer_bytes = {BUFFER_BYTES}\nsessions_per_worker = {}\n\
              file_prefix = \"{host}\"\nsocket = \"{dir}/sluice.sock\"\n\
              state_dir = \"{dir}/state\"\nmetrics = \"{METRICS}\"\n\n\
              [timeouts]\ntcp_established = \"1d\"\nudp = \"1d\"\n",
-            self.core,
+            self.cores,
             self.huge_pages,
             memory_mb(self.frames),
             buffers(self.frames),

@@ -13,6 +13,8 @@ use super::failure::Failure;
 pub struct Cores {
     /// The gateway's worker or testpmd's, in turn.
     pub measured: usize,
+    /// A second worker, where two are measured.
+    pub second: usize,
     /// Their other threads, and this program.
     pub other: usize,
 }
@@ -28,17 +30,36 @@ impl Cores {
         let is_in = |core: &usize| allowed.is_set(*core).unwrap_or(false);
         let cores: Vec<_> = (0..CpuSet::count()).filter(is_in).collect();
         match cores[..] {
-            [other, .., measured] => Ok(Self { measured, other }),
+            [other, .., second, measured] => Ok(Self {
+                measured,
+                second,
+                other,
+            }),
+            [other, measured] => Ok(Self {
+                measured,
+                second: other,
+                other,
+            }),
             _ => Err(Failure::Machine(
                 "this needs two cores: one for what is measured, one for the rest".to_owned(),
             )),
         }
     }
 
-    /// Both, as `taskset` and DPDK list them.
+    /// The cores of two workers: one of them does the rest as well when there are only two.
+    #[must_use]
+    pub const fn of_two_workers(&self) -> [usize; 2] {
+        [self.measured, self.second]
+    }
+
+    /// All, as `taskset` and DPDK list them.
     #[must_use]
     pub fn list(&self) -> String {
-        format!("{},{}", self.other, self.measured)
+        if self.second == self.other {
+            format!("{},{}", self.other, self.measured)
+        } else {
+            format!("{},{},{}", self.other, self.second, self.measured)
+        }
     }
 }
 
@@ -65,7 +86,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The thread whose name `is_worker` knows; all others of the process are kept off its core.
+    /// The threads whose names `is_worker` knows, in the order of names; all others of the process
+    /// are kept on `other_core`.
     ///
     /// # Errors
     ///
@@ -74,8 +96,8 @@ impl Worker {
         process: i32,
         other_core: usize,
         is_worker: impl Fn(&str) -> bool,
-    ) -> Result<Self, Failure> {
-        let mut found = None;
+    ) -> Result<Vec<Self>, Failure> {
+        let mut found = Vec::new();
         let folder = format!("/proc/{process}/task");
         let entries = fs::read_dir(&folder).map_err(Failure::io(&*folder))?;
         for entry in entries.flatten() {
@@ -84,15 +106,28 @@ impl Worker {
                 continue;
             };
             if is_worker(name.trim_end()) {
-                found = Some(Self { process, thread });
+                found.push((name, Self { process, thread }));
             } else if let Err(error) = pin(thread, other_core)
                 && Path::new(&entry.path()).exists()
             {
                 return Err(error);
             }
         }
-        let none = || Failure::Machine(format!("process {process} has no worker thread"));
-        found.ok_or_else(none)
+        if found.is_empty() {
+            let none = format!("process {process} has no worker thread");
+            return Err(Failure::Machine(none));
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(found.into_iter().map(|(_, worker)| worker).collect())
+    }
+
+    /// Keeps it on a core from now on.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended or the core is not there.
+    pub fn keep_on(&self, core: usize) -> Result<(), Failure> {
+        pin(self.thread, core)
     }
 
     /// Nanoseconds it has run on a core, by the kernel's scheduler.
@@ -156,7 +191,8 @@ mod tests {
             .unwrap();
         let of_child = i32::try_from(child.id()).unwrap();
         assert!(Worker::find(of_child, first.unwrap(), |_| false).is_err());
-        assert!(Worker::find(of_child, first.unwrap(), |name| name != "x").is_ok());
+        let found = Worker::find(of_child, first.unwrap(), |name| name != "x");
+        assert_eq!(found.unwrap().len(), 1);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(process > 0);

@@ -29,7 +29,7 @@ pub struct Daemon<'a> {
     host: &'a Namespace,
     programs: Binaries,
     child: Child,
-    worker: Option<Worker>,
+    workers: Vec<Worker>,
 }
 
 impl<'a> Daemon<'a> {
@@ -62,25 +62,32 @@ impl<'a> Daemon<'a> {
             host,
             programs,
             child,
-            worker: None,
+            workers: Vec::new(),
         };
         let settled = run::eventually(START_LIMIT, || daemon.is_ready() || daemon.has_ended());
         if !settled || !daemon.is_ready() {
             return Err(daemon.failure("did not become ready"));
         }
         let is_worker = |name: &str| name.starts_with("sluice-worker");
-        daemon.worker = Some(Worker::find(daemon.pid(), cores.other, is_worker)?);
+        daemon.workers = Worker::find(daemon.pid(), cores.other, is_worker)?;
         daemon.introduce_neighbours()?;
         Ok(daemon)
     }
 
-    /// The thread whose CPU time counts.
+    /// The threads whose CPU time counts, the first worker's first.
+    #[must_use]
+    pub fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    /// The only one, or the first.
     ///
     /// # Errors
     ///
     /// When it has none, which [`start`](Self::start) would have said.
     pub fn worker(&self) -> Result<Worker, Failure> {
-        self.worker.ok_or_else(|| self.failure("has no worker"))
+        let first = self.workers.first().copied();
+        first.ok_or_else(|| self.failure("has no worker"))
     }
 
     /// Runs `sluicectl` and returns what it printed.

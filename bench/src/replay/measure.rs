@@ -11,7 +11,7 @@ use super::testpmd::{Mode, Testpmd};
 use crate::median::median;
 
 /// What runs before a window opens: caches and branch predictors were another process's.
-const WARM_UP: Duration = Duration::from_millis(30);
+pub(super) const WARM_UP: Duration = Duration::from_millis(30);
 
 /// How long a worker may take to get the time of a window.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -166,7 +166,7 @@ fn window<C>(
 
 /// Waits until a worker has had the core for this long, so that windows are of one length also
 /// where other work takes turns with it.
-fn let_work(worker: Worker, length: Duration) -> Result<(), Failure> {
+pub(super) fn let_work(worker: Worker, length: Duration) -> Result<(), Failure> {
     let start = Instant::now();
     let begin = worker.cpu_ns()?;
     loop {

@@ -46,6 +46,8 @@ pub mod assertions;
 pub mod probe;
 /// Windows and medians.
 pub mod measure;
+/// Two workers against one.
+pub mod scaling;
 
 /// Why a case has no figure.
 pub mod failure;
@@ -56,6 +58,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use dataplane::id::WorkerId;
 use testnet::{Binaries, Namespace};
 
 use crate::cleanup::Cleanup;
@@ -71,6 +74,7 @@ use hold::Holder;
 use huge_pages::HugePages;
 use measure::{Figures, Plan};
 use testpmd::Testpmd;
+use topology::Flow;
 
 /// How long a gateway may take to adopt its sessions and forward everything.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
@@ -98,6 +102,13 @@ pub struct Arguments {
     /// Milliseconds of CPU time in a window; 300, and 100 with --quick.
     #[arg(long, value_name = "MS")]
     window: Option<u64>,
+    #[command(flatten)]
+    surroundings: Surroundings,
+}
+
+/// What a run finds around it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Surroundings {
     /// Uses ordinary memory, also where there are huge pages.
     #[arg(long)]
     no_huge_pages: bool,
@@ -170,14 +181,17 @@ pub fn run(arguments: &Arguments) -> Result<bool, Failure> {
     if cases.is_empty() {
         return Err(Failure::Machine("no case fits these options".to_owned()));
     }
-    if !nix::unistd::geteuid().is_root() {
-        let what = "network namespaces and real-time priority need root";
-        return Err(Failure::Machine(what.to_owned()));
-    }
+    be_root()?;
     let cleanup = Cleanup::install().map_err(Failure::io("waiting for signals"))?;
-    let run = prepare(arguments, &cases, &cleanup)?;
-    let mut results =
-        Results::load(&arguments.output).map_err(Failure::io("reading earlier results"))?;
+    let flows = cases.iter().map(|case| case.flows).max().unwrap_or(1);
+    let run = prepare(
+        &arguments.surroundings,
+        configuration::huge_mb(flows),
+        arguments.plan(),
+        &cleanup,
+    )?;
+    let mut results = Results::load(&arguments.surroundings.output)
+        .map_err(Failure::io("reading earlier results"))?;
     if arguments.selection == Selection::default() {
         // A whole run leaves no row of an earlier version standing.
         results.forget_all(is_of_a_replay);
@@ -188,6 +202,14 @@ pub fn run(arguments: &Arguments) -> Result<bool, Failure> {
     Ok(good)
 }
 
+fn be_root() -> Result<(), Failure> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let what = "network namespaces and real-time priority need root";
+    Err(Failure::Machine(what.to_owned()))
+}
+
 /// Whether a row is one of these cases, and not of another benchmark.
 fn is_of_a_replay(record: &Record) -> bool {
     let direction = record.direction.trim_end_matches("-imix");
@@ -196,12 +218,17 @@ fn is_of_a_replay(record: &Record) -> bool {
         && known.map(|it| it.name()).any(|name| name == direction)
 }
 
-fn prepare(arguments: &Arguments, cases: &[Case], cleanup: &Cleanup) -> Result<Run, Failure> {
-    let programs = programs::find(arguments.programs.as_deref())?;
+/// Everything that the cases of a run share, with so many megabytes of huge pages.
+fn prepare(
+    surroundings: &Surroundings,
+    megabytes: u64,
+    plan: Plan,
+    cleanup: &Cleanup,
+) -> Result<Run, Failure> {
+    let programs = programs::find(surroundings.programs.as_deref())?;
     let cores = Cores::choose()?;
-    let flows = cases.iter().map(|case| case.flows).max().unwrap_or(1);
-    let pages = (!arguments.no_huge_pages)
-        .then(|| HugePages::reserve(configuration::huge_mb(flows)))
+    let pages = (!surroundings.no_huge_pages)
+        .then(|| HugePages::reserve(megabytes))
         .flatten();
     let huge_pages = pages.is_some();
     if let Some(pages) = pages {
@@ -215,7 +242,7 @@ fn prepare(arguments: &Arguments, cases: &[Case], cleanup: &Cleanup) -> Result<R
         cores,
         holder,
         huge_pages,
-        plan: arguments.plan(),
+        plan,
     })
 }
 
@@ -276,22 +303,23 @@ fn record(case: &Case, figures: &Figures) -> Record {
         mpps_cpu: Some(figures.mpps_cpu),
         ratio_csum: Some(figures.ratio_csum),
         ratio_5tswap: Some(figures.ratio_5tswap),
-        sessions_per_s: None,
-        bytes_per_session: None,
+        ..Record::default()
     }
 }
 
 fn measure_case(run: &Run, case: &Case, results: &mut Results) -> Result<Figures, Failure> {
-    let capture = write_capture(run, case)?;
+    let captures = [write_capture(&run.host, case, None)?];
+    let cores = [run.cores.measured];
+    let [capture] = &captures;
     let frames = frames::count(case);
     let gateway = run.with_pages(configuration::huge_mb(case.flows), || {
-        start_gateway(run, case, frames, &capture)
+        start_gateway(run, &run.host, &cores, case, &captures)
     })?;
     let status = gateway.ctl("--json status")?;
     results.machine(Machine::of_this(&status, run.huge_pages));
     gateway.pause();
     let mut testpmd = run.with_pages(configuration::memory_mb(frames), || {
-        Testpmd::start(&run.host, run.cores, run.huge_pages, &capture, frames)
+        Testpmd::start(&run.host, run.cores, run.huge_pages, capture, frames)
     })?;
     testpmd.pause();
     let mut rounds = Vec::new();
@@ -314,35 +342,49 @@ fn measure_case(run: &Run, case: &Case, results: &mut Results) -> Result<Figures
     Ok(Figures::of(&rounds))
 }
 
-fn write_capture(run: &Run, case: &Case) -> Result<PathBuf, Failure> {
-    let path = run.host.dir().join("replay.pcap");
+/// Writes the frames of all flows, or of those that one of two workers owns.
+fn write_capture(
+    host: &Namespace,
+    case: &Case,
+    worker: Option<WorkerId>,
+) -> Result<PathBuf, Failure> {
+    let number = worker.unwrap_or_default();
+    let path = host.dir().join(format!("replay{number}.pcap"));
     let file = File::create(&path).map_err(Failure::io("making replay.pcap"))?;
+    let is_its_own = |index: &u32| {
+        let flow = Flow::new(case.method, case.protocol, *index);
+        worker.is_none_or(|worker| topology::owner(case.protocol, flow.client) == worker)
+    };
     let order = shuffle::shuffled(case.flows).into_iter();
+    let order = order.filter(is_its_own);
     let frames = order.flat_map(|index| frames::of_flow(case, index));
     pcap::write(BufWriter::new(file), frames).map_err(Failure::io("writing replay.pcap"))?;
     Ok(path)
 }
 
-/// Starts the gateway and gives it the case's sessions. Its replay runs from the first moment,
+/// Starts the gateway, with a worker on each of `cores` and one capture for each of them, and
+/// gives it the case's sessions. Its replay runs from the first moment,
 /// so its servers take no session until all of the case's are there.
 fn start_gateway<'a>(
     run: &'a Run,
+    host: &'a Namespace,
+    cores: &'a [usize],
     case: &Case,
-    frames: u32,
-    capture: &std::path::Path,
+    captures: &[PathBuf],
 ) -> Result<Daemon<'a>, Failure> {
+    let files = (captures.iter()).map(|file| format!("rx_pcap={},", file.display()));
     let mut configuration = Configuration {
-        host: &run.host,
-        core: run.cores.measured,
+        host,
+        cores,
         huge_pages: run.huge_pages,
         method: case.method,
-        device: format!("net_pcap0,rx_pcap={},infinite_rx=1", capture.display()),
-        frames,
+        device: format!("net_pcap0,{}infinite_rx=1", files.collect::<String>()),
+        frames: frames::count(case),
         flows: case.flows,
         weight: 0,
     };
     let gateway = Daemon::start(run.programs, run.cores, &configuration)?;
-    let file = run.host.dir().join("sessions.jsonl");
+    let file = host.dir().join("sessions.jsonl");
     let out = File::create(&file).map_err(Failure::io("making sessions.jsonl"))?;
     sessions::write(BufWriter::new(out), case).map_err(Failure::io("writing sessions.jsonl"))?;
     gateway.import(&file, case.flows)?;

@@ -38,7 +38,7 @@ pub fn probe(run: &Run, method: Method) -> Result<(), Failure> {
     let tap = open_tap(run)?;
     let mut settings = Configuration {
         host: &run.host,
-        core: run.cores.measured,
+        cores: &[run.cores.measured],
         huge_pages: run.huge_pages,
         method,
         device: format!("net_af_packet0,iface={TAP},framecnt=4096"),

@@ -116,7 +116,8 @@ impl Testpmd {
             line.contains("forwarding cores=1").then_some(())
         })?;
         let is_worker = |name: &str| name.contains("worker");
-        testpmd.worker = Some(Worker::find(testpmd.pid(), cores.other, is_worker)?);
+        let found = Worker::find(testpmd.pid(), cores.other, is_worker)?;
+        testpmd.worker = found.first().copied();
         Ok(testpmd)
     }
 

@@ -3,13 +3,17 @@
 //! ```text
 //!   clients 100.64.0.0/14 ── router 10.1.0.254 ──┐
 //!                                                ├── gateway 10.1.0.1, VIP 10.1.1.1:80
-//!   servers 10.1.0.11 … 10.1.0.20 ───────────────┘   local addresses 10.1.2.1 … 10.1.2.20
+//!   servers 10.1.0.11 … 10.1.0.20 ───────────────┘   local addresses 10.1.2.1 … 10.1.2.40
 //! ```
 //!
 //! One arm, so that the worker polls one ethdev as testpmd does. Nobody of these exists but the
 //! gateway: the replay is what they would send, and their MACs are permanent neighbours.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+
+use dataplane::address::{Endpoint, V4};
+use dataplane::id::WorkerId;
+use dataplane::steering::Steering;
 
 use super::case::{Method, Protocol};
 
@@ -25,9 +29,12 @@ pub const PREFIX_LEN: u8 = 16;
 pub const VIP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 1, 1, 1), 80);
 /// How many real servers there are.
 pub const SERVERS: u8 = 10;
-/// How many local addresses FULLNAT has. A million flows need 16: each gets a tuple of its own
-/// even from a pool that lends a port once whatever the server.
-pub const LOCAL_ADDRESSES: u8 = 20;
+/// How many local addresses FULLNAT has. A million flows need 32: each gets a tuple of its own
+/// even from a pool that lends a port once whatever the server, and only every other port is
+/// its worker's where there are two.
+pub const LOCAL_ADDRESSES: u8 = 40;
+/// The most workers that a gateway of this benchmark has.
+pub const WORKERS: u16 = 2;
 /// Where NAT and FULLNAT map the service's port to, so that they have both to rewrite.
 pub const MAPPED_PORT: u16 = 8080;
 /// The lowest port of the local addresses.
@@ -82,29 +89,40 @@ impl Flow {
         clippy::cast_possible_truncation,
         reason = "each value is masked or divided to fit"
     )]
-    pub const fn new(method: Method, protocol: Protocol, index: u32) -> Self {
+    pub fn new(method: Method, protocol: Protocol, index: u32) -> Self {
         // An odd factor permutes the numbers below 2²⁰, so that neighbours in the list are none
         // in the address space.
         let spread = index.wrapping_mul(0x9_e377) & 0xf_ffff;
         let address = u32::from_be_bytes([100, 64, 0, 0]) | (spread >> 2);
         // Four ports for each client address, spread over the ephemeral range.
         let port = 0x8000 | ((address.wrapping_mul(0x9e37) & 0x0fff) << 2) as u16;
-        let (server_addr, server_mac) = server((index % SERVERS as u32) as u8);
-        let local = local_address((index % LOCAL_ADDRESSES as u32) as u8);
+        let (server_addr, server_mac) = server((index % u32::from(SERVERS)) as u8);
+        let local = local_address((index % u32::from(LOCAL_ADDRESSES)) as u8);
         // The gateway lends a port to one session at a time, whatever its transport.
         let first_port = match protocol {
             Protocol::Tcp => FIRST_LOCAL_PORT,
             Protocol::Udp => FIRST_UDP_PORT,
         };
-        let local_port = first_port + (index / LOCAL_ADDRESSES as u32) as u16;
+        let client = SocketAddrV4::new(Ipv4Addr::from_bits(address), port | (spread & 3) as u16);
+        // A reply's owner is told from its local port, modulo the number of workers.
+        let pair = (index / u32::from(LOCAL_ADDRESSES)) as u16;
+        let local_port = first_port + pair * WORKERS + owner(protocol, client).0;
         Self {
             index,
-            client: SocketAddrV4::new(Ipv4Addr::from_bits(address), port | (spread & 3) as u16),
+            client,
             server: SocketAddrV4::new(server_addr, server_port(method)),
             server_mac,
             local: SocketAddrV4::new(local, local_port),
         }
     }
+}
+
+/// Which of two workers owns a client's sessions: no ethdev of this benchmark steers packets.
+#[must_use]
+pub fn owner(protocol: Protocol, client: SocketAddrV4) -> WorkerId {
+    let steering = Steering::Software { workers: WORKERS };
+    let client = Endpoint::new(V4::from(client.ip().octets()), client.port());
+    steering.client_owner_software(protocol.of_the_gateway(), client)
 }
 
 #[cfg(test)]
@@ -123,6 +141,20 @@ mod tests {
             assert!(locals.insert(flow.local), "{flow:?}");
             assert!(flow.client.port() >= 1024 && flow.local.port() >= FIRST_LOCAL_PORT);
         }
+    }
+
+    #[test]
+    fn each_of_two_workers_owns_half_of_the_flows_from_both_sides() {
+        let flows = (0..10_000).map(|index| Flow::new(Method::Fullnat, Protocol::Tcp, index));
+        let mut owned = [0, 0];
+
+        for flow in flows {
+            let owner = owner(Protocol::Tcp, flow.client);
+            assert_eq!(flow.local.port() % WORKERS, owner.0);
+            owned[owner.index()] += 1;
+        }
+
+        assert!(owned.iter().all(|count| *count > 4_500), "{owned:?}");
     }
 
     #[test]

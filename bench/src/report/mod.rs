@@ -12,6 +12,8 @@
 
 /// Net cost against the number of sessions, as a picture.
 pub mod chart;
+/// Figures that only some rows have.
+mod extras;
 /// What the figures were measured on.
 pub mod machine;
 /// Tables in Markdown.
@@ -28,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use machine::Machine;
 
 /// The figures of one case. The first four fields name it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// `dr`, `tun`, `nat` or `fullnat`.
     pub method: String,
@@ -56,6 +58,18 @@ pub struct Record {
     /// Memory that a session takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_session: Option<f64>,
+    /// How much more two workers do than one, by CPU time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_one_worker: Option<f64>,
+    /// The same by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_one_worker_clock: Option<f64>,
+    /// Nanoseconds more for a packet that arrives at another worker than its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over_ns: Option<f64>,
+    /// Microseconds of the longest turn, over the windows in which Linux left the thread its core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_turn_us: Option<f64>,
 }
 
 impl Record {
@@ -120,7 +134,10 @@ impl Results {
     #[must_use]
     pub fn table(&self) -> String {
         let machine = self.machine.as_ref().map(ToString::to_string);
-        let table = table::markdown(&self.records());
+        let records = self.records();
+        let (extra, usual): (Vec<_>, Vec<_>) =
+            (records.iter().copied()).partition(|record| extras::has(record));
+        let table = table::markdown(&usual) + &extras::markdown(&extra);
         match machine {
             Some(machine) => format!("{machine}\n\n{table}"),
             None => table,
@@ -200,8 +217,7 @@ pub(crate) mod samples {
             mpps_cpu: Some(12.5),
             ratio_csum: Some(0.8),
             ratio_5tswap: Some(0.4),
-            sessions_per_s: None,
-            bytes_per_session: None,
+            ..Record::default()
         }
     }
 }

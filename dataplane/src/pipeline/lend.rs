@@ -11,20 +11,15 @@ use crate::snat::Lent;
 const LOCAL_TRIES: usize = 16;
 
 impl<I: Io> Pipeline<I> {
-    /// A local port for a session to `server`: the `first` that was lent if it will do, or another
-    /// one, if need be from a session that matters less.
+    /// A local port for a session to `server`, if need be from a session that matters less.
     pub(super) fn find_port(
         &mut self,
         context: Context<'_>,
         service: &Service,
         server: Endpoint<V4>,
         protocol: Protocol,
-        first: Option<Loan>,
     ) -> Result<Loan, DropReason> {
-        let mut lent = first.and_then(|lent| self.settle(context, server, protocol, lent));
-        if lent.is_none() {
-            lent = self.borrow_port(context, service, server, protocol);
-        }
+        let mut lent = self.borrow_port(context, service, server, protocol);
         if lent.is_none() && self.reclaim_port(context, &service.local_addresses, server) {
             lent = self.borrow_port(context, service, server, protocol);
         }
@@ -48,7 +43,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Takes a free local port of the local address whose turn it is, or of one `step` turns
     /// later, and asks for the bucket of the reply.
-    pub(super) fn lend(
+    fn lend(
         &self,
         context: Context<'_>,
         service: &Service,

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
-//! its packets overlap. Packets of a flow leave in the order in which they came.
+//! its packets overlap. Packets leave in the order in which they came.
 
 mod express;
 mod fragment;
@@ -82,8 +82,6 @@ pub struct Pipeline<I: Io> {
     /// Where packets leave.
     pub out: Outputs<I>,
     recent: RecentServices,
-    /// A session that is to begin when the bucket of its replies is near.
-    opening: Option<open::Opening<I::Packet>>,
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
@@ -110,7 +108,6 @@ impl<I: Io> Pipeline<I> {
             fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
             out,
             recent: RecentServices::new(),
-            opening: None,
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
             rss: rss::RssWatch::default(),
@@ -183,7 +180,6 @@ impl<I: Io> Pipeline<I> {
                 self.take_slowly(context, lane, packet, Visited::default());
             }
         }
-        self.finish_opening(context);
         self.counters()
             .session_hits
             .add(lanes.len() as u64 - general);
@@ -220,7 +216,6 @@ impl<I: Io> Pipeline<I> {
                 self.take_slowly(context, lane, packet, handed.visited);
             }
         }
-        self.finish_opening(context);
         self.counters().session_hits.add(count as u64 - general);
         count
     }
@@ -332,9 +327,6 @@ impl<I: Io> Pipeline<I> {
         self.general_packets += 1;
         if work.parsed.ip.fragment == FragmentKind::Later {
             return self.later_fragment(context, work);
-        }
-        if self.is_opening(work.hash) {
-            self.finish_opening(context);
         }
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
             Some((id, direction)) => self.hit(context, id, direction, work),

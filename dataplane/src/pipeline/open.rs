@@ -1,24 +1,14 @@
 //! A client's first packet: a server is chosen, and a session begins.
-//!
-//! ```text
-//! packet n    open: choose a server, lend a port, ask for the bucket of the replies
-//! packet n+1  look-up, classify …    meanwhile the bucket comes
-//!             finish n: nobody has the port? into the table, count, rewrite ─► tx
-//! ```
-//!
-//! What decides about the next session, the loads of the servers and the ports that are lent, is
-//! as if each session began at once: the one before is finished first.
 
 use super::express::leave;
 use super::hit::{note_client_end, resolve};
 use super::known::KnownServer;
-use super::lend::Loan;
 use super::miss::event;
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, Protocol, V4};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
-use crate::id::{ServiceSlot, SessionId};
+use crate::id::SessionId;
 use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Parsed};
 use crate::rewrite::sequence::SeqShift;
@@ -38,100 +28,31 @@ const SEQUENCE_GAP: u32 = 1 << 16;
 /// IPv4 and TCP headers without options: what an MTU is larger than an MSS.
 const HEADERS: u16 = 40;
 
-/// A session that will begin when the next one is to, or the burst is over: within one turn,
-/// under one snapshot.
-pub(super) struct Opening<P> {
-    work: Work<P>,
-    service: ServiceSlot,
-    /// The place of the chosen server in the service's list.
-    place: usize,
-    server_end: Endpoint<V4>,
-    /// The local port to begin with, of a FULLNAT session.
-    first: Option<Loan>,
-}
-
 impl<I: Io> Pipeline<I> {
-    /// Chooses a server for a client's first packet. The session begins in
-    /// [`Self::finish_opening`], at once when nothing has to be waited for.
+    /// Chooses a server for a client's first packet, lets a session begin and takes the packet on.
     pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
-        self.finish_opening(context);
         self.sessions.prefetch_place();
         let key = work.parsed.key;
         let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
         let place = service.scheduler.pick(&service.servers, flow);
         let server = place.and_then(|place| service.servers.get(place));
         let end = server.and_then(|server| server_end(server, key.destination.port));
-        let (Some(place), Some(server), Some(server_end)) = (place, server, end) else {
+        let (Some(server), Some(server_end)) = (server, end) else {
             // The kernel answers so for TCP too (connections.md §4.2).
             let Work { packet, parsed, .. } = work;
             let vip = key.destination.addr;
             self.send_icmp_error(context, vip, &parsed, &packet, IcmpError::PortUnreachable);
             return self.out.discard(packet, DropReason::NoServer);
         };
-        let is_fullnat = server.method == Method::Fullnat;
-        let first = if is_fullnat {
-            self.lend(context, service, server_end, key.protocol, 0)
-        } else {
-            None
-        };
-        // Later fragments may follow a first one at once.
-        let may_wait = first.is_some() && work.parsed.ip.fragment == FragmentKind::Whole;
-        let opening = Opening {
-            work,
-            service: service.slot,
-            place,
-            server_end,
-            first,
-        };
-        if may_wait {
-            self.opening = Some(opening);
-        } else {
-            self.finish(context, service, server, opening);
-        }
-    }
-
-    /// Whether a session waits to begin whose client's packets have this hash.
-    #[inline]
-    pub(super) fn is_opening(&self, hash: u64) -> bool {
-        let opening = self.opening.as_ref();
-        opening.is_some_and(|opening| opening.work.hash == hash)
-    }
-
-    /// Lets the session begin that waits to, if there is one.
-    #[inline]
-    pub(super) fn finish_opening(&mut self, context: Context<'_>) {
-        let Some(opening) = self.opening.take() else {
-            return;
-        };
-        let services = &context.snapshot.services;
-        let service = services.get(opening.service.index());
-        let service = service.and_then(Option::as_ref);
-        let server = service.and_then(|service| service.servers.get(opening.place));
-        match (service, server) {
-            (Some(service), Some(server)) => self.finish(context, service, server, opening),
-            _ => self.out.discard(opening.work.packet, DropReason::NoServer),
-        }
-    }
-
-    /// Lets a session begin, and takes its first packet on.
-    #[inline(never)]
-    fn finish(
-        &mut self,
-        context: Context<'_>,
-        service: &Service,
-        server: &RealServer,
-        opening: Opening<I::Packet>,
-    ) {
-        match self.new_session(context, service, server, &opening) {
+        match self.new_session(context, service, server, server_end, &work) {
             Ok(id) => {
-                let work = opening.work;
                 self.counters().sessions_created.add(1);
                 if work.parsed.ip.fragment == FragmentKind::First {
                     self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
                 }
                 self.send_first(context, id, work);
             }
-            Err(reason) => self.out.discard(opening.work.packet, reason),
+            Err(reason) => self.out.discard(work.packet, reason),
         }
     }
 
@@ -143,14 +64,9 @@ impl<I: Io> Pipeline<I> {
         context: Context<'_>,
         service: &Service,
         server: &RealServer,
-        opening: &Opening<I::Packet>,
+        server_end: Endpoint<V4>,
+        work: &Work<I::Packet>,
     ) -> Result<SessionId, DropReason> {
-        let Opening {
-            work,
-            server_end,
-            first,
-            ..
-        } = opening;
         let key = work.parsed.key;
         let sees_replies = server.method.sees_replies();
         let known = self.servers.get(context.snapshot, self.worker, server.slot);
@@ -161,9 +77,7 @@ impl<I: Io> Pipeline<I> {
             AdjacencyRef::default()
         };
         let loan = match server.method {
-            Method::Fullnat => {
-                Some(self.find_port(context, service, *server_end, key.protocol, *first)?)
-            }
+            Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
         let mut session = Session::new(
@@ -171,7 +85,7 @@ impl<I: Io> Pipeline<I> {
                 client: key.source,
                 vip: key.destination,
                 local: loan.map_or(key.source, |loan| loan.local),
-                server: *server_end,
+                server: server_end,
                 protocol: key.protocol,
                 method: server.method,
                 service: service.slot,
@@ -195,6 +109,7 @@ impl<I: Io> Pipeline<I> {
         };
         self.begin(context, server, session, hashes, &work.parsed)
     }
+
     /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
     /// is counted at its server. This happens also when the packet is then dropped on its way
     /// (connections.md §1, 8).

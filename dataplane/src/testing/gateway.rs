@@ -39,8 +39,8 @@ const SECRET: HashSecret = HashSecret([
     0x082e_fa98_ec4e_6c89,
 ]);
 
-/// Expiry passes 64 slots of 62.5 ms in a turn; this is a little less.
-const EXPIRY_MILLIS_PER_TURN: u128 = 3_900;
+/// Expiry passes 32 slots of 62.5 ms in a turn; this is a little less.
+const EXPIRY_MILLIS_PER_TURN: u128 = 1_900;
 
 /// One worker with the ends of what reaches it.
 struct TestWorker {
