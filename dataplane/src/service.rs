@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::address::{Endpoint, Protocol};
 use crate::counters::PerWorker;
 use crate::id::{ServerSlot, ServiceSlot, Weight};
-use crate::schedule::load::SessionCounts;
+use crate::schedule::load::{Rules, SessionCounts};
 use crate::schedule::{Scheduler, Seat, Standings};
 use crate::snat::LocalAddress;
 
@@ -86,16 +86,40 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// A scheduler's name.
+/// How long lblc and lblcr remember a VIP, by default: a day.
+pub const LOCALITY_EXPIRATION_SECONDS: u32 = 86_400;
+
+/// A scheduler's name, with its options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SchedulerKind {
     /// Round robin.
     Rr,
     /// Weighted round robin.
     Wrr,
+    /// Least connection.
+    Lc,
     /// Weighted least connection, the default of `ipvsadm` and keepalived.
     #[default]
     Wlc,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// Weighted failover.
+    Fo,
+    /// Overflow.
+    Ovf,
+    /// The power of two choices.
+    Twos,
+    /// Destination hashing: of the VIP.
+    Dh,
+    /// Source hashing: of the client's address.
+    Sh {
+        /// Look for another server when the hashed one takes no new sessions.
+        fallback: bool,
+        /// Hash the client's port too.
+        port: bool,
+    },
     /// Maglev hashing of the client's address.
     Mh {
         /// Look for another server when the hashed one takes no new sessions.
@@ -103,6 +127,19 @@ pub enum SchedulerKind {
         /// Hash the client's port too.
         port: bool,
     },
+    /// Locality-based least connection: a VIP keeps its server, unless that has too much to do.
+    Lblc {
+        /// A VIP that nobody asks for is forgotten after so long (`lblc_expiration`).
+        expiration_seconds: u32,
+    },
+    /// Locality-based least connection with replication: a VIP has a set of servers.
+    Lblcr {
+        /// A VIP that nobody asks for is forgotten after so long, and one of a set that has not
+        /// changed leaves it (`lblcr_expiration`).
+        expiration_seconds: u32,
+    },
+    /// No scheduler: every new session is refused.
+    None,
 }
 
 impl SchedulerKind {
@@ -112,8 +149,19 @@ impl SchedulerKind {
         match self {
             Self::Rr => "rr",
             Self::Wrr => "wrr",
+            Self::Lc => "lc",
             Self::Wlc => "wlc",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Twos => "twos",
+            Self::Dh => "dh",
+            Self::Sh { .. } => "sh",
             Self::Mh { .. } => "mh",
+            Self::Lblc { .. } => "lblc",
+            Self::Lblcr { .. } => "lblcr",
+            Self::None => "none",
         }
     }
 }
@@ -150,6 +198,8 @@ pub struct ServerShared {
     counts: SessionCounts,
     /// The overload flag of the upper and lower thresholds.
     pub overloaded: AtomicBool,
+    /// How it is judged.
+    rules: Rules,
     /// What the workers count about it.
     pub traffic: PerWorker,
     /// Where its service's schedulers learn that its load changed.
@@ -164,6 +214,7 @@ impl ServerShared {
         Self {
             counts: SessionCounts::default(),
             overloaded: AtomicBool::new(false),
+            rules: standings.rules(),
             traffic: PerWorker::new(workers),
             seat: standings.seat(),
         }
@@ -186,6 +237,11 @@ impl ServerShared {
     #[inline]
     pub(crate) const fn counts(&self) -> &SessionCounts {
         &self.counts
+    }
+
+    #[inline]
+    pub(crate) const fn rules(&self) -> Rules {
+        self.rules
     }
 
     #[inline]

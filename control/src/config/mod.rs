@@ -22,6 +22,7 @@ mod check;
 mod document;
 mod error;
 mod gateway;
+mod ipvs;
 mod local_pool;
 mod network;
 mod port;
@@ -36,6 +37,7 @@ mod testing;
 
 pub use error::{ConfigError, ConfigErrors, ConfigWarning, Warnings};
 pub use gateway::{Gateway, HugePages, Idle, MAX_WORKERS, MIN_BUFFER_BYTES, RouteTable, Workers};
+pub use ipvs::Ipvs;
 pub use local_pool::{LocalPool, MAX_POOL_ADDRESSES};
 pub use network::{AddressRange, InterfaceAddress, MAX_INTERFACE_NAME, PortRange, Route};
 pub use port::{Device, Interface, NumberedInterface, Port, Twin, Vlan};
@@ -49,6 +51,7 @@ use section::{Problems, Section, Written};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     gateway: Gateway,
+    ipvs: Ipvs,
     #[serde(serialize_with = "timeouts::serialize")]
     timeouts: Timeouts,
     #[serde(rename = "port")]
@@ -73,6 +76,7 @@ pub struct Vip<'a> {
 /// What could be read, before the relations between its parts are checked.
 struct RawConfig<'a> {
     gateway: Gateway,
+    ipvs: Ipvs,
     timeouts: Timeouts,
     ports: Vec<Written<'a, Port>>,
     local_pools: Vec<Written<'a, LocalPool>>,
@@ -152,6 +156,12 @@ impl Config {
     #[must_use]
     pub const fn gateway(&self) -> &Gateway {
         &self.gateway
+    }
+
+    /// `[ipvs]`.
+    #[must_use]
+    pub const fn ipvs(&self) -> &Ipvs {
+        &self.ipvs
     }
 
     /// `[timeouts]`.
@@ -236,12 +246,14 @@ impl<'a> RawConfig<'a> {
     fn read(root: &'a Table, problems: &'a Problems) -> Self {
         let mut section = Section::root(root, problems);
         let gateway = section.inner("gateway").map(Gateway::read);
+        let ipvs = section.inner("ipvs").map(Ipvs::read);
         let timeouts = section.inner("timeouts").map(timeouts::read);
         let ports = section.tables("port").into_iter();
         let local_pools = section.tables("local_pool").into_iter();
         let services = section.tables("service").into_iter();
         let raw = Self {
             gateway: gateway.unwrap_or_default(),
+            ipvs: ipvs.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
             ports: ports.filter_map(Port::read).collect(),
             local_pools: local_pools.filter_map(LocalPool::read).collect(),
@@ -257,6 +269,7 @@ impl<'a> RawConfig<'a> {
         check::all(&self, problems);
         problems.has_no_errors().then(|| Config {
             gateway: self.gateway,
+            ipvs: self.ipvs,
             timeouts: self.timeouts,
             ports: self.ports.into_iter().map(|port| port.value).collect(),
             local_pools: self
@@ -353,6 +366,7 @@ mod tests {
         let default = config("");
 
         assert_eq!(shown.gateway(), default.gateway());
+        assert_eq!(shown.ipvs(), default.ipvs());
         assert_eq!(shown.timeouts(), default.timeouts());
         let (shown, default) = (&shown.ports()[0], &default.ports()[0]);
         assert_eq!(shown.interface.twin, default.interface.twin);
@@ -428,28 +442,36 @@ mod tests {
         })
     }
 
+    const SCHEDULERS: [&str; 8] = ["rr", "wrr", "wlc", "nq", "mh", "sh", "lblc", "lblcr"];
+
     fn service() -> impl Strategy<Value = Json> {
         let servers = prop::collection::vec(server(), 0..4);
-        (0..3_usize, 0..4_usize, 0..4_usize, any::<bool>(), servers).prop_map(
-            |(protocol, scheduler, clamp, is_named, mut servers)| {
+        (
+            0..3_usize,
+            0..SCHEDULERS.len(),
+            0..4_usize,
+            any::<bool>(),
+            servers,
+        )
+            .prop_map(|(protocol, scheduler, clamp, is_named, mut servers)| {
                 for (index, server) in servers.iter_mut().enumerate() {
                     server["address"] = json!(format!("10.2.0.{}", index + 1));
                 }
-                let flags = match scheduler {
-                    3 => json!(["mh-port"]),
+                let flags = match SCHEDULERS[scheduler] {
+                    "mh" => json!(["mh-port"]),
+                    "sh" => json!(["sh-port", "sh-fallback"]),
                     _ => Json::Null,
                 };
                 json!({
                     "protocol": (["tcp", "udp", "sctp"][protocol]),
-                    "scheduler": (["rr", "wrr", "wlc", "mh"][scheduler]),
+                    "scheduler": (SCHEDULERS[scheduler]),
                     "scheduler_flags": flags,
                     "mss_clamp": ([json!("auto"), json!("off"), json!(1400), json!(536)][clamp]),
                     "local_pool": "lips",
                     "unserved": (is_named.then_some("reject")),
                     "server": servers,
                 })
-            },
-        )
+            })
     }
 
     prop_compose! {
@@ -462,6 +484,7 @@ mod tests {
             huge_pages in prop_oneof![Just(json!("auto")), any::<bool>().prop_map(|b| json!(b))],
             metrics in prop_oneof![Just(json!("off")), Just(json!("[::1]:9911"))],
             timeout in 1..=2_678_400_u32,
+            rules in prop::sample::select(vec!["6.1.192", "6.1.176"]),
             mtu in 1280..9000_u16,
             persist in any::<bool>(),
             vlans in prop::collection::btree_set(1..=4094_u16, 0..4),
@@ -491,6 +514,7 @@ mod tests {
                     "workers": workers, "huge_pages": huge_pages, "metrics": metrics,
                     "memory_mb": 4096, "route_tables": ["main", 7],
                 },
+                "ipvs": {"rules": rules, "lblc_expiration": timeout},
                 "timeouts": {"udp": timeout},
                 "port": [{
                     "name": "wan", "device": "0000:3b:00.0", "mtu": mtu,

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use dataplane::address::{Endpoint, Protocol};
 use dataplane::id::Weight;
-use dataplane::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+use dataplane::service::{
+    LOCALITY_EXPIRATION_SECONDS, Method, MssClamp, SchedulerKind, ServiceKey, Unserved,
+};
 
 use super::document::{Node, Table, Value};
 use super::network::{not_a_host, parse_address};
@@ -96,10 +98,25 @@ const METHODS: [(&str, Method); 4] = [
     ("fullnat", Method::Fullnat),
 ];
 
-const SCHEDULERS: [(&str, SchedulerKind); 4] = [
+/// Every scheduler. What `scheduler_flags` and `[ipvs]` say of one is not here.
+const SCHEDULERS: [(&str, SchedulerKind); 15] = [
     ("rr", SchedulerKind::Rr),
     ("wrr", SchedulerKind::Wrr),
+    ("lc", SchedulerKind::Lc),
     ("wlc", SchedulerKind::Wlc),
+    ("sed", SchedulerKind::Sed),
+    ("nq", SchedulerKind::Nq),
+    ("fo", SchedulerKind::Fo),
+    ("ovf", SchedulerKind::Ovf),
+    ("twos", SchedulerKind::Twos),
+    ("dh", SchedulerKind::Dh),
+    (
+        "sh",
+        SchedulerKind::Sh {
+            fallback: false,
+            port: false,
+        },
+    ),
     (
         "mh",
         SchedulerKind::Mh {
@@ -107,6 +124,28 @@ const SCHEDULERS: [(&str, SchedulerKind); 4] = [
             port: false,
         },
     ),
+    (
+        "lblc",
+        SchedulerKind::Lblc {
+            expiration_seconds: LOCALITY_EXPIRATION_SECONDS,
+        },
+    ),
+    (
+        "lblcr",
+        SchedulerKind::Lblcr {
+            expiration_seconds: LOCALITY_EXPIRATION_SECONDS,
+        },
+    ),
+    ("none", SchedulerKind::None),
+];
+
+/// The words of `scheduler_flags`, the schedulers they are for, and whether they ask for the port
+/// to be hashed, or else for the fallback.
+const SCHEDULER_FLAGS: [(&str, (&str, bool)); 4] = [
+    ("sh-fallback", ("sh", false)),
+    ("sh-port", ("sh", true)),
+    ("mh-fallback", ("mh", false)),
+    ("mh-port", ("mh", true)),
 ];
 
 pub(super) const UNSERVED: [(&str, Unserved); 3] = [
@@ -245,31 +284,29 @@ fn read_scheduler(section: &mut Section<'_>) -> SchedulerKind {
         let text = node.text()?;
         let known = SCHEDULERS.iter().find(|(name, _)| *name == text);
         known.map(|(_, kind)| *kind).ok_or_else(|| {
-            // `sh` and `lc` are schedulers too, only not yet: to guess at them would mislead.
+            // All names are short: to guess which one was meant would mislead.
             let names = SCHEDULERS.map(|(name, _)| name).join(", ");
-            format!("\"{text}\" is not a scheduler of this version: give one of {names}")
+            format!("\"{text}\" is not a scheduler: give one of {names}")
         })
     });
     let flags = section
         .list("scheduler_flags", |node| {
-            node.word(&[("mh-fallback", false), ("mh-port", true)])
+            let (of, is_port) = node.word(&SCHEDULER_FLAGS)?;
+            if of == kind.name() {
+                return Ok(is_port);
+            }
+            Err(format!(
+                "\"{}\" is for {of}, not for {}: take it away",
+                node.text()?,
+                kind.name()
+            ))
         })
         .unwrap_or_default();
+    let [fallback, port] = [false, true].map(|flag| flags.contains(&flag));
     match kind {
-        SchedulerKind::Mh { .. } => SchedulerKind::Mh {
-            fallback: flags.contains(&false),
-            port: flags.contains(&true),
-        },
-        other => {
-            if !flags.is_empty() {
-                let message = format!(
-                    "`scheduler_flags` are for mh, not for {}: take them away",
-                    other.name()
-                );
-                section.refuse(section.table().line_of("scheduler_flags"), &message);
-            }
-            other
-        }
+        SchedulerKind::Sh { .. } => SchedulerKind::Sh { fallback, port },
+        SchedulerKind::Mh { .. } => SchedulerKind::Mh { fallback, port },
+        other => other,
     }
 }
 
@@ -360,15 +397,18 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_mhs() {
-        let flags = |flags: &str| {
-            service(&format!("scheduler = \"mh\"\nscheduler_flags = [{flags}]")).scheduler
+    fn flags_are_those_of_sh_and_mh() {
+        let flags = |scheduler: &str, flags: &str| {
+            let flags = format!("scheduler_flags = [{flags}]");
+            service(&format!("scheduler = \"{scheduler}\"\n{flags}")).scheduler
         };
         let mh = |fallback, port| SchedulerKind::Mh { fallback, port };
+        let sh = |fallback, port| SchedulerKind::Sh { fallback, port };
 
-        assert_eq!(flags(""), mh(false, false));
-        assert_eq!(flags("\"mh-port\""), mh(false, true));
-        assert_eq!(flags("\"mh-fallback\", \"mh-port\""), mh(true, true));
+        assert_eq!(flags("mh", ""), mh(false, false));
+        assert_eq!(flags("mh", "\"mh-port\""), mh(false, true));
+        assert_eq!(flags("mh", "\"mh-fallback\", \"mh-port\""), mh(true, true));
+        assert_eq!(flags("sh", "\"sh-fallback\""), sh(true, false));
     }
 
     #[test]
@@ -413,7 +453,7 @@ mod tests {
     fn values_that_do_not_exist_are_refused() {
         let found = refusals(
             "[[service]]\nname = \"\"\nprotocol = \"tpc\"\nvip = \"10.1.0\"\nport = 65536\n\
-             scheduler = \"sh\"\nunserved = \"accept\"\nmss_clamp = 100\n\
+             scheduler = \"lcc\"\nunserved = \"accept\"\nmss_clamp = 100\n\
              [[service.server]]\naddress = \"10.2.0.11\"\nweight = 70000\nmethod = \"masq\"\n\
              port = -1\nupper_threshold = \"1\"\n\
              [[service]]\nscheduler_flags = [\"mh-prot\"]\nmss_clamp = \"on\"\n\
@@ -428,8 +468,8 @@ mod tests {
                 "4: `vip` \"10.1.0\" is not an IP address: \
                  write it like 10.2.0.11 or 2001:db8::11",
                 "5: `port` 65536 is above 65535: give 0 to 65535",
-                "6: `scheduler` \"sh\" is not a scheduler of this version: \
-                 give one of rr, wrr, wlc, mh",
+                "6: `scheduler` \"lcc\" is not a scheduler: give one of rr, wrr, lc, wlc, sed, nq, \
+                 fo, ovf, twos, dh, sh, mh, lblc, lblcr, none",
                 "7: `unserved` \"accept\" is not known: \
                  what can stand here is linux, reject, drop",
                 "8: `mss_clamp` 100 is below 536: give 536 to 65495",
@@ -450,7 +490,7 @@ mod tests {
                 "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n\
                  scheduler_flags = [\"mh-port\"]\n"
             ),
-            ["5: `scheduler_flags` are for mh, not for wlc: take them away"]
+            ["5: `scheduler_flags` \"mh-port\" is for mh, not for wlc: take it away"]
         );
     }
 

@@ -58,7 +58,7 @@ pub(super) fn serialize<S: Serializer>(
 }
 
 /// Seconds, or text with a unit: `90`, `"90s"`, `"15m"`, `"2h"`, `"1d"`.
-fn read_duration(node: &Node) -> Result<u32, String> {
+pub(super) fn read_duration(node: &Node) -> Result<u32, String> {
     const LONGEST: u32 = Tick::MAX_TIMEOUT_SECONDS;
     let seconds = match &node.value {
         Value::Integer(seconds) => Some(*seconds),

@@ -80,10 +80,11 @@ impl Serialize for WrittenClamp {
 }
 
 fn flags(scheduler: SchedulerKind) -> Option<Vec<&'static str>> {
-    let SchedulerKind::Mh { fallback, port } = scheduler else {
-        return None;
+    let set = match scheduler {
+        SchedulerKind::Sh { fallback, port } => [(fallback, "sh-fallback"), (port, "sh-port")],
+        SchedulerKind::Mh { fallback, port } => [(fallback, "mh-fallback"), (port, "mh-port")],
+        _ => return None,
     };
-    let set = [(fallback, "mh-fallback"), (port, "mh-port")];
     let names: Vec<_> = set
         .iter()
         .filter(|(is_set, _)| *is_set)

@@ -1,6 +1,7 @@
 //! From a checked configuration to what the packet path is told.
 
 use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
+use dataplane::service::SchedulerKind;
 
 use crate::config::{Config, Service};
 
@@ -13,7 +14,7 @@ pub fn services(config: &Config) -> Vec<ServiceSpec> {
             let vip = vips.iter().find(|vip| vip.address == service.vip);
             ServiceSpec {
                 key: service.key(),
-                scheduler: service.scheduler,
+                scheduler: scheduler(config, service),
                 servers: service.servers.iter().map(server).collect(),
                 local_addresses: local_addresses(config, service),
                 unserved: vip.map(|vip| vip.unserved).unwrap_or_default(),
@@ -21,6 +22,19 @@ pub fn services(config: &Config) -> Vec<ServiceSpec> {
             }
         })
         .collect()
+}
+
+/// The scheduler with the options that all services share.
+const fn scheduler(config: &Config, service: &Service) -> SchedulerKind {
+    match service.scheduler {
+        SchedulerKind::Lblc { .. } => SchedulerKind::Lblc {
+            expiration_seconds: config.ipvs().lblc_expiration,
+        },
+        SchedulerKind::Lblcr { .. } => SchedulerKind::Lblcr {
+            expiration_seconds: config.ipvs().lblcr_expiration,
+        },
+        other => other,
+    }
 }
 
 fn server(server: &crate::config::Server) -> ServerSpec {
@@ -121,6 +135,30 @@ port = 53
         );
         assert_eq!((other.upper_threshold, other.lower_threshold), (100, 0));
         assert!(specs[1].servers.is_empty());
+    }
+
+    #[test]
+    fn locality_is_remembered_for_as_long_as_is_said_for_all_services() {
+        let text = format!(
+            "[ipvs]\nlblc_expiration = 5\nlblcr_expiration = 6\n{}",
+            TEXT.replacen("port = 443", "port = 443\nscheduler = \"lblc\"", 1)
+                .replacen("port = 53", "port = 53\nscheduler = \"lblcr\"", 1)
+        );
+        let (config, _) = Config::from_toml(&text, Path::new("t.toml")).unwrap();
+
+        let schedulers: Vec<_> = (services(&config).iter())
+            .map(|spec| spec.scheduler)
+            .collect();
+
+        let expected = [
+            SchedulerKind::Lblc {
+                expiration_seconds: 5,
+            },
+            SchedulerKind::Lblcr {
+                expiration_seconds: 6,
+            },
+        ];
+        assert_eq!(schedulers, expected);
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub(super) fn check(running: &Config, wanted: &Config) -> Result<(), ApplyError>
         let keys = differing_keys(running.gateway(), wanted.gateway());
         return Err(ApplyError::Fixed(format!("{keys} of [gateway]")));
     }
+    if running.ipvs().rules != wanted.ipvs().rules {
+        return Err(ApplyError::Fixed("`rules` of [ipvs]".to_owned()));
+    }
     if running.ports() != wanted.ports() {
         return Err(ApplyError::Fixed(differing_port(running, wanted)));
     }
@@ -78,7 +81,8 @@ mod tests {
     fn a_change_of_services_needs_no_restart() {
         let service = "[[service]]\nprotocol = \"udp\"\nvip = \"10.1.0.100\"\nport = 53\n";
 
-        assert!(check(&config(PORT), &config(&format!("{PORT}{service}"))).is_ok());
+        let ipvs = "[ipvs]\nlblc_expiration = 5\n";
+        assert!(check(&config(PORT), &config(&format!("{ipvs}{PORT}{service}"))).is_ok());
     }
 
     #[test]
@@ -87,6 +91,12 @@ mod tests {
             refused(&format!("[gateway]\nidle = \"spin\"\nworkers = 2\n{PORT}")),
             "a running gateway cannot change `idle`, `workers` of [gateway]: restart it with this \
              configuration"
+        );
+        assert_eq!(
+            refused(&format!(
+                "[ipvs]\nrules = \"6.1.176\"\nlblc_expiration = 5\n{PORT}"
+            )),
+            "a running gateway cannot change `rules` of [ipvs]: restart it with this configuration"
         );
         assert_eq!(
             refused(&format!("{PORT}mtu = 1400\n")),

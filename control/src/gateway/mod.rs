@@ -117,6 +117,7 @@ impl Gateway {
     /// A gateway that runs `plane` with the services of `config`; `editor` knows the interfaces.
     #[must_use]
     pub fn new(plane: Plane, mut editor: Editor, config: Config) -> Arc<Self> {
+        editor.set_rules(config.ipvs().rules);
         editor.set_timeouts(config.timeouts().clone());
         editor.set_services(&compile::services(&config));
         let published = editor.snapshot();

@@ -9,7 +9,8 @@ use super::specs::{ServerSpec, ServiceSpec};
 use crate::address::{Address, Endpoint, V4};
 use crate::hasher::FastMap;
 use crate::id::{ServerSlot, ServiceSlot};
-use crate::schedule::{Change, Scheduler, Standings, load};
+use crate::schedule::load::{self, Rules};
+use crate::schedule::{Change, Scheduler, Standings};
 use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
 use crate::snapshot::ReplySource;
 
@@ -17,6 +18,8 @@ use crate::snapshot::ReplySource;
 #[derive(Debug, Default)]
 pub(super) struct ServiceBook {
     specs: HashMap<ServiceKey, (ServiceSlot, ServiceSpec)>,
+    /// How servers made from now on are judged.
+    rules: Rules,
     free_services: Vec<ServiceSlot>,
     /// What the servers of a service share, also with those that have left it and may come back.
     standings: HashMap<ServiceKey, Weak<Standings>>,
@@ -39,7 +42,7 @@ impl ServiceBook {
     fn standings(&mut self, key: ServiceKey) -> Arc<Standings> {
         let known = self.standings.entry(key).or_default();
         known.upgrade().unwrap_or_else(|| {
-            let new = Standings::new();
+            let new = Standings::under(self.rules);
             *known = Arc::downgrade(&new);
             new
         })
@@ -47,6 +50,12 @@ impl ServiceBook {
 }
 
 impl Editor {
+    /// Says by which kernel's rules servers are judged. Only before the first services: a server
+    /// keeps the rules it was made under.
+    pub const fn set_rules(&mut self, rules: Rules) {
+        self.services.rules = rules;
+    }
+
     /// Makes the services exactly these. What is unchanged stays untouched, with its scheduler's
     /// state; servers that go keep their slot until their last session has ended, and are revived
     /// with their counts when they come back before that (`schedulers.md` §1.8).
@@ -134,7 +143,7 @@ impl Editor {
         let known = |(generation, _): &mut (u64, ServerSlot)| oldest_adopted >= *generation;
         for (_, slot) in self.services.settling.extract_if(.., known) {
             if let Some(Some(server)) = self.next.servers.get(slot.index()) {
-                load::thresholds_changed(server);
+                load::thresholds_changed(server, server.upper_threshold);
             }
         }
     }
@@ -333,7 +342,8 @@ impl Editor {
         let before = self.next.servers.get(slot).and_then(Option::as_deref);
         let thresholds = |server: &RealServer| (server.upper_threshold, server.lower_threshold);
         if before.is_none_or(|before| thresholds(before) != thresholds(&server)) {
-            load::thresholds_changed(&server);
+            let upper_before = before.map_or(0, |before| before.upper_threshold);
+            load::thresholds_changed(&server, upper_before);
             self.services
                 .settling
                 .push((self.next.generation + 1, server.slot));

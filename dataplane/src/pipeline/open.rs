@@ -33,8 +33,8 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
         self.sessions.prefetch_place();
         let key = work.parsed.key;
-        let client = FlowInfo::of(key.source);
-        let place = service.scheduler.pick(&service.servers, client);
+        let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+        let place = service.scheduler.pick(&service.servers, flow);
         let server = place.and_then(|place| service.servers.get(place));
         let end = server.and_then(|server| server_end(server, key.destination.port));
         let (Some(server), Some(server_end)) = (server, end) else {

@@ -2,13 +2,16 @@
 //!
 //! `histories.txt` was made by an executable model of the kernel's schedulers that agreed with
 //! Linux 6.1.192 in every decision of 302 random histories. Each line is one service: its
-//! scheduler (`mh+fp`: with fallback and port) and what happens to it, in order.
+//! scheduler (`mh+fp`: with fallback and port;
+//! `lblcr+30`: with an expiration of 30 seconds; `wlc@176`: by the rules of Linux 6.1.176) and what happens to it, in order.
 //!
 //! ```text
 //!   a11:80:3:6:2   server 10.2.0.11:80 is added: weight 3, thresholds 6 and 2
 //!   e11:0:6:2      it gets weight 0         d11        it is removed
 //!   p=12           a session goes to .12    p=-        … to nobody
 //!   p10.0.0.7:1024=12   … of this client
+//!   p>10.9.0.3=12       … with this VIP instead of 10.1.0.100
+//!   t31                 31 seconds go by
 //!   +4  -4  x4     session 4 of those alive becomes active, inactive, ends
 //! ```
 
@@ -16,10 +19,12 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::load::Rules;
 use super::*;
 use crate::address::V4;
 use crate::id::{ServerSlot, Weight};
 use crate::service::{Method, ServerShared};
+use crate::time::TICKS_PER_SECOND;
 
 const HISTORIES: &str = include_str!("histories.txt");
 
@@ -35,16 +40,33 @@ struct Replay {
     /// Host and whether it is active.
     sessions: Vec<(u8, bool)>,
     picks: u32,
+    now: Tick,
 }
 
 fn kind(name: &str) -> SchedulerKind {
     match name.split_once('+').unwrap_or((name, "")) {
         ("rr", _) => SchedulerKind::Rr,
         ("wrr", _) => SchedulerKind::Wrr,
+        ("lc", _) => SchedulerKind::Lc,
         ("wlc", _) => SchedulerKind::Wlc,
+        ("sed", _) => SchedulerKind::Sed,
+        ("nq", _) => SchedulerKind::Nq,
+        ("fo", _) => SchedulerKind::Fo,
+        ("ovf", _) => SchedulerKind::Ovf,
+        ("dh", _) => SchedulerKind::Dh,
+        ("sh", options) => SchedulerKind::Sh {
+            fallback: options.contains('f'),
+            port: options.contains('p'),
+        },
         ("mh", options) => SchedulerKind::Mh {
             fallback: options.contains('f'),
             port: options.contains('p'),
+        },
+        ("lblc", _) => SchedulerKind::Lblc {
+            expiration_seconds: 86_400,
+        },
+        ("lblcr", seconds) => SchedulerKind::Lblcr {
+            expiration_seconds: seconds.parse().unwrap(),
         },
         _ => panic!("no scheduler is called {name}"),
     }
@@ -60,15 +82,16 @@ fn numbers<T: std::str::FromStr, const N: usize>(text: &str) -> [T; N] {
 }
 
 impl Replay {
-    fn new(kind: SchedulerKind) -> Self {
+    fn new(kind: SchedulerKind, rules: Rules) -> Self {
         Self {
             kind,
             scheduler: Scheduler::new(kind, &[]),
-            standings: Standings::new(),
+            standings: Standings::under(rules),
             servers: Vec::new(),
             trash: HashMap::new(),
             sessions: Vec::new(),
             picks: 0,
+            now: Tick(0),
         }
     }
 
@@ -82,6 +105,7 @@ impl Replay {
             "+" => self.set_active(rest.parse().unwrap(), true),
             "-" => self.set_active(rest.parse().unwrap(), false),
             "x" => self.end(rest.parse().unwrap()),
+            "t" => self.wait(rest.parse().unwrap()),
             _ => panic!("no step is called {step}"),
         }
     }
@@ -118,7 +142,7 @@ impl Replay {
         });
         let before = revived.map_or((0, 0), |old| (old.upper_threshold, old.lower_threshold));
         if before != (upper, lower) {
-            load::thresholds_changed(&server);
+            load::thresholds_changed(&server, before.0);
         }
         self.servers.insert(0, server);
         self.adopt(Change::Added(0));
@@ -139,7 +163,7 @@ impl Replay {
             ..RealServer::clone(old)
         });
         if (old.upper_threshold, old.lower_threshold) != (upper, lower) {
-            load::thresholds_changed(&new);
+            load::thresholds_changed(&new, old.upper_threshold);
         }
         self.servers[place] = new;
         self.adopt(Change::Edited(place));
@@ -152,12 +176,14 @@ impl Replay {
     }
 
     fn pick(&mut self, rest: &str) {
-        let (client, expected) = rest.split_once('=').unwrap();
-        let (addr, port) = client.split_once(':').unwrap_or(("192.0.2.1", "1"));
-        let addr: Ipv4Addr = addr.parse().unwrap();
-        let client = FlowInfo::of(Endpoint::new(V4::from(addr), port.parse().unwrap()));
+        let (flow, expected) = rest.split_once('=').unwrap();
+        let (client, vip) = flow.split_once('>').unwrap_or((flow, "10.1.0.100"));
+        let (client, port) = client.split_once(':').unwrap_or(("192.0.2.1", "1"));
+        let addr = |text: &str| V4::from(text.parse::<Ipv4Addr>().unwrap());
+        let client = Endpoint::new(addr(client), port.parse().unwrap());
+        let flow = FlowInfo::of(client, addr(vip), self.now);
 
-        let picked = self.scheduler.pick(&self.servers, client);
+        let picked = self.scheduler.pick(&self.servers, flow);
 
         let picked = picked.map(|place| Arc::clone(&self.servers[place]));
         let name = picked
@@ -169,6 +195,10 @@ impl Replay {
             load::bind(&server, false);
             self.sessions.push((host(&server), false));
         }
+    }
+
+    fn wait(&mut self, seconds: u32) {
+        self.now = self.now.plus(seconds * TICKS_PER_SECOND);
     }
 
     fn server_of(&self, session: usize) -> Arc<RealServer> {
@@ -199,7 +229,12 @@ impl Replay {
 
 fn replay(history: &str) -> Replay {
     let (name, steps) = history.split_once(' ').unwrap();
-    let mut replay = Replay::new(kind(name));
+    let (name, rules) = match name.split_once('@') {
+        Some((name, "176")) => (name, Rules::Linux6_1_176),
+        Some((_, other)) => panic!("no rules are called {other}"),
+        None => (name, Rules::default()),
+    };
+    let mut replay = Replay::new(kind(name), rules);
     for step in steps.split(' ') {
         replay.step(step);
     }
@@ -218,7 +253,7 @@ fn every_decision_of_the_histories_is_the_kernels() {
     let decisions: u32 = HISTORIES.lines().map(|line| replay(line).picks).sum();
 
     assert!(
-        decisions > 1_500,
+        decisions > 9_000,
         "only {decisions} decisions were compared"
     );
 }
@@ -296,6 +331,6 @@ fn mh_options_take_effect_without_a_new_table() {
     };
     replay.adopt(Change::None);
 
-    let client = FlowInfo::of(Endpoint::new(V4::from([192, 168, 0, 1]), 1));
-    assert!(replay.scheduler.pick(&replay.servers, client).is_some());
+    let flow = samples::flow_of([192, 168, 0, 1], 1);
+    assert!(replay.scheduler.pick(&replay.servers, flow).is_some());
 }

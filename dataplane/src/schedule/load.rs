@@ -2,13 +2,27 @@
 //!
 //! A server with an upper threshold is overloaded from the session that reaches it until its
 //! sessions fall below the lower threshold (by default three quarters of the upper). The rules
-//! are those of Linux 6.1.192 (`ip_vs_dest_update_overload`). All workers share the counts; they
+//! are those of Linux 6.1.192 (`ip_vs_dest_update_overload`), or those of kernels before it: see
+//! [`Rules`]. All workers share the counts; they
 //! change only when a session is made, changes between active and inactive, or ends; whoever
 //! changes them marks the server in the [standings](super::Standings) of its service.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::service::{RealServer, ServerShared};
+
+/// By which kernel's rules servers are overloaded, and what their sessions cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rules {
+    /// Linux 6.1.192's: reaching the upper threshold sets the flag, falling below the lower one
+    /// clears it, new thresholds are judged at once. An active session costs 257.
+    #[default]
+    Linux6_1_192,
+    /// Linux 6.1.176's and those of most kernels before it: any session that leaves the server at
+    /// or above its upper threshold sets the flag, any end below the lower one clears it, and so
+    /// does an upper threshold that rises or goes away. An active session costs 256.
+    Linux6_1_176,
+}
 
 /// How many sessions a server has, and how many of them are active, as one number: whoever
 /// changes both changes them at once.
@@ -70,7 +84,8 @@ enum Cause {
 pub fn bind(server: &RealServer, is_active: bool) {
     let share = SessionCounts::share(is_active);
     let before = server.shared.counts().0.fetch_add(share, Ordering::SeqCst);
-    if sessions(before) + 1 == server.upper_threshold {
+    let (sessions, upper) = (sessions(before) + 1, server.upper_threshold);
+    if sessions == upper || (sessions > upper && upper > 0 && is_old(server)) {
         update(server, Cause::Rose);
     }
     server.shared.seat().mark();
@@ -85,7 +100,8 @@ pub fn unbind(server: &RealServer, is_active: bool) {
         sessions(before) > 0 && active(before) >= active(share),
         "a session ended that was not bound"
     );
-    if sessions(before) == low_mark(server) {
+    let (before, low) = (sessions(before), low_mark(server));
+    if before == low || (before < low && is_old(server)) {
         update(server, Cause::Fell);
     }
     server.shared.seat().mark();
@@ -108,12 +124,27 @@ pub fn deactivate(server: &ServerShared) {
     server.seat().mark();
 }
 
-/// `server` is a version with other thresholds than the one before it. To be called when the
-/// version is made, and once more when all workers have adopted it: a worker that still had the
-/// old version may have set the flag by the old thresholds.
-pub fn thresholds_changed(server: &RealServer) {
-    update(server, Cause::Configured);
+/// `server` is a version with other thresholds than the one before it, whose upper one was
+/// `upper_before` (0 without one). To be called when the version is made. To be called once more
+/// when all workers have adopted it, then with its own upper threshold: a worker that still had
+/// the old version may have set the flag by the old thresholds.
+pub fn thresholds_changed(server: &RealServer, upper_before: u32) {
+    match server.shared.rules() {
+        Rules::Linux6_1_192 => update(server, Cause::Configured),
+        Rules::Linux6_1_176 => {
+            let upper = server.upper_threshold;
+            if upper == 0 || upper > upper_before {
+                server.shared.overloaded.store(false, Ordering::SeqCst);
+            }
+        }
+    }
     server.shared.seat().mark();
+}
+
+/// Whether it is judged by the rules before Linux 6.1.192.
+#[inline]
+fn is_old(server: &RealServer) -> bool {
+    server.shared.rules() == Rules::Linux6_1_176
 }
 
 /// The cost of a server's sessions for wlc, as the kernel's `ip_vs_dest_conn_overhead`: a wrapping
@@ -121,8 +152,9 @@ pub fn thresholds_changed(server: &RealServer) {
 #[inline]
 pub(super) fn overhead(server: &RealServer) -> i32 {
     let counts = server.shared.counts().0.load(Ordering::SeqCst);
+    let each = if is_old(server) { 255 } else { 256 };
     active(counts)
-        .wrapping_mul(256)
+        .wrapping_mul(each)
         .wrapping_add(sessions(counts))
         .cast_signed()
 }
@@ -188,6 +220,10 @@ mod tests {
     use crate::service::Method;
 
     fn server(upper: u32, lower: u32) -> RealServer {
+        server_under(Rules::default(), upper, lower)
+    }
+
+    fn server_under(rules: Rules, upper: u32, lower: u32) -> RealServer {
         RealServer {
             service: crate::service::ServiceKey::WEB,
             slot: ServerSlot(0),
@@ -198,7 +234,7 @@ mod tests {
             upper_threshold: upper,
             lower_threshold: lower,
             available: true,
-            shared: Arc::new(ServerShared::new(1, &Standings::new())),
+            shared: Arc::new(ServerShared::new(1, &Standings::under(rules))),
         }
     }
 
@@ -264,7 +300,7 @@ mod tests {
             (3, 1, true),
             (0, 0, false),
         ] {
-            thresholds_changed(&with(upper, lower));
+            thresholds_changed(&with(upper, lower), 4);
             assert_eq!(old.is_overloaded(), expected, "-x {upper} -y {lower}");
         }
     }
@@ -304,5 +340,56 @@ mod tests {
         assert_eq!((server.shared.sessions(), server.shared.active()), (3, 1));
         unbind(&server, true);
         assert_eq!(overhead(&server), 2);
+    }
+
+    #[test]
+    fn by_the_old_rules_an_active_session_costs_256() {
+        let server = server_under(Rules::Linux6_1_176, 0, 0);
+        bind(&server, false);
+        bind(&server, false);
+        activate(&server.shared);
+
+        assert_eq!(overhead(&server), 257);
+    }
+
+    #[test]
+    fn by_the_old_rules_raising_the_upper_threshold_frees_a_server_that_is_still_above_it() {
+        let old = server_under(Rules::Linux6_1_176, 4, 2);
+        for _ in 0..9 {
+            bind(&old, false);
+        }
+        let with = |upper, lower| RealServer {
+            upper_threshold: upper,
+            lower_threshold: lower,
+            ..old.clone()
+        };
+
+        for (before, upper, lower, expected) in [
+            (4, 3, 1, true),
+            (3, 3, 2, true),
+            (3, 5, 2, false),
+            // Lowering sets nothing: that is left to the next session.
+            (5, 2, 1, false),
+        ] {
+            thresholds_changed(&with(upper, lower), before);
+            assert_eq!(old.is_overloaded(), expected, "-x {upper} -y {lower}");
+        }
+        assert_eq!(after(&with(2, 1), bind), (10, true));
+        thresholds_changed(&with(0, 0), 2);
+        assert!(!old.is_overloaded());
+    }
+
+    #[test]
+    fn by_the_old_rules_any_end_below_the_lower_threshold_frees_a_server() {
+        let server = server_under(Rules::Linux6_1_176, 2, 0);
+        assert_eq!(after(&server, bind), (1, false));
+        assert_eq!(after(&server, bind), (2, true));
+        let raised = RealServer {
+            upper_threshold: 8,
+            ..server
+        };
+
+        // Three quarters of 8 are 6, and 1 is below.
+        assert_eq!(after(&raised, unbind), (1, false));
     }
 }

@@ -68,7 +68,7 @@ impl Maglev {
 
 impl Schedule for Maglev {
     /// One hash and one slot; with the fallback option up to as many more as there are slots.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], client: FlowInfo) -> Option<usize> {
         let port = if self.port { client.source_port } else { 0 };
         let key = client.folded_source.wrapping_add(u32::from(port));
@@ -160,6 +160,7 @@ fn server_key(endpoint: Endpoint<IpAddr>) -> u32 {
 mod tests {
     use std::net::Ipv6Addr;
 
+    use super::super::samples::flow_of;
     use super::*;
     use crate::id::{ServerSlot, Weight};
     use crate::service::{Method, ServerShared};
@@ -184,10 +185,6 @@ mod tests {
         [server(13, 80, 3), server(12, 80, 2), server(11, 80, 1)]
     }
 
-    fn client(addr: [u8; 4], port: u16) -> FlowInfo {
-        FlowInfo::of(Endpoint::new(V4::from(addr), port))
-    }
-
     fn slot(key: u32) -> u32 {
         hash_word(key, SLOT_KEY) % SLOTS
     }
@@ -203,7 +200,7 @@ mod tests {
         assert_eq!(slot(0x0a00_0001), 3711);
         assert_eq!(slot(0xac10_0509), 3538);
         assert_eq!(slot(0xc0a8_0001 + 1000), 293);
-        let folded = FlowInfo::of(Endpoint::new(v6, 1)).folded_source;
+        let folded = FlowInfo::of(Endpoint::new(v6, 1), v6, crate::time::Tick(0)).folded_source;
         assert_eq!((folded, slot(folded)), (0x2008_0db9, 527));
     }
 
@@ -243,7 +240,7 @@ mod tests {
     fn clients_meet_the_servers_the_kernel_sends_them_to() {
         let list = servers();
         let mh = Maglev::new(false, false, &list);
-        let host = |addr| mh.pick(&list, client(addr, 1)).map(|at| 13 - at);
+        let host = |addr| mh.pick(&list, flow_of(addr, 1)).map(|at| 13 - at);
 
         assert_eq!(host([192, 168, 0, 1]), Some(11));
         assert_eq!(host([192, 168, 0, 2]), Some(13));
@@ -258,8 +255,8 @@ mod tests {
 
         for fallback in [false, true] {
             let mh = Maglev::new(fallback, false, &list);
-            assert_eq!(mh.pick(&list, client([192, 168, 0, 1], 1)), None);
-            assert_eq!(mh.pick(&[], client([192, 168, 0, 1], 1)), None);
+            assert_eq!(mh.pick(&list, flow_of([192, 168, 0, 1], 1)), None);
+            assert_eq!(mh.pick(&[], flow_of([192, 168, 0, 1], 1)), None);
         }
     }
 

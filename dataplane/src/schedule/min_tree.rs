@@ -30,6 +30,15 @@ impl Key {
     /// Of a place that must not win.
     pub(super) const OUT: Self = Self(i64::MAX);
 
+    /// Less than every number and ratio.
+    pub(super) const FIRST: Self = Self(i64::MIN);
+
+    /// A number as it is. Such keys do not compare with ratios.
+    #[inline]
+    pub(super) const fn number(number: i32) -> Self {
+        Self(number as i64)
+    }
+
     /// `cost` for each unit of `weight`, which must not be 0. Two such keys compare as the
     /// fractions themselves do: fractions of numbers below 2^31 by weights up to 65,535 that
     /// differ do so by more than 2^-47 of the greater, and a double keeps 2^-53.
@@ -63,6 +72,12 @@ impl Group {
         let front = better(better(at(0), at(1)), better(at(2), at(3)));
         let back = better(better(at(4), at(5)), better(at(6), at(7)));
         better(front, back)
+    }
+
+    /// The first slot, from `slot` on, with a key of `most` or less.
+    #[inline]
+    fn first_at_most(&self, slot: usize, most: Key) -> Option<usize> {
+        (slot..FAN).find(|slot| self.get(*slot) <= most)
     }
 
     #[inline]
@@ -145,6 +160,33 @@ impl MinTree {
         }
     }
 
+    /// The first place, from `place` on, whose key is `most` or less; `most` must not be
+    /// [`Key::OUT`]. Goes up from there until it is in a group on the way, and down again.
+    #[inline]
+    pub(super) fn first_from(&self, place: usize, most: Key) -> Option<usize> {
+        let (mut at, mut slot) = (self.leaves + place / FAN, place % FAN);
+        loop {
+            // Behind the last group there is nothing.
+            if let Some(found) = self.groups.get(at)?.first_at_most(slot, most) {
+                return self.down(at, found, most);
+            }
+            if at == 0 {
+                return None;
+            }
+            (at, slot) = ((at - 1) / FAN, (at - 1) % FAN + 1);
+        }
+    }
+
+    /// The first place below a slot whose key is `most` or less.
+    #[inline]
+    fn down(&self, mut at: usize, mut slot: usize, most: Key) -> Option<usize> {
+        while at < self.leaves {
+            at = at * FAN + 1 + slot;
+            slot = self.groups.get(at)?.first_at_most(0, most)?;
+        }
+        Some((at - self.leaves) * FAN + slot)
+    }
+
     /// Finds the first of a group, and gives its key.
     #[inline]
     fn look(&self, at: usize) -> Key {
@@ -214,6 +256,9 @@ mod tests {
 
                 let model: Vec<_> = keys.iter().map(|n| key(*n)).collect();
                 prop_assert_eq!(tree.winner(), first_least(&model));
+                let most = key(place as i64 % 39);
+                let walked = (place..model.len()).find(|at| model[*at] <= most);
+                prop_assert_eq!(tree.first_from(place, most), walked);
             }
         }
 

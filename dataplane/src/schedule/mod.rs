@@ -10,28 +10,44 @@ use std::sync::Arc;
 
 use crate::address::{Address, Endpoint};
 use crate::service::{RealServer, SchedulerKind};
+use crate::time::Tick;
 
-pub use self::least_connection::WeightedLeastConnection;
+pub use self::failover::{Failover, Overflow};
+pub use self::least_connection::{LeastConnection, WeightedLeastConnection};
+pub use self::locality::{LocalityBased, LocalityBasedReplicated};
 pub use self::maglev::{MAX_SERVERS as MAGLEV_MAX_SERVERS, Maglev};
 pub use self::round_robin::RoundRobin;
+pub use self::shortest_delay::{NeverQueue, ShortestExpectedDelay};
 pub(crate) use self::standings::Seat;
 pub use self::standings::Standings;
+pub use self::static_hashing::{DestinationHashing, SourceHashing};
+pub use self::two_choices::TwoChoices;
 pub use self::weighted_round_robin::WeightedRoundRobin;
 
+mod failover;
+mod field;
 mod least_connection;
 pub mod load;
+mod locality;
 mod maglev;
 mod min_tree;
+mod next_in_line;
 mod round_robin;
+mod shortest_delay;
 mod siphash;
 mod spin;
 mod standings;
+mod static_hashing;
+mod sum_tree;
 mod tournament;
 mod turnstile;
+mod two_choices;
 mod weighted_round_robin;
 
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod samples;
 
 /// What a scheduler may know of the session it chooses a server for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +57,22 @@ pub struct FlowInfo {
     pub folded_source: u32,
     /// The client's port.
     pub source_port: u16,
+    /// The address that the client speaks to, as [`Address::to_bits`].
+    pub destination: u128,
+    /// When it does.
+    pub now: Tick,
 }
 
 impl FlowInfo {
-    /// What a scheduler may know of a session of `client`.
+    /// What a scheduler may know of a session of `client` with `vip`.
     #[inline]
     #[must_use]
-    pub fn of<A: Address>(client: Endpoint<A>) -> Self {
+    pub fn of<A: Address>(client: Endpoint<A>, vip: A, now: Tick) -> Self {
         Self {
             folded_source: fold(client.addr.to_bits()),
             source_port: client.port,
+            destination: vip.to_bits(),
+            now,
         }
     }
 }
@@ -72,9 +94,9 @@ const fn gcd(a: u32, b: u32) -> u32 {
 
 /// Chooses real servers.
 pub trait Schedule {
-    /// The place in `servers` of the server for a new session of `client`, or `None` when none
-    /// of them can take it. `servers` are those the scheduler was made for. Allocates nothing.
-    fn pick(&self, servers: &[Arc<RealServer>], client: FlowInfo) -> Option<usize>;
+    /// The place in `servers` of the server for the new session `flow`, or `None` when none of
+    /// them can take it. `servers` are those the scheduler was made for. Allocates nothing.
+    fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize>;
 }
 
 /// What happened to a service's list of servers.
@@ -97,21 +119,59 @@ pub enum Scheduler {
     Rr(RoundRobin),
     /// Weighted round robin.
     Wrr(WeightedRoundRobin),
+    /// Least connection.
+    Lc(LeastConnection),
     /// Weighted least connection.
     Wlc(WeightedLeastConnection),
+    /// Shortest expected delay.
+    Sed(ShortestExpectedDelay),
+    /// Never queue.
+    Nq(NeverQueue),
+    /// Weighted failover.
+    Fo(Failover),
+    /// Overflow.
+    Ovf(Overflow),
+    /// The power of two choices.
+    Twos(TwoChoices),
+    /// Destination hashing.
+    Dh(DestinationHashing),
+    /// Source hashing.
+    Sh(SourceHashing),
     /// Maglev hashing.
     Mh(Maglev),
+    /// Locality-based least connection.
+    Lblc(LocalityBased),
+    /// Locality-based least connection with replication.
+    Lblcr(LocalityBasedReplicated),
+    /// Nobody is ever chosen.
+    None,
 }
 
 impl Scheduler {
     /// A scheduler in its first state.
     #[must_use]
     pub fn new(kind: SchedulerKind, servers: &[Arc<RealServer>]) -> Self {
+        use SchedulerKind as Kind;
         match kind {
-            SchedulerKind::Rr => Self::Rr(RoundRobin::new()),
-            SchedulerKind::Wrr => Self::Wrr(WeightedRoundRobin::new(servers)),
-            SchedulerKind::Wlc => Self::Wlc(WeightedLeastConnection::new(servers)),
-            SchedulerKind::Mh { fallback, port } => Self::Mh(Maglev::new(fallback, port, servers)),
+            Kind::Rr => Self::Rr(RoundRobin::new(servers)),
+            Kind::Wrr => Self::Wrr(WeightedRoundRobin::new(servers)),
+            Kind::Lc => Self::Lc(LeastConnection::new(servers)),
+            Kind::Wlc => Self::Wlc(WeightedLeastConnection::new(servers)),
+            Kind::Sed => Self::Sed(ShortestExpectedDelay::new(servers)),
+            Kind::Nq => Self::Nq(NeverQueue::new(servers)),
+            Kind::Fo => Self::Fo(Failover::new(servers)),
+            Kind::Ovf => Self::Ovf(Overflow::new(servers)),
+            Kind::Twos => Self::Twos(TwoChoices::new(servers)),
+            Kind::Dh => Self::Dh(DestinationHashing),
+            Kind::Sh { fallback, port } => Self::Sh(SourceHashing::new(fallback, port, servers)),
+            Kind::Mh { fallback, port } => Self::Mh(Maglev::new(fallback, port, servers)),
+            Kind::Lblc { expiration_seconds } => {
+                Self::Lblc(LocalityBased::new(expiration_seconds, servers))
+            }
+            Kind::Lblcr { expiration_seconds } => {
+                Self::Lblcr(LocalityBasedReplicated::new(expiration_seconds, servers))
+            }
+            Kind::None => Self::None,
         }
     }
 
@@ -125,11 +185,21 @@ impl Scheduler {
         servers: &[Arc<RealServer>],
         change: Change,
     ) -> Self {
+        use SchedulerKind as Kind;
         match (self, kind) {
-            (Self::Rr(rr), SchedulerKind::Rr) => Self::Rr(rr.changed(change)),
-            (Self::Wrr(wrr), SchedulerKind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
-            (Self::Mh(mh), SchedulerKind::Mh { fallback, port }) => {
+            (Self::Rr(rr), Kind::Rr) => Self::Rr(rr.changed(servers, change)),
+            (Self::Wrr(wrr), Kind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
+            (Self::Sh(sh), Kind::Sh { fallback, port }) => {
+                Self::Sh(sh.changed(fallback, port, servers, change))
+            }
+            (Self::Mh(mh), Kind::Mh { fallback, port }) => {
                 Self::Mh(mh.changed(fallback, port, servers, change))
+            }
+            (Self::Lblc(lblc), Kind::Lblc { expiration_seconds }) => {
+                Self::Lblc(lblc.changed(expiration_seconds, servers))
+            }
+            (Self::Lblcr(lblcr), Kind::Lblcr { expiration_seconds }) => {
+                Self::Lblcr(lblcr.changed(expiration_seconds, servers))
             }
             _ => Self::new(kind, servers),
         }
@@ -142,20 +212,39 @@ impl Scheduler {
         match self {
             Self::Rr(rr) => rr.lock_waits(),
             Self::Wrr(wrr) => wrr.lock_waits(),
+            Self::Lc(lc) => lc.lock_waits(),
             Self::Wlc(wlc) => wlc.lock_waits(),
-            Self::Mh(_) => 0,
+            Self::Sed(sed) => sed.lock_waits(),
+            Self::Nq(nq) => nq.lock_waits(),
+            Self::Fo(fo) => fo.lock_waits(),
+            Self::Ovf(ovf) => ovf.lock_waits(),
+            Self::Twos(twos) => twos.lock_waits(),
+            Self::Lblc(lblc) => lblc.lock_waits(),
+            Self::Lblcr(lblcr) => lblcr.lock_waits(),
+            Self::Dh(_) | Self::Sh(_) | Self::Mh(_) | Self::None => 0,
         }
     }
 }
 
 impl Schedule for Scheduler {
     #[inline]
-    fn pick(&self, servers: &[Arc<RealServer>], client: FlowInfo) -> Option<usize> {
+    fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
         match self {
-            Self::Rr(rr) => rr.pick(servers, client),
-            Self::Wrr(wrr) => wrr.pick(servers, client),
-            Self::Wlc(wlc) => wlc.pick(servers, client),
-            Self::Mh(mh) => mh.pick(servers, client),
+            Self::Rr(rr) => rr.pick(servers, flow),
+            Self::Wrr(wrr) => wrr.pick(servers, flow),
+            Self::Lc(lc) => lc.pick(servers, flow),
+            Self::Wlc(wlc) => wlc.pick(servers, flow),
+            Self::Sed(sed) => sed.pick(servers, flow),
+            Self::Nq(nq) => nq.pick(servers, flow),
+            Self::Fo(fo) => fo.pick(servers, flow),
+            Self::Ovf(ovf) => ovf.pick(servers, flow),
+            Self::Twos(twos) => twos.pick(servers, flow),
+            Self::Dh(dh) => dh.pick(servers, flow),
+            Self::Sh(sh) => sh.pick(servers, flow),
+            Self::Mh(mh) => mh.pick(servers, flow),
+            Self::Lblc(lblc) => lblc.pick(servers, flow),
+            Self::Lblcr(lblcr) => lblcr.pick(servers, flow),
+            Self::None => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::next_in_line::NextInLine;
 use super::turnstile::Turnstile;
 use super::{Change, FlowInfo, Schedule};
 use crate::service::RealServer;
@@ -16,19 +17,21 @@ pub struct RoundRobin {
     turnstile: Turnstile,
     /// Guarded by the turnstile.
     cursor: AtomicUsize,
+    line: NextInLine,
 }
 
 impl RoundRobin {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
         Self {
             turnstile: Turnstile::default(),
             cursor: AtomicUsize::new(FRONT),
+            line: NextInLine::new(servers),
         }
     }
 
     /// The cursor stays at its server while others come and go. When that server goes, the
     /// cursor steps to the one in front, so that the one behind is next.
-    pub(super) fn changed(&self, change: Change) -> Self {
+    pub(super) fn changed(&self, servers: &[Arc<RealServer>], change: Change) -> Self {
         let _passage = self.turnstile.pass();
         let at = self.cursor.load(Ordering::Relaxed);
         let cursor = match change {
@@ -39,25 +42,33 @@ impl RoundRobin {
         Self {
             turnstile: self.turnstile.successor(),
             cursor: AtomicUsize::new(cursor),
+            line: NextInLine::new(servers),
         }
     }
 
+    /// Looks on from a place to the end of the list, then from its front.
+    #[cold]
+    fn search(&self, servers: &[Arc<RealServer>], from: usize) -> Option<usize> {
+        let further = self.line.find(servers, from, 1);
+        further.or_else(|| self.line.find(servers, 0, 1))
+    }
+
     pub(super) fn lock_waits(&self) -> u64 {
-        self.turnstile.waits()
+        self.turnstile.waits() + self.line.lock_waits()
     }
 }
 
 impl Schedule for RoundRobin {
-    /// Looks behind the cursor, then from the front of the list up to the cursor.
-    #[inline]
+    /// Mostly the one behind the cursor.
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let _passage = self.turnstile.pass();
         let behind = self.cursor.load(Ordering::Relaxed).wrapping_add(1);
-        let (front, back) = servers.split_at_checked(behind).unwrap_or((servers, &[]));
-        let is_eligible = |server: &Arc<RealServer>| server.is_eligible();
-        let chosen = match back.iter().position(is_eligible) {
-            Some(further) => behind + further,
-            None => front.iter().position(is_eligible)?,
+        let next = if behind < servers.len() { behind } else { 0 };
+        let chosen = if servers.get(next)?.is_eligible() {
+            next
+        } else {
+            self.search(servers, next)?
         };
         self.cursor.store(chosen, Ordering::Relaxed);
         Some(chosen)

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::load::Rules;
 use super::turnstile::Turnstile;
 
 /// Seats in a word.
@@ -58,6 +59,8 @@ pub struct Standings {
     /// The version whose ranking the marks cleared last went into; 0 is none. Guarded by the
     /// turnstile. While workers have different versions it goes back and forth.
     pub(super) ranked: AtomicU64,
+    /// How its servers are judged.
+    rules: Rules,
     /// Only for whoever makes servers and versions.
     seating: Mutex<Seating>,
 }
@@ -71,10 +74,25 @@ struct Seating {
 }
 
 impl Standings {
-    /// Of a service without servers.
+    /// Of a service without servers, under the default rules.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Of a service without servers, under these rules.
+    #[must_use]
+    pub fn under(rules: Rules) -> Arc<Self> {
+        Arc::new(Self {
+            rules,
+            ..Self::default()
+        })
+    }
+
+    /// How its servers are judged.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// A place for one more server.

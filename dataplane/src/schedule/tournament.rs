@@ -1,24 +1,19 @@
 //! Chooses the server that ranks first, without looking at all of them.
 //!
-//! What a server ranks by is the scheduler's own ([`Rank`]); the marks of the service's
-//! [`Standings`](super::standings) tell whose rank may have changed. The first decision of a
-//! version of the service looks at all servers, and so does every one while workers still decide
-//! by different versions, in turn.
+//! What a server ranks by is the scheduler's own ([`Rank`]); a [`MinTree`] keeps the keys of all
+//! of them, and the [`Field`] tells it whose may have changed.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use super::field::{Board, Field};
 use super::min_tree::{Key, MinTree};
-use super::standings::{PAGE_WORDS, Page, Standings, WORD_SEATS, clear};
 use super::{FlowInfo, Schedule};
 use crate::service::RealServer;
 
-/// In a row of seats: nobody of this version.
-const NOBODY: u32 = u32::MAX;
-
 /// How a scheduler ranks servers.
-pub trait Rank {
+pub trait Rank: fmt::Debug {
     /// What `server` is judged by, the least first; [`Key::OUT`] when it takes no new sessions.
     /// It may depend on the version and on what its seat is marked for: the counts of its
     /// sessions and the overload flag.
@@ -27,112 +22,55 @@ pub trait Rank {
 
 /// A scheduler for which the server with the least key wins, and of equals the first in the list.
 #[derive(Debug)]
-pub struct Tournament<R> {
+pub struct Tournament<R: Rank> {
     /// `None` without servers.
-    field: Option<Field>,
+    field: Option<Field<Ranking<R>>>,
+}
+
+/// The keys of all servers.
+#[derive(Debug)]
+struct Ranking<R> {
+    tree: MinTree,
     rank: PhantomData<fn() -> R>,
 }
 
-/// Who takes part.
-#[derive(Debug)]
-struct Field {
-    standings: Arc<Standings>,
-    version: u64,
-    blocks: Box<[Block]>,
-    /// Guarded by the turnstile of the standings.
-    tree: MinTree,
-}
+impl<R: Rank> Board for Ranking<R> {
+    fn new(places: usize) -> Self {
+        Self {
+            tree: MinTree::new(places),
+            rank: PhantomData,
+        }
+    }
 
-/// The seats of one page.
-#[derive(Debug)]
-struct Block {
-    page: Arc<Page>,
-    /// For the seats of each word, up to the last that matters, where their servers stand in
-    /// the list.
-    rows: Box<[[u32; WORD_SEATS]]>,
+    fn fill(&self, servers: &[Arc<RealServer>]) {
+        self.tree.fill(servers.iter().map(|server| R::key(server)));
+    }
+
+    #[inline]
+    fn judge(&self, place: usize, server: &RealServer) {
+        self.tree.set(place, R::key(server));
+    }
 }
 
 impl<R: Rank> Tournament<R> {
     pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
         Self {
             field: Field::new(servers),
-            rank: PhantomData,
         }
     }
 
     pub(super) fn lock_waits(&self) -> u64 {
-        let field = self.field.as_ref();
-        field.map_or(0, |field| field.standings.turnstile.waits())
-    }
-}
-
-impl Field {
-    fn new(servers: &[Arc<RealServer>]) -> Option<Self> {
-        let seats = || servers.iter().map(|server| server.shared.seat());
-        let standings = Arc::clone(seats().next()?.standings());
-        debug_assert!(
-            seats().all(|seat| Arc::ptr_eq(seat.standings(), &standings)),
-            "the servers of a service share its standings"
-        );
-        let highest = seats().map(|seat| seat.number()).max()?;
-        let mut rows = vec![[NOBODY; WORD_SEATS]; highest / WORD_SEATS + 1];
-        for (seat, place) in seats().zip(0..) {
-            rows[seat.number() / WORD_SEATS][seat.number() % WORD_SEATS] = place;
-        }
-        let rows = rows.chunks(PAGE_WORDS).map(Box::from);
-        let blocks = standings.pages().into_iter().zip(rows);
-        Some(Self {
-            version: standings.version(),
-            blocks: blocks.map(|(page, rows)| Block { page, rows }).collect(),
-            tree: MinTree::new(servers.len()),
-            standings,
-        })
-    }
-
-    /// Judges the servers anew whose seats are marked.
-    #[inline]
-    fn catch_up<R: Rank>(&self, servers: &[Arc<RealServer>]) {
-        for block in &self.blocks {
-            for (word, places) in block.page.words().iter().zip(&block.rows) {
-                let mut marks = clear(word);
-                while marks != 0 {
-                    let place = places[marks.trailing_zeros() as usize % WORD_SEATS] as usize;
-                    if let Some(server) = servers.get(place) {
-                        self.tree.set(place, R::key(server));
-                    }
-                    marks &= marks - 1;
-                }
-            }
-        }
-    }
-
-    /// Judges all servers anew, another version having taken the marks before.
-    #[cold]
-    fn take_over<R: Rank>(&self, servers: &[Arc<RealServer>]) {
-        // First the marks, then the counts: what changes meanwhile is judged once more.
-        for block in &self.blocks {
-            for (word, _) in block.page.words().iter().zip(&block.rows) {
-                clear(word);
-            }
-        }
-        self.tree.fill(servers.iter().map(|server| R::key(server)));
-        self.standings.ranked.store(self.version, Ordering::Relaxed);
+        self.field.as_ref().map_or(0, Field::lock_waits)
     }
 }
 
 impl<R: Rank> Schedule for Tournament<R> {
     /// Costs three or four cache lines for each server whose load changed since the last
     /// decision of any worker.
-    #[inline]
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let field = self.field.as_ref()?;
-        let _passage = field.standings.turnstile.pass();
-        if field.standings.ranked.load(Ordering::Relaxed) == field.version {
-            field.catch_up::<R>(servers);
-        } else {
-            field.take_over::<R>(servers);
-        }
-        field.tree.winner()
+        field.decide(servers, |ranking| ranking.tree.winner())
     }
 }
 
@@ -142,44 +80,54 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{WeightedLeastConnection, load};
+    use super::super::samples::{FLOW, server};
+    use super::super::{Scheduler, Standings, load};
     use super::*;
-    use crate::address::Endpoint;
-    use crate::id::{ServerSlot, Weight};
-    use crate::service::{Method, ServerShared, ServiceKey};
+    use crate::id::Weight;
+    use crate::service::SchedulerKind;
 
-    const CLIENT: FlowInfo = FlowInfo {
-        folded_source: 1,
-        source_port: 1,
-    };
+    const KINDS: [SchedulerKind; 6] = [
+        SchedulerKind::Wlc,
+        SchedulerKind::Lc,
+        SchedulerKind::Sed,
+        SchedulerKind::Nq,
+        SchedulerKind::Fo,
+        SchedulerKind::Ovf,
+    ];
 
-    fn server(standings: &Arc<Standings>, weight: u32, upper: u32) -> Arc<RealServer> {
-        Arc::new(RealServer {
-            service: ServiceKey::WEB,
-            slot: ServerSlot(0),
-            endpoint: Endpoint::new([10, 2, 0, 11].into(), 80),
-            weight: Weight(weight),
-            last_weight: Weight(weight),
-            method: Method::Nat,
-            upper_threshold: upper,
-            lower_threshold: 0,
-            available: true,
-            shared: Arc::new(ServerShared::new(1, standings)),
-        })
+    /// What the kernel does: a walk over all servers, in which the first keeps its place until
+    /// one is better.
+    fn scan(kind: SchedulerKind, servers: &[Arc<RealServer>]) -> Option<usize> {
+        let weight = |at: usize| i64::from(servers[at].weight.0);
+        let active = |at: usize| i64::from(servers[at].shared.active().cast_signed());
+        let overhead = |at: usize| i64::from(load::overhead(&servers[at]));
+        let delay =
+            |at: usize| i64::from(servers[at].shared.active().cast_signed().wrapping_add(1));
+        let mut eligible = (0..servers.len()).filter(|at| servers[*at].is_eligible());
+        let idle = eligible.clone().find(|at| active(*at) == 0);
+        if let (SchedulerKind::Nq, Some(idle)) = (kind, idle) {
+            return Some(idle);
+        }
+        if kind == SchedulerKind::Ovf {
+            let full = |at: &usize| servers[*at].shared.active() > servers[*at].weight.0;
+            let room: Vec<usize> = eligible.filter(|at| !full(at)).collect();
+            return heaviest(&room, weight);
+        }
+        let first = eligible.next()?;
+        Some(eligible.fold(first, |best, at| {
+            let better = match kind {
+                SchedulerKind::Wlc => overhead(best) * weight(at) > overhead(at) * weight(best),
+                SchedulerKind::Lc => overhead(at) < overhead(best),
+                SchedulerKind::Fo => weight(at) > weight(best),
+                _ => delay(best) * weight(at) > delay(at) * weight(best),
+            };
+            if better { at } else { best }
+        }))
     }
 
-    /// What the kernel does: a walk over all servers.
-    fn scan(servers: &[Arc<RealServer>]) -> Option<usize> {
-        let cost = |at: usize| i64::from(load::overhead(&servers[at]));
-        let weight = |at: usize| i64::from(servers[at].weight.0);
-        let eligible = (0..servers.len()).filter(|at| servers[*at].is_eligible());
-        eligible.reduce(|best, at| {
-            if cost(best) * weight(at) > cost(at) * weight(best) {
-                at
-            } else {
-                best
-            }
-        })
+    fn heaviest(places: &[usize], weight: impl Fn(usize) -> i64) -> Option<usize> {
+        let most = places.iter().map(|at| weight(*at)).max()?;
+        places.iter().copied().find(|at| weight(*at) == most)
     }
 
     /// What may happen between two decisions, to the server at a place.
@@ -226,17 +174,19 @@ mod tests {
     struct Service {
         standings: Arc<Standings>,
         servers: Vec<Arc<RealServer>>,
-        scheduler: WeightedLeastConnection,
+        kind: SchedulerKind,
+        scheduler: Scheduler,
     }
 
     impl Service {
-        fn new(servers: &[(u32, u32)]) -> Self {
+        fn new(kind: SchedulerKind, servers: &[(u32, u32)]) -> Self {
             let standings = Standings::new();
             let servers: Vec<_> = (servers.iter())
                 .map(|(weight, upper)| server(&standings, *weight, *upper))
                 .collect();
             Self {
-                scheduler: WeightedLeastConnection::new(&servers),
+                scheduler: Scheduler::new(kind, &servers),
+                kind,
                 servers,
                 standings,
             }
@@ -262,41 +212,50 @@ mod tests {
                         upper_threshold: upper,
                         ..RealServer::clone(server)
                     });
-                    load::thresholds_changed(&edited);
+                    load::thresholds_changed(&edited, server.upper_threshold);
                     self.servers[at] = edited;
-                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                    self.renew();
                 }
                 Step::Add { weight, upper } => {
                     let added = self::server(&self.standings, weight, upper);
                     self.servers.insert(0, added);
-                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                    self.renew();
                 }
                 Step::Remove if self.servers.len() > 1 => {
                     self.servers.remove(at);
-                    self.scheduler = WeightedLeastConnection::new(&self.servers);
+                    self.renew();
                 }
                 Step::Remove => {}
             }
         }
 
+        fn renew(&mut self) {
+            self.scheduler = Scheduler::new(self.kind, &self.servers);
+        }
+
         fn pick(&self) -> Option<usize> {
-            self.scheduler.pick(&self.servers, CLIENT)
+            self.scheduler.pick(&self.servers, FLOW)
+        }
+
+        fn scan(&self) -> Option<usize> {
+            scan(self.kind, &self.servers)
         }
     }
 
     proptest! {
         #[test]
         fn every_decision_is_that_of_a_walk_over_all_servers(
+            kind in prop::sample::select(&KINDS[..]),
             servers in prop::collection::vec((weight(), upper()), 1..300),
             steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0..3_u8), 1..200),
         ) {
-            let mut service = Service::new(&servers);
+            let mut service = Service::new(kind, &servers);
             for (at, step, picks) in steps {
                 service.take(at.index(service.servers.len()), step);
                 for _ in 0..picks {
                     let picked = service.pick();
 
-                    prop_assert_eq!(picked, scan(&service.servers));
+                    prop_assert_eq!(picked, service.scan(), "{:?}", kind);
                     if let Some(at) = picked {
                         load::bind(&service.servers[at], false);
                     }
@@ -307,22 +266,24 @@ mod tests {
 
     #[test]
     fn a_service_without_servers_has_none_to_choose() {
-        assert_eq!(WeightedLeastConnection::new(&[]).pick(&[], CLIENT), None);
+        for kind in KINDS {
+            assert_eq!(Scheduler::new(kind, &[]).pick(&[], FLOW), None);
+        }
     }
 
     #[test]
     fn versions_in_use_at_the_same_time_decide_each_by_its_own_list() {
         // Given two versions of a service, the second with a lighter server more, in front.
-        let mut old = Service::new(&[(2, 0), (1, 0)]);
+        let mut old = Service::new(SchedulerKind::Wlc, &[(2, 0), (1, 0)]);
         let mut servers = old.servers.clone();
         servers.insert(0, server(&old.standings, 1, 0));
-        let new = WeightedLeastConnection::new(&servers);
+        let new = Scheduler::new(SchedulerKind::Wlc, &servers);
 
         // When workers decide by both in turn, and sessions come and go.
         for round in 0..100 {
-            let picked = [old.pick(), new.pick(&servers, CLIENT)];
+            let picked = [old.pick(), new.pick(&servers, FLOW)];
 
-            assert_eq!(picked, [scan(&old.servers), scan(&servers)], "{round}");
+            assert_eq!(picked, [old.scan(), scan(old.kind, &servers)], "{round}");
             load::bind(&servers[picked[1].unwrap()], false);
             load::bind(&old.servers[picked[0].unwrap()], false);
             if round % 3 == 0 {
@@ -333,17 +294,17 @@ mod tests {
 
     #[test]
     fn a_server_that_left_may_lose_sessions_and_come_back() {
-        let mut service = Service::new(&[(1, 0), (1, 0)]);
+        let mut service = Service::new(SchedulerKind::Wlc, &[(1, 0), (1, 0)]);
         let gone = service.servers.remove(0);
         load::bind(&gone, false);
         load::bind(&service.servers[0], false);
-        service.scheduler = WeightedLeastConnection::new(&service.servers);
+        service.renew();
         assert_eq!(service.pick(), Some(0));
 
         load::unbind(&gone, false);
         assert_eq!(service.pick(), Some(0));
         service.servers.push(gone);
-        service.scheduler = WeightedLeastConnection::new(&service.servers);
+        service.renew();
 
         assert_eq!(service.pick(), Some(1));
     }
@@ -351,7 +312,10 @@ mod tests {
     #[test]
     fn workers_at_the_same_time_leave_a_ranking_as_of_a_walk() {
         const SESSIONS: usize = 20_000;
-        let service = Service::new(&[(1, 0), (2, 0), (3, 400), (5, 0), (0, 0)].repeat(5));
+        let service = Service::new(
+            SchedulerKind::Wlc,
+            &[(1, 0), (2, 0), (3, 400), (5, 0), (0, 0)].repeat(5),
+        );
         let done = AtomicUsize::new(0);
 
         // Given two workers that make sessions and end all but the last few of them.
@@ -384,7 +348,7 @@ mod tests {
         assert_eq!(done.into_inner(), 600);
         for _ in 0..200 {
             let picked = service.pick();
-            assert_eq!(picked, scan(&service.servers));
+            assert_eq!(picked, service.scan());
             load::bind(&service.servers[picked.unwrap()], false);
         }
     }

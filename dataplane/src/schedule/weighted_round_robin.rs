@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::next_in_line::NextInLine;
 use super::spin::SpinLock;
 use super::{Change, FlowInfo, Schedule, gcd};
 use crate::service::RealServer;
@@ -15,6 +16,7 @@ use crate::service::RealServer;
 pub struct WeightedRoundRobin {
     bars: Bars,
     place: SpinLock<Place>,
+    line: NextInLine,
 }
 
 /// Which bars there are. Overloaded servers count here too, as in the kernel.
@@ -56,12 +58,10 @@ impl Bars {
         }
     }
 
-    /// The first bar, from `bar` downwards, that some server not overloaded reaches, or else the
-    /// lowest. The passes left out would serve nobody; taking them one by one would hold the lock
+    /// The first bar, from `bar` downwards, at or below the weight `reached` of the heaviest server
+    /// that takes sessions, or else the lowest. The passes left out would serve nobody; taking them one by one would hold the lock
     /// for as many passes as the greatest weight.
-    fn skip_idle(self, bar: u32, servers: &[Arc<RealServer>]) -> u32 {
-        let willing = servers.iter().filter(|server| !server.is_overloaded());
-        let reached = willing.map(|server| server.weight.0).max().unwrap_or(0);
+    fn skip_idle(self, bar: u32, reached: u32) -> u32 {
         let above = bar.saturating_sub(reached.max(self.step));
         bar - above.div_ceil(self.step) * self.step
     }
@@ -77,6 +77,7 @@ impl WeightedRoundRobin {
         Self {
             bars,
             place: SpinLock::new(place),
+            line: NextInLine::new(servers),
         }
     }
 
@@ -87,6 +88,7 @@ impl WeightedRoundRobin {
             return Self {
                 bars: self.bars,
                 place: self.place.successor(place),
+                line: NextInLine::new(servers),
             };
         }
         let bars = Bars::of(servers);
@@ -97,17 +99,19 @@ impl WeightedRoundRobin {
         Self {
             bars,
             place: self.place.successor(place),
+            line: NextInLine::new(servers),
         }
     }
 
     pub(super) fn lock_waits(&self) -> u64 {
-        self.place.waits()
+        self.place.waits() + self.line.lock_waits()
     }
 }
 
 impl Schedule for WeightedRoundRobin {
-    /// At most six passes over the list: the rest of the present one, and twice the way down.
-    #[inline]
+    /// At most eight passes over the list: the rest of the present one, and twice the way down. A
+    /// pass looks at the servers near by, and else asks a tree who is next.
+    #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let bars = self.bars;
         if bars.highest == 0 {
@@ -119,13 +123,18 @@ impl Schedule for WeightedRoundRobin {
         let mut stop = None;
         let (mut lowest, mut restarted) = (false, false);
         loop {
-            for (at, server) in servers.iter().enumerate().skip(from) {
-                let serves = !server.is_overloaded() && server.weight.0 >= place.bar;
-                if serves || stop == Some(at) {
-                    place.cursor = Some(at);
-                    return serves.then_some(at);
-                }
+            let next = self.line.find(servers, from, place.bar);
+            let stop_here = stop.filter(|at| *at >= from);
+            let is_first = |at| next.is_none_or(|next| at < next);
+            if let Some(at) = stop_here.filter(|at| is_first(*at)) {
+                place.cursor = Some(at);
+                return None;
             }
+            if next.is_some() {
+                place.cursor = next;
+                return next;
+            }
+            let was_whole = from == 0;
             from = 0;
             place.bar = place.bar.saturating_sub(bars.step);
             if place.bar == 0 {
@@ -136,7 +145,10 @@ impl Schedule for WeightedRoundRobin {
                 }
                 restarted = true;
             }
-            place.bar = bars.skip_idle(place.bar, servers);
+            // A whole pass that served nobody tells that the heaviest take no sessions now.
+            if was_whole {
+                place.bar = bars.skip_idle(place.bar, self.line.heaviest(servers));
+            }
             lowest = place.bar <= bars.step;
             if lowest && restarted {
                 stop = began;

@@ -26,6 +26,7 @@ mod ports;
 mod properties;
 mod punt;
 mod routes;
+mod schedulers;
 mod servers;
 mod states;
 mod table;

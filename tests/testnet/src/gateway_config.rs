@@ -79,7 +79,7 @@ pub struct Service {
     pub port: u16,
     /// `tcp` or `udp`.
     pub protocol: &'static str,
-    /// `rr`, `wrr`, `wlc` or `mh`.
+    /// A scheduler by its name in IPVS.
     pub scheduler: &'static str,
     /// How packets reach its servers.
     pub method: Method,
