@@ -12,6 +12,7 @@
 //! Nothing here allocates after the start, reads a clock or knows where packets come from.
 
 mod buckets;
+mod candidate;
 mod entry;
 mod eviction;
 mod fragments;
@@ -27,11 +28,12 @@ mod timeouts;
 mod transition;
 mod wheel;
 
+pub use candidate::Candidate;
 pub use entry::{Activity, AdjacencyRef, NewSession, Session, SessionFlags};
 pub use fragments::{FragmentKey, FragmentTable, FragmentWay};
 pub use hash::HashSecret;
 pub use record::{Binding, SessionRecord};
 pub use state::{Phase, State};
-pub use table::{Candidate, Hashes, KeysPerSession, SessionHandle, SessionTable, TableFull};
+pub use table::{Hashes, KeysPerSession, SessionHandle, SessionTable, TableFull};
 pub use timeouts::Timeouts;
 pub use transition::{Direction, Event, next_state};

@@ -7,21 +7,21 @@
 
 use arrayvec::ArrayVec;
 
-use super::buckets::{Buckets, First};
+use super::buckets::Buckets;
+use super::candidate::direction;
 use super::entry::Session;
 use super::hash::HashSecret;
 use super::transition::Direction;
 use super::wheel::{MAX_NODES, Timed, Wheel};
 use crate::address::{Address, FlowKey, Protocol};
 use crate::id::SessionId;
-use crate::intrinsics::prefetch_read;
 use crate::memory::{Backing, HugeSlice, MapError};
 use crate::service::Method;
 use crate::time::Tick;
 use crate::wire::tuple::Tuple;
 
 /// In an entry of the buckets: this is the key of the server's packets.
-const TO_CLIENT: u32 = 1 << 31;
+pub(super) const TO_CLIENT: u32 = 1 << 31;
 
 /// The end of the list of vacant places.
 const NO_PLACE: u32 = u32::MAX;
@@ -59,33 +59,15 @@ pub struct SessionHandle {
     serial: u32,
 }
 
-/// The session that probably has a hash: its tag agrees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate(u32);
-
-impl Candidate {
-    /// None was seen where the look-up begins: no table has this place.
-    pub const NONE: Self = Self(!TO_CLIENT);
-    /// There was no session with this hash.
-    pub const ABSENT: Self = Self(u32::MAX);
-
-    /// Which way packets go that are the candidate's.
-    #[inline]
-    #[must_use]
-    pub const fn direction(self) -> Direction {
-        direction(self.0)
-    }
-}
-
 /// The sessions of one worker and one family.
 #[derive(Debug)]
 pub struct SessionTable<A: Address> {
     pub(super) sessions: HugeSlice<Session<A>>,
-    buckets: Buckets,
+    pub(super) buckets: Buckets,
     wheel: Wheel,
     secret: HashSecret,
     /// The first of the places that were vacated, linked by `next`.
-    vacated: u32,
+    pub(super) vacated: u32,
     /// Places from here on were never used, so that unused memory is never touched.
     pub(super) unused: u32,
     len: u32,
@@ -145,51 +127,6 @@ impl<A: Address> SessionTable<A> {
     #[must_use]
     pub fn hash_tuple(&self, tuple: &Tuple<A>, protocol: Protocol) -> u64 {
         self.secret.hash(tuple, protocol)
-    }
-
-    /// First prefetch: where the flow's places are noted.
-    #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        self.buckets.prefetch(hash);
-    }
-
-    /// Second prefetch, some packets later: the session that probably has this hash.
-    #[inline]
-    pub fn prefetch_candidate(&self, hash: u64) -> Candidate {
-        let entry = match self.buckets.first_candidate(hash) {
-            First::Entry(entry) => entry,
-            First::Nothing => return Candidate::ABSENT,
-            First::Unknown => return Candidate::NONE,
-        };
-        let Some(session) = self.sessions.get((entry & !TO_CLIENT) as usize) else {
-            return Candidate::NONE;
-        };
-        prefetch_read(session);
-        // Replies count on another line; so does every packet of IPv6, whose keys fill the first.
-        if entry & TO_CLIENT != 0 {
-            prefetch_read(&session.out_bytes);
-        }
-        if A::BITS > 32 {
-            prefetch_read(&session.deadline);
-        }
-        Candidate(entry)
-    }
-
-    /// The candidate's session when packets with these ends are its own in this direction, and it is
-    /// not overdue; `None` leaves the question to [`Self::find`].
-    #[inline]
-    pub fn confirm(
-        &mut self,
-        candidate: Candidate,
-        direction: Direction,
-        tuple: &Tuple<A>,
-        protocol: Protocol,
-        now: Tick,
-    ) -> Option<&mut Session<A>> {
-        let place = (candidate.0 & !TO_CLIENT) as usize;
-        let session = self.sessions.get_mut(place)?;
-        let is_its_own = session.matches(tuple, protocol, direction);
-        (is_its_own && !session.deadline.is_due(now)).then_some(session)
     }
 
     /// The session whose packets have this key, unless it is overdue.
@@ -488,26 +425,6 @@ impl<A: Address> SessionTable<A> {
         self.vacated = id;
         self.len -= 1;
         session
-    }
-
-    /// Hints the CPU to fetch the place that the next session gets.
-    #[inline]
-    pub fn prefetch_place(&self) {
-        let next = self.vacated.min(self.unused);
-        if let Some(place) = self.sessions.get(next as usize) {
-            prefetch_read(place);
-            prefetch_read(&place.out_bytes);
-        }
-    }
-}
-
-/// Which way the packets of an entry's key go.
-#[inline]
-const fn direction(entry: u32) -> Direction {
-    if entry & TO_CLIENT == 0 {
-        Direction::ToServer
-    } else {
-        Direction::ToClient
     }
 }
 
