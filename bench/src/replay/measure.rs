@@ -13,6 +13,10 @@ use crate::median::median;
 /// What runs before a window opens: caches and branch predictors were another process's.
 pub(super) const WARM_UP: Duration = Duration::from_millis(30);
 
+/// How often the counters are read until the worker stood still meanwhile: a machine that takes the
+/// core from who holds the worker off it lets the worker go on.
+const READINGS: usize = 5;
+
 /// How long a worker may take to get the time of a window.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -148,15 +152,17 @@ fn window<C>(
     mut counters: impl FnMut() -> Result<C, Failure>,
 ) -> Result<[Reading<C>; 2], Failure> {
     let mut read = || {
-        let _held = holder.hold()?;
-        let cpu_ns = worker.cpu_ns()?;
-        let counters = counters()?;
-        if worker.cpu_ns()? != cpu_ns {
-            return Err(Failure::Machine(
-                "the worker went on while its counters were read".to_owned(),
-            ));
+        for _ in 0..READINGS {
+            let _held = holder.hold()?;
+            let cpu_ns = worker.cpu_ns()?;
+            let counters = counters()?;
+            if worker.cpu_ns()? == cpu_ns {
+                return Ok(Reading { cpu_ns, counters });
+            }
         }
-        Ok(Reading { cpu_ns, counters })
+        Err(Failure::Machine(
+            "the worker went on while its counters were read".to_owned(),
+        ))
     };
     let_work(worker, WARM_UP)?;
     let before = read()?;

@@ -196,9 +196,8 @@ pub fn run(arguments: &Arguments) -> Result<bool, Failure> {
         // A whole run leaves no row of an earlier version standing.
         results.forget_all(is_of_a_replay);
     }
-    let good = measure_all(&run, &cases, &mut results);
+    let good = measure_all(&run, &cases, &mut results)?;
     println!("\n{}", results.table());
-    results.store().map_err(Failure::io("storing results"))?;
     Ok(good)
 }
 
@@ -247,7 +246,7 @@ fn prepare(
 }
 
 /// Measures one case after the other; one that fails does not stop the others.
-fn measure_all(run: &Run, cases: &[Case], results: &mut Results) -> bool {
+fn measure_all(run: &Run, cases: &[Case], results: &mut Results) -> Result<bool, Failure> {
     let mut probed: HashMap<Method, Option<String>> = HashMap::new();
     let mut good = true;
     for (number, case) in (1..).zip(cases) {
@@ -281,8 +280,10 @@ fn measure_all(run: &Run, cases: &[Case], results: &mut Results) -> bool {
                 good = false;
             }
         }
+        // After each, so that whoever ends it keeps what was measured.
+        results.store().map_err(Failure::io("storing results"))?;
     }
-    good
+    Ok(good)
 }
 
 /// Figures of a row that is only compared by its case.
