@@ -24,7 +24,7 @@ use super::rig::Rig;
 use crate::median::median;
 use crate::replay::cores::{Cores, pin};
 
-/// Turns of A before B has its own: their packets fit the ring of 1,024.
+/// Turns of A before B has its own: their packets fit the ring between them.
 const TURNS: usize = 24;
 
 /// More buffers than are on their way at a time.

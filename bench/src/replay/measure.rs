@@ -143,6 +143,21 @@ pub fn go_on(plan: &Plan, holder: &Holder, gateway: &Daemon<'_>) -> Result<Count
     read
 }
 
+/// Reads again while a reading gives nothing, because a worker went on meanwhile.
+///
+/// # Errors
+///
+/// What a reading fails with, or that workers never stood still.
+pub fn until_still<R>(mut read: impl FnMut() -> Result<Option<R>, Failure>) -> Result<R, Failure> {
+    for _ in 0..READINGS {
+        if let Some(reading) = read()? {
+            return Ok(reading);
+        }
+    }
+    let what = "a worker went on while its counters were read";
+    Err(Failure::Machine(what.to_owned()))
+}
+
 /// Reads before and after a stretch of time. The counters themselves take that time to be read
 /// in which the worker is held.
 fn window<C>(
@@ -152,17 +167,13 @@ fn window<C>(
     mut counters: impl FnMut() -> Result<C, Failure>,
 ) -> Result<[Reading<C>; 2], Failure> {
     let mut read = || {
-        for _ in 0..READINGS {
+        until_still(|| {
             let _held = holder.hold()?;
             let cpu_ns = worker.cpu_ns()?;
             let counters = counters()?;
-            if worker.cpu_ns()? == cpu_ns {
-                return Ok(Reading { cpu_ns, counters });
-            }
-        }
-        Err(Failure::Machine(
-            "the worker went on while its counters were read".to_owned(),
-        ))
+            let is_still = worker.cpu_ns()? == cpu_ns;
+            Ok(is_still.then_some(Reading { cpu_ns, counters }))
+        })
     };
     let_work(worker, WARM_UP)?;
     let before = read()?;

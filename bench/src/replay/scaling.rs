@@ -22,7 +22,7 @@ use super::assertions::{self, Counters};
 use super::case::{Case, Direction, Method, Protocol, Sizes};
 use super::daemon::Daemon;
 use super::failure::Failure;
-use super::measure::{Plan, WARM_UP, let_work};
+use super::measure::{Plan, WARM_UP, let_work, until_still};
 use super::{
     Run, Surroundings, be_root, configuration, frames, prepare, start_gateway, write_capture,
 };
@@ -236,6 +236,11 @@ fn let_all_work(gateway: &Daemon<'_>, length: Duration) -> Result<(), Failure> {
 /// Reads all numbers while no worker runs: the measured core is held, and whoever has another is
 /// kept on it meanwhile too.
 fn read(run: &Run, gateway: &Daemon<'_>) -> Result<Reading, Failure> {
+    until_still(|| read_once(run, gateway))
+}
+
+/// Reads once; nothing when a worker went on meanwhile.
+fn read_once(run: &Run, gateway: &Daemon<'_>) -> Result<Option<Reading>, Failure> {
     let held = run.holder.hold()?;
     let at = Instant::now();
     let workers = gateway.workers();
@@ -251,15 +256,12 @@ fn read(run: &Run, gateway: &Daemon<'_>) -> Result<Reading, Failure> {
     keep(run.cores.of_two_workers())?;
     drop(held);
     let (cpu_ns, counters) = (before?, counters?);
-    if after? != cpu_ns {
-        let what = "a worker went on while its counters were read";
-        return Err(Failure::Machine(what.to_owned()));
-    }
-    Ok(Reading {
+    let is_still = after? == cpu_ns;
+    Ok(is_still.then_some(Reading {
         at,
         cpu_ns,
         counters,
-    })
+    }))
 }
 
 #[cfg(test)]
