@@ -6,7 +6,7 @@
 
 /// Hints the CPU to fetch the cache line in which `value` begins, to be read or written soon.
 #[inline]
-pub(crate) fn prefetch_read<T>(value: &T) {
+pub fn prefetch_read<T: ?Sized>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -14,19 +14,19 @@
 
 use std::sync::Arc;
 
-use dataplane::io::{Burst, Io, Packet, PacketPool, RxQueue, TxQueue};
+use dataplane::io::{Burst, Io, Packet, PacketPool, RxQueue, TxQueue, prefetch_read};
 use parking_lot::Mutex;
 
 use super::frames::Frames;
 
-/// Bytes in front of a frame, as in an mbuf.
-const HEADROOM: usize = 128;
+/// Bytes in front of a frame: as in an mbuf it begins with a cache line.
+const HEADROOM: usize = 128 - 2 * size_of::<usize>();
 
 /// Bytes of a buffer.
 const ROOM: usize = HEADROOM + 1_536;
 
 /// One buffer with a frame in it, on cache lines of its own.
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Buffer {
     start: usize,
     end: usize,
@@ -86,6 +86,16 @@ impl Packet for GeneratedPacket {
             self.0.end = self.0.start + len;
         }
         fits
+    }
+
+    #[inline(always)]
+    fn prefetch_head(&self) {
+        prefetch_read(&*self.0);
+    }
+
+    #[inline(always)]
+    fn prefetch(&self) {
+        prefetch_read(self.bytes());
     }
 }
 

@@ -6,6 +6,8 @@
 
 use arrayvec::ArrayVec;
 
+pub use crate::intrinsics::prefetch_read;
+
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod memory;
@@ -46,6 +48,9 @@ pub trait Packet: Sized + Send + 'static {
     /// Makes the frame `len` bytes long by cutting or growing its end (grown bytes hold
     /// anything); false (and nothing changed) when the buffer is smaller.
     fn set_len(&mut self, len: usize) -> bool;
+
+    /// Hints the CPU to fetch what says where the frame lies: for packets that another core had.
+    fn prefetch_head(&self) {}
 
     /// Hints the CPU to fetch the frame's first cache line.
     fn prefetch(&self) {}

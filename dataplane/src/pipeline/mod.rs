@@ -195,6 +195,9 @@ impl<I: Io> Pipeline<I> {
             return 0;
         }
         for handed in &burst {
+            handed.packet.prefetch_head();
+        }
+        for handed in &burst {
             handed.packet.prefetch();
         }
         let mut lanes = self.handed_lanes(&burst);

@@ -14,7 +14,7 @@ use std::slice;
 
 use dpdk_sys as sys;
 
-use crate::io::{Packet, RxChecksum};
+use crate::io::{Packet, RxChecksum, prefetch_read};
 
 /// A packet buffer of a [`Mempool`](super::Mempool), owned; dropping it gives it back.
 ///
@@ -126,6 +126,11 @@ impl Packet for DpdkPacket {
             }
             _ => false,
         }
+    }
+
+    #[inline]
+    fn prefetch_head(&self) {
+        prefetch_read(self.head());
     }
 
     #[inline]
