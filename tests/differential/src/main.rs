@@ -1,0 +1,3 @@
+//! `sluice-differential`: what `scripts/differential` runs.
+
+fn main() {}
