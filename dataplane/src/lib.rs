@@ -85,6 +85,9 @@ pub mod latency;
 /// Virtual services and real servers as a worker sees them.
 pub mod service;
 
+/// The variables that steer IPVS, under Linux's names.
+pub mod knobs;
+
 /// The immutable configuration a worker adopts between two bursts.
 pub mod snapshot;
 

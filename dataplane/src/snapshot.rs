@@ -10,6 +10,7 @@ use crate::address::{Endpoint, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::hasher::FastMap;
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
+use crate::knobs::Knobs;
 use crate::paged::Paged;
 use crate::route::ForwardingTable;
 use crate::service::{RealServer, Service, Unserved};
@@ -127,6 +128,8 @@ pub struct Snapshot {
     pub steering: Arc<Steering>,
     /// How long sessions last.
     pub timeouts: Arc<Timeouts>,
+    /// What steers IPVS.
+    pub knobs: Arc<Knobs>,
 }
 
 impl Snapshot {
