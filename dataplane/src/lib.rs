@@ -88,6 +88,9 @@ pub mod service;
 /// The variables that steer IPVS, under Linux's names.
 pub mod knobs;
 
+/// Firewall marks: which packets a mark service is for.
+pub mod marks;
+
 /// The immutable configuration a worker adopts between two bursts.
 pub mod snapshot;
 

@@ -11,6 +11,7 @@ use crate::adjacency::Adjacency;
 use crate::hasher::FastMap;
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
 use crate::knobs::Knobs;
+use crate::marks::MarkRules;
 use crate::paged::Paged;
 use crate::route::ForwardingTable;
 use crate::service::{RealServer, Service, Unserved};
@@ -130,6 +131,8 @@ pub struct Snapshot {
     pub timeouts: Arc<Timeouts>,
     /// What steers IPVS.
     pub knobs: Arc<Knobs>,
+    /// Which packets have firewall marks.
+    pub marks: Arc<MarkRules>,
 }
 
 impl Snapshot {
