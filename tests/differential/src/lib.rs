@@ -7,5 +7,14 @@
 //!                 └─► gateway: workers in memory, a virtual clock ► Outcome ┘
 //! ```
 
-pub mod outcome;
+/// A scenario: a network, rules, and what happens then.
 pub mod scenario;
+
+/// Reads scenario files, and writes them.
+pub mod read;
+
+/// What came out of one side.
+pub mod outcome;
+
+/// Tells in one line what a frame is.
+pub mod describe;
