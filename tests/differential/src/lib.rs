@@ -13,6 +13,9 @@ pub mod scenario;
 /// Reads scenario files, and writes them.
 pub mod read;
 
+/// Scenarios in the making: one network, frames by name, time.
+pub mod draft;
+
 /// What came out of one side.
 pub mod outcome;
 
