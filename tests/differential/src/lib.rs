@@ -21,3 +21,6 @@ pub mod outcome;
 
 /// Tells in one line what a frame is.
 pub mod describe;
+
+/// Holds what the gateway did against what the kernel did.
+pub mod compare;
