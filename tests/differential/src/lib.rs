@@ -24,3 +24,9 @@ pub mod describe;
 
 /// Holds what the gateway did against what the kernel did.
 pub mod compare;
+
+/// Plays scenarios into both sides and says how they compare.
+pub mod judge;
+
+/// Tells what became of scenarios.
+pub mod report;
