@@ -16,6 +16,9 @@ pub mod read;
 /// Scenarios in the making: one network, frames by name, time.
 pub mod draft;
 
+/// Random scenarios, and how to make one smaller.
+pub mod random;
+
 /// What came out of one side.
 pub mod outcome;
 
