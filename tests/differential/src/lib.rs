@@ -19,6 +19,9 @@ pub mod draft;
 /// Random scenarios, and how to make one smaller.
 pub mod random;
 
+/// The scenarios of the folder `scenarios`, one for each rule.
+pub mod written;
+
 /// What came out of one side.
 pub mod outcome;
 
