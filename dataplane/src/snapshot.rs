@@ -10,6 +10,8 @@ use crate::address::{Endpoint, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::hasher::{FastMap, FastSet};
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
+use crate::knobs::Knobs;
+use crate::marks::MarkRules;
 use crate::paged::Paged;
 use crate::route::ForwardingTable;
 use crate::service::{RealServer, Service, Unserved};
@@ -132,6 +134,10 @@ pub struct Snapshot {
     pub steering: Arc<Steering>,
     /// How long sessions last.
     pub timeouts: Arc<Timeouts>,
+    /// What steers IPVS.
+    pub knobs: Arc<Knobs>,
+    /// Which packets have firewall marks.
+    pub marks: Arc<MarkRules>,
 }
 
 impl Snapshot {
