@@ -58,8 +58,14 @@ drop_reasons! {
     TruncatedTransport = "truncated_transport",
     /// An ICMP error about a session has a wrong checksum.
     BadIcmpChecksum = "bad_icmp_checksum",
-    /// A later fragment arrived whose first fragment was not seen here, or was forgotten.
+    /// A later fragment arrived whose first fragment was not forwarded.
     FragmentWithoutFirst = "fragment_without_first",
+    /// A fragment waited 30 s in vain, for its first one or for the rest of its datagram.
+    FragmentTimeout = "fragment_timeout",
+    /// Too many fragments were waiting: the one that had waited longest, or one too many of a datagram.
+    FragmentNoRoom = "fragment_no_room",
+    /// A fragment repeats bytes of its datagram that another one brought before.
+    FragmentOverlap = "fragment_overlap",
     /// A fragmented SCTP packet needs another port, and its CRC cannot be told from a fragment.
     FragmentedSctp = "fragmented_sctp",
     /// The packet's time to live ran out here.
@@ -78,6 +84,8 @@ drop_reasons! {
     LocalPortsExhausted = "local_ports_exhausted",
     /// A packet to a local address belongs to no session (Linux must not answer it).
     NoSessionForLocalAddress = "no_session_for_local_address",
+    /// The server is the gateway itself, and Linux would not take the packet there.
+    LocalServerUnreachable = "local_server_unreachable",
     /// A server's reply arrived on a port to which no route to that server points.
     ReplyOnWrongPort = "reply_on_wrong_port",
     /// The service is set to drop what it does not serve.

@@ -82,15 +82,7 @@ impl<I: Io> Pipeline<I> {
         work: Work<I::Packet>,
     ) {
         let Some(way) = self.way(context, id, direction) else {
-            let Work { packet, parsed, .. } = work;
-            return self.refuse(
-                context,
-                id,
-                &parsed,
-                packet,
-                IcmpError::HostUnreachable,
-                DropReason::NoRoute,
-            );
+            return self.without_way(context, id, direction, work);
         };
         if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed.ip, &way) {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
@@ -102,6 +94,28 @@ impl<I: Io> Pipeline<I> {
             Ok(()) => self.dispatch(context, &way, packet, usize::from(parsed.ip.l3_offset)),
             Err(reason) => self.out.discard(packet, reason),
         }
+    }
+
+    /// What becomes of a packet for which there is no next hop: it is there already, or its sender
+    /// is told. Later fragments say nothing (RFC 1122 §3.2.2).
+    #[cold]
+    pub(super) fn without_way(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
+        let to_server = self.sessions.get(id).to_server;
+        if direction == Direction::ToServer && to_server == AdjacencyRef::LOCAL {
+            return self.deliver(context, id, work);
+        }
+        let Work { packet, parsed, .. } = work;
+        if parsed.ip.fragment == FragmentKind::Later {
+            return self.out.discard(packet, DropReason::NoRoute);
+        }
+        let error = IcmpError::HostUnreachable;
+        self.refuse(context, id, &parsed, packet, error, DropReason::NoRoute);
     }
 
     /// Changes an IP packet, whole or fragment, as its session's method says. It stands where it
@@ -122,6 +136,9 @@ impl<I: Io> Pipeline<I> {
             .bytes_mut()
             .get_mut(l3..end)
             .ok_or(DropReason::TruncatedIp)?;
+        if facts.fragment == FragmentKind::First {
+            self.settle_checksum(id, direction, ip)?;
+        }
         let session = self.sessions.get_mut(id);
         match direction {
             Direction::ToServer => to_server(session, ip)?,
@@ -169,7 +186,7 @@ impl<I: Io> Pipeline<I> {
     /// Counts the packet, moves the session's state on and restarts its time-out. This happens
     /// also when the packet is then dropped on its way (connections.md §1, 8).
     #[inline]
-    fn account(
+    pub(super) fn account(
         &mut self,
         context: Context<'_>,
         id: SessionId,
@@ -219,7 +236,10 @@ impl<I: Io> Pipeline<I> {
         let adjacency = match context.snapshot.adjacency(known.slot) {
             Some(adjacency) if adjacency.epoch == known.epoch => adjacency,
             _ => {
-                *known = resolve(context.snapshot, destination);
+                *known = match direction {
+                    Direction::ToServer => towards_server(context.snapshot, destination),
+                    Direction::ToClient => resolve(context.snapshot, destination),
+                };
                 context.snapshot.adjacency(known.slot)?
             }
         };
@@ -278,6 +298,17 @@ pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
     .unwrap_or(AdjacencyRef::NOWHERE)
 }
 
+/// The next hop towards the server at `addr`; [`AdjacencyRef::LOCAL`] when that is the gateway
+/// itself.
+#[must_use]
+pub(super) fn towards_server(snapshot: &Snapshot, addr: V4) -> AdjacencyRef {
+    if snapshot.is_local(addr) {
+        AdjacencyRef::LOCAL
+    } else {
+        resolve(snapshot, addr)
+    }
+}
+
 /// Whether both sides have finished: the session stays only for late packets. A SYN that meets
 /// it begins a new connection (connections.md §6.4, conn_reuse_mode 1).
 const fn is_over(state: State) -> bool {
@@ -327,6 +358,10 @@ fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) 
     let known = known.filter(|adjacency| adjacency.epoch == session.to_server.epoch);
     if known.is_some_and(|adjacency| adjacency.interface == from) {
         return true;
+    }
+    if session.to_server == AdjacencyRef::LOCAL {
+        // Linux's answers come from a twin.
+        return false;
     }
     let interface = snapshot.interfaces.get(from);
     interface.is_some_and(|interface| interface.accept_replies)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use super::hit::resolve;
+use super::hit::towards_server;
 use crate::address::{Address, V4};
 use crate::counters::TrafficCounters;
 use crate::framing::FrameHeader;
@@ -187,7 +187,7 @@ fn look_server_up(
         };
     };
     let addr = V4::from_ip(server.endpoint.addr);
-    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| resolve(snapshot, addr));
+    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| towards_server(snapshot, addr));
     KnownServer {
         version,
         available: server.available,

@@ -19,6 +19,7 @@ mod icmp;
 mod import;
 mod known;
 mod lend;
+mod local;
 mod miss;
 mod open;
 mod output;
@@ -26,6 +27,7 @@ mod path_mtu;
 mod related;
 mod rss;
 mod session_life;
+mod waiting;
 
 use arrayvec::ArrayVec;
 
@@ -39,12 +41,13 @@ use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
 use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
 use crate::rewrite::ip_id::IpIds;
 use crate::rewrite::tun;
-use crate::session::{Candidate, FragmentTable, HashSecret, SessionTable};
+use crate::session::{Candidate, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
 use aside::Aside;
+use fragment::Datagrams;
 use known::{Known, KnownServer, KnownWay};
 pub use output::Outputs;
 use path_mtu::PathMtus;
@@ -83,7 +86,7 @@ pub struct Pipeline<I: Io> {
     worker: WorkerId,
     /// The IPv4 sessions this worker owns.
     pub sessions: SessionTable<V4>,
-    fragments: FragmentTable<V4>,
+    datagrams: Datagrams<I::Packet>,
     /// Where packets leave.
     pub out: Outputs<I>,
     recent: RecentServices,
@@ -111,7 +114,7 @@ impl<I: Io> Pipeline<I> {
         Self {
             worker,
             sessions,
-            fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
+            datagrams: Datagrams::new(secret),
             out,
             recent: RecentServices::new(),
             local_turn: usize::from(worker.0),
@@ -219,14 +222,16 @@ impl<I: Io> Pipeline<I> {
         for (handed, lane) in burst.drain(..).zip(&lanes) {
             let Some(lane) = lane else {
                 general += 1;
-                if let Some(work) = self.admit_handed(context, handed) {
-                    self.handle(context, work);
-                }
+                self.take_handed(context, handed);
                 continue;
             };
             if let Err(packet) = self.express(context, lane, handed.packet) {
                 general += 1;
-                self.take_slowly(context, lane, packet, handed.visited);
+                if handed.from_linux {
+                    self.take_handed(context, Handed { packet, ..handed });
+                } else {
+                    self.take_slowly(context, lane, packet, handed.visited);
+                }
             }
         }
         self.counters().session_hits.add(count as u64 - general);
@@ -320,6 +325,7 @@ impl<I: Io> Pipeline<I> {
                 packet,
                 interface: lane.interface,
                 visited: visited.with(self.worker),
+                from_linux: false,
             };
             return self.out.hand_over(to, handed);
         }
@@ -350,9 +356,16 @@ impl<I: Io> Pipeline<I> {
     #[inline]
     fn handle(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         self.general_packets += 1;
-        if work.parsed.ip.fragment == FragmentKind::Later {
-            return self.later_fragment(context, work);
+        if work.parsed.ip.fragment == FragmentKind::Whole {
+            self.handle_flow(context, work);
+        } else {
+            self.fragment(context, work);
         }
+    }
+
+    /// Takes a packet with ports to its session, or finds out what it is.
+    #[inline]
+    fn handle_flow(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
@@ -419,6 +432,7 @@ impl<I: Io> Pipeline<I> {
             packet,
             interface,
             visited,
+            ..
         } = handed;
         debug_assert!(context.snapshot.interfaces.get(interface).is_some());
         let Ok((_, frame)) = parse::parse(packet.bytes(), RxChecksum::Good) else {

@@ -168,6 +168,7 @@ impl<I: Io> Pipeline<I> {
             packet: related.packet,
             interface: related.interface,
             visited: related.visited.with(self.worker),
+            from_linux: false,
         };
         self.out.hand_over(to, handed);
         None
