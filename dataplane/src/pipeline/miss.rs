@@ -184,7 +184,7 @@ pub(super) const fn event(parsed: &Parsed) -> Event {
     match parsed.key.protocol {
         Protocol::Tcp => Event::from_tcp_flags(parsed.tcp_flags),
         Protocol::Udp => Event::Datagram,
-        Protocol::Sctp => Event::from_sctp_chunks(parsed.sctp_chunk, None),
+        Protocol::Sctp => Event::from_sctp_chunk(parsed.sctp_chunk),
     }
 }
 
