@@ -11,6 +11,7 @@
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
 //! its packets overlap. Packets leave in the order in which they came.
 
+mod defence;
 mod express;
 mod fragment;
 mod hit;
@@ -23,6 +24,7 @@ mod open;
 mod output;
 mod rss;
 mod session_life;
+mod sweep;
 
 use arrayvec::ArrayVec;
 
@@ -36,13 +38,15 @@ use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
 use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
 use crate::punt::PuntClass;
 use crate::rewrite::ip_id::IpIds;
-use crate::session::{Candidate, FragmentTable, HashSecret, SessionTable};
+use crate::session::{Candidate, Direction, FragmentTable, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
+use defence::Defence;
 use known::{Known, KnownServer, KnownWay};
 pub use output::Outputs;
+use sweep::Sweep;
 
 /// What every stage may look at: the configuration and the time of this burst.
 #[derive(Clone, Copy)]
@@ -88,6 +92,8 @@ pub struct Pipeline<I: Io> {
     rss: rss::RssWatch,
     servers: Known<KnownServer>,
     hops: Known<KnownWay>,
+    defence: Defence,
+    sweep: Sweep,
     /// False sends every packet the general way.
     has_express_lane: bool,
     /// Packets that went the general way.
@@ -113,6 +119,8 @@ impl<I: Io> Pipeline<I> {
             rss: rss::RssWatch::default(),
             servers: Known::new(),
             hops: Known::new(),
+            defence: Defence::new(secret),
+            sweep: Sweep::default(),
             has_express_lane: true,
             general_packets: 0,
         }
@@ -137,6 +145,8 @@ impl<I: Io> Pipeline<I> {
         self.servers.adopt(snapshot.servers.len());
         self.hops.adopt(snapshot.adjacencies.len());
         self.recent = RecentServices::new();
+        self.judge_defence(snapshot);
+        self.notice_removals(snapshot);
     }
 
     /// The worker's counters.
@@ -343,6 +353,10 @@ impl<I: Io> Pipeline<I> {
             return self.later_fragment(context, work);
         }
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
+            // A client's port 0 names no session (connections.md §3).
+            Some((_, Direction::ToServer)) if work.parsed.key.source.port == 0 => {
+                self.miss(context, work);
+            }
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }

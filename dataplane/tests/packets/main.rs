@@ -17,6 +17,7 @@ mod history;
 mod icmp;
 mod import;
 mod import_refused;
+mod knobs;
 mod million;
 mod mixed;
 mod mss;
