@@ -14,6 +14,7 @@ mod listing;
 mod pulse;
 mod report;
 mod session_line;
+mod sysctl;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -40,7 +41,7 @@ use listing::Unanswered;
 use pulse::Pulse;
 
 pub use alarms::Alarms;
-pub use compile::services;
+pub use compile::{marks, services};
 pub use fixed::ApplyError;
 pub use import::{Import, ImportError};
 pub use listing::ListingError;
@@ -119,6 +120,8 @@ impl Gateway {
     pub fn new(plane: Plane, mut editor: Editor, config: Config) -> Arc<Self> {
         editor.set_rules(config.ipvs().rules);
         editor.set_timeouts(config.timeouts().clone());
+        editor.set_knobs(config.ipvs().knobs.clone());
+        editor.set_marks(compile::marks(&config));
         editor.set_services(&compile::services(&config));
         let published = editor.snapshot();
         let workers = plane.mailboxes.len();
@@ -155,7 +158,8 @@ impl Gateway {
         &self.plane
     }
 
-    /// Makes the services, pools and time-outs those of `config`: all of it or none.
+    /// Makes the services, pools, marks, time-outs and variables of IPVS those of `config`: all of
+    /// it or none.
     ///
     /// # Errors
     ///
@@ -164,6 +168,8 @@ impl Gateway {
         let mut state = self.state.lock();
         fixed::check(&state.config, &config)?;
         state.editor.set_timeouts(config.timeouts().clone());
+        state.editor.set_knobs(config.ipvs().knobs.clone());
+        state.editor.set_marks(compile::marks(&config));
         state.editor.set_services(&compile::services(&config));
         state.config = Arc::new(config);
         state.forget_services_gone();
