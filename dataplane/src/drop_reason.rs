@@ -56,6 +56,8 @@ drop_reasons! {
     SourceRoute = "source_route",
     /// The packet ends before its transport header does.
     TruncatedTransport = "truncated_transport",
+    /// An ICMP error about a session has a wrong checksum.
+    BadIcmpChecksum = "bad_icmp_checksum",
     /// A later fragment arrived whose first fragment was not seen here, or was forgotten.
     FragmentWithoutFirst = "fragment_without_first",
     /// A fragmented SCTP packet needs another port, and its CRC cannot be told from a fragment.
@@ -92,6 +94,8 @@ drop_reasons! {
     NextHopUnresolved = "next_hop_unresolved",
     /// The port that leads to a TUN server has no address that the tunnel could begin at.
     NoTunnelSource = "no_tunnel_source",
+    /// An ICMP error about a tunnel packet of the gateway was read; the client is told if it must know.
+    TunnelError = "tunnel_error",
     /// The buffer has no room for the outer header.
     NoHeadroom = "no_headroom",
     /// The TCP options could not be changed as the method asks.

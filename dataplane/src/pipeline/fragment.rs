@@ -110,7 +110,7 @@ impl<I: Io> Pipeline<I> {
         packet: I::Packet,
         l3: usize,
     ) {
-        let mtu = usize::from(way.adjacency.mtu);
+        let mtu = usize::from(way.mtu);
         let ip = packet.bytes().get(l3..).unwrap_or_default();
         let pieces = match fragment::split(&mut self.out.pool, ip, framing::ETHERNET, mtu) {
             Ok(pieces) => pieces,
@@ -121,6 +121,7 @@ impl<I: Io> Pipeline<I> {
             let Way {
                 adjacency,
                 destination,
+                ..
             } = way;
             let l3 = framing::ETHERNET;
             self.out.send(

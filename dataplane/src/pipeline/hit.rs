@@ -26,6 +26,9 @@ pub(super) struct Way<'a> {
     pub(super) adjacency: &'a Adjacency,
     /// The address whose route is used.
     pub(super) destination: V4,
+    /// The largest IP packet that gets through this way, in bytes: what the next hop says, or with
+    /// a tunnel what routers behind it have said.
+    pub(super) mtu: u16,
 }
 
 impl<I: Io> Pipeline<I> {
@@ -88,8 +91,7 @@ impl<I: Io> Pipeline<I> {
                 DropReason::NoRoute,
             );
         };
-        if let Some((error, reason)) =
-            self.obstacle(context, id, direction, &work.parsed, way.adjacency)
+        if let Some((error, reason)) = self.obstacle(context, id, direction, &work.parsed.ip, &way)
         {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
         }
@@ -150,12 +152,13 @@ impl<I: Io> Pipeline<I> {
         l3: usize,
     ) {
         let len = packet.bytes().len().saturating_sub(l3);
-        if len > usize::from(way.adjacency.mtu) {
+        if len > usize::from(way.mtu) {
             return self.send_in_pieces(context, way, packet, l3);
         }
         let Way {
             adjacency,
             destination,
+            ..
         } = way;
         self.out.send(
             context.snapshot,
@@ -226,24 +229,32 @@ impl<I: Io> Pipeline<I> {
                 context.snapshot.adjacency(known.slot)?
             }
         };
+        let tunnel = direction == Direction::ToServer && session.method() == Method::Tun;
+        let slot = session.server_slot;
+        let mtu = if tunnel {
+            self.path_mtu(context.now, slot, destination, adjacency.mtu)
+        } else {
+            adjacency.mtu
+        };
         Some(Way {
             adjacency,
             destination,
+            mtu,
         })
     }
 
     /// What keeps a packet from going on, as a router sees it: time to live, then size
     /// (connections.md §7.1, 3 and 4).
     #[inline]
-    fn obstacle(
+    pub(super) fn obstacle(
         &self,
         context: Context<'_>,
         id: SessionId,
         direction: Direction,
-        parsed: &Parsed,
-        adjacency: &Adjacency,
+        ip: &Ipv4Facts,
+        way: &Way<'_>,
     ) -> Option<(IcmpError, DropReason)> {
-        if parsed.ip.ttl <= 1 {
+        if ip.ttl <= 1 {
             return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
         }
         let tunnel =
@@ -251,12 +262,8 @@ impl<I: Io> Pipeline<I> {
         if tunnel && !context.snapshot.knobs.pmtu_disc {
             return None;
         }
-        let room = if tunnel {
-            tun::room(adjacency.mtu)
-        } else {
-            adjacency.mtu
-        };
-        (parsed.ip.dont_fragment && parsed.ip.total_len > room).then_some((
+        let room = if tunnel { tun::room(way.mtu) } else { way.mtu };
+        (ip.dont_fragment && ip.total_len > room).then_some((
             IcmpError::FragmentationNeeded { mtu: room },
             DropReason::TooBig,
         ))

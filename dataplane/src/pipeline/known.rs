@@ -137,6 +137,29 @@ impl Known<KnownServer> {
         }
         Some(known)
     }
+
+    /// Lets only packets of up to `room` bytes go through the tunnel to the server in `slot` the
+    /// short way.
+    pub(super) fn narrow(
+        &mut self,
+        snapshot: &Snapshot,
+        worker: WorkerId,
+        slot: ServerSlot,
+        room: u16,
+    ) {
+        if self.get(snapshot, worker, slot).is_some()
+            && let Some(known) = self.entries.get_mut(slot.index())
+        {
+            known.hop.tunnel_room = known.hop.tunnel_room.min(room);
+        }
+    }
+
+    /// Has the server in `slot` looked up again.
+    pub(super) fn forget(&mut self, slot: ServerSlot) {
+        if let Some(known) = self.entries.get_mut(slot.index()) {
+            known.version = NEVER;
+        }
+    }
 }
 
 impl Known<KnownWay> {

@@ -122,7 +122,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The other worker that a packet should visit next; none when it has visited all it may
     /// belong to, or this is the one.
-    fn next_owner(
+    pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
         target: &Target<'_>,

@@ -11,6 +11,7 @@
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
 //! its packets overlap. Packets leave in the order in which they came.
 
+mod aside;
 mod defence;
 mod express;
 mod fragment;
@@ -22,6 +23,8 @@ mod lend;
 mod miss;
 mod open;
 mod output;
+mod path_mtu;
+mod related;
 mod rss;
 mod session_life;
 mod sweep;
@@ -29,23 +32,25 @@ mod sweep;
 use arrayvec::ArrayVec;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::classify::{self, RecentServices};
+use crate::classify::RecentServices;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
 use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
-use crate::punt::PuntClass;
 use crate::rewrite::ip_id::IpIds;
+use crate::rewrite::tun;
 use crate::session::{Candidate, Direction, FragmentTable, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
+use aside::Aside;
 use defence::Defence;
 use known::{Known, KnownServer, KnownWay};
 pub use output::Outputs;
+use path_mtu::PathMtus;
 use sweep::Sweep;
 
 /// What every stage may look at: the configuration and the time of this burst.
@@ -89,6 +94,7 @@ pub struct Pipeline<I: Io> {
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
+    path_mtus: PathMtus,
     rss: rss::RssWatch,
     servers: Known<KnownServer>,
     hops: Known<KnownWay>,
@@ -116,6 +122,7 @@ impl<I: Io> Pipeline<I> {
             recent: RecentServices::new(),
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
+            path_mtus: PathMtus::new(),
             rss: rss::RssWatch::default(),
             servers: Known::new(),
             hops: Known::new(),
@@ -143,6 +150,10 @@ impl<I: Io> Pipeline<I> {
     /// Gets ready for packets under another snapshot than before.
     pub fn adopt(&mut self, snapshot: &Snapshot) {
         self.servers.adopt(snapshot.servers.len());
+        for (slot, mtu) in self.path_mtus.servers() {
+            let room = tun::room(mtu);
+            self.servers.narrow(snapshot, self.worker, slot, room);
+        }
         self.hops.adopt(snapshot.adjacencies.len());
         self.recent = RecentServices::new();
         self.judge_defence(snapshot);
@@ -400,7 +411,13 @@ impl<I: Io> Pipeline<I> {
                 visited: Visited::default(),
             }),
             _ => {
-                self.not_for_a_session(context, id, group, &frame, packet);
+                let aside = Aside {
+                    packet,
+                    interface: id,
+                    group,
+                    visited: Visited::default(),
+                };
+                self.not_for_a_session(context, &frame, aside);
                 None
             }
         }
@@ -408,7 +425,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Parses a frame again that another worker has parsed before.
     fn admit_handed(
-        &self,
+        &mut self,
         context: Context<'_>,
         handed: Handed<I::Packet>,
     ) -> Option<Work<I::Packet>> {
@@ -418,9 +435,18 @@ impl<I: Io> Pipeline<I> {
             visited,
         } = handed;
         debug_assert!(context.snapshot.interfaces.get(interface).is_some());
-        let frame = parse::parse(packet.bytes(), RxChecksum::Good);
-        let Some(parsed) = frame.ok().and_then(|(_, frame)| for_a_session(&frame)) else {
+        let Ok((_, frame)) = parse::parse(packet.bytes(), RxChecksum::Good) else {
             self.out.discard(packet, DropReason::BadIpHeader);
+            return None;
+        };
+        let Some(parsed) = for_a_session(&frame) else {
+            let aside = Aside {
+                packet,
+                interface,
+                group: false,
+                visited,
+            };
+            self.not_for_a_session(context, &frame, aside);
             return None;
         };
         Some(Work {
@@ -430,38 +456,6 @@ impl<I: Io> Pipeline<I> {
             parsed,
             visited,
         })
-    }
-
-    /// Gives what can belong to no session to Linux.
-    fn not_for_a_session(
-        &mut self,
-        context: Context<'_>,
-        interface: InterfaceId,
-        group: bool,
-        frame: &Frame,
-        packet: I::Packet,
-    ) {
-        let class = match frame {
-            Frame::Ipv4Other(other) => classify::other_class(
-                context.snapshot,
-                other.ip.protocol,
-                other.destination,
-                group,
-            ),
-            Frame::Ipv4(parsed) => {
-                let class = classify::host_class(&parsed.key);
-                debug_assert!(group);
-                class
-            }
-            Frame::Ipv6(other) => {
-                self.counters().ipv6_packets.add(1);
-                let icmp_type = packet.bytes().get(usize::from(other.l4_offset)).copied();
-                classify::ipv6_class(other.protocol, icmp_type)
-            }
-            Frame::Arp => PuntClass::Control,
-            Frame::Other(_) => PuntClass::Host,
-        };
-        self.out.punt(context.now, interface, class, packet);
     }
 }
 

@@ -19,6 +19,7 @@
 pub mod dr;
 pub mod fragment;
 pub mod fullnat;
+pub mod icmp;
 pub mod ip_id;
 pub mod mss;
 pub mod nat;
