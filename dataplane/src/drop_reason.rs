@@ -76,6 +76,10 @@ drop_reasons! {
     FragmentationFailed = "fragmentation_failed",
     /// The service has no server that may take a new session.
     NoServer = "no_server",
+    /// The packet would have begun a session while `drop_packet` defends against too many of them.
+    DropPacket = "drop_packet",
+    /// A NAT server's packet belongs to no session, and the server was told so (`nat_icmp_send`).
+    NoSessionForReply = "no_session_for_reply",
     /// The session's server was removed from its service.
     ServerRemoved = "server_removed",
     /// The session table is full, and nothing in it may be evicted for a new session.

@@ -117,7 +117,8 @@ pub struct Parsed {
     pub ip: Ipv4Facts,
     /// The control bits of a TCP segment; 0 in other packets.
     pub tcp_flags: u8,
-    /// The type of the first chunk of an SCTP packet; 0 in other packets.
+    /// The type of the chunk that says what an SCTP packet is for: the first, or an ABORT behind a
+    /// cookie; 0 in other packets.
     pub sctp_chunk: u8,
 }
 
@@ -363,7 +364,10 @@ fn transport(protocol: Protocol, payload: &[u8]) -> Result<Transport, ParseError
     let (tcp_flags, sctp_chunk) = match protocol {
         Protocol::Tcp => (tcp_flags(payload)?, 0),
         Protocol::Udp => Udp::parse(payload).map(|_| (0, 0))?,
-        Protocol::Sctp => (0, Sctp::parse(payload)?.0.first_chunk()),
+        Protocol::Sctp => {
+            let (header, rest) = Sctp::parse(payload)?;
+            (0, header.leading_chunk(rest))
+        }
     };
     Ok(Transport {
         source_port,

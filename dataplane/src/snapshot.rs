@@ -138,6 +138,8 @@ pub struct Snapshot {
     pub knobs: Arc<Knobs>,
     /// Which packets have firewall marks.
     pub marks: Arc<MarkRules>,
+    /// Counts the servers that were removed.
+    pub removals: u64,
 }
 
 impl Snapshot {

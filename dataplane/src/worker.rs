@@ -175,6 +175,8 @@ impl<I: Io> Worker<I> {
         let made = u32::try_from(made).unwrap_or(u32::MAX);
         let budget = EXPIRY_BUDGET.saturating_add(made.saturating_mul(EXPIRY_STEPS_PER_SESSION));
         self.pipeline.expire(&self.snapshot, now, budget);
+        self.pipeline.defend(&self.snapshot, now);
+        self.pipeline.sweep(&self.snapshot, now);
         handled += self.inject(now);
         self.list_sessions(now);
         let imported = self.import_sessions(now);

@@ -330,6 +330,7 @@ impl Editor {
         // That it is retired says as much.
         self.services.once_nat.remove(&(key, server.endpoint));
         let retired = (self.next.generation + 1, server.slot);
+        self.next.removals += 1;
         self.services
             .retired
             .insert((key, server.endpoint), retired);

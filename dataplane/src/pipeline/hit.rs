@@ -43,8 +43,7 @@ impl<I: Io> Pipeline<I> {
     ) {
         let session = self.sessions.get(id);
         if direction == Direction::ToServer
-            && opens_connection(&work.parsed)
-            && is_over(session.state)
+            && begins_anew(context.snapshot, session, opens_connection(&work.parsed))
         {
             self.end_session(context, id);
             return self.miss(context, work);
@@ -84,7 +83,8 @@ impl<I: Io> Pipeline<I> {
         let Some(way) = self.way(context, id, direction) else {
             return self.without_way(context, id, direction, work);
         };
-        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed.ip, &way) {
+        if let Some((error, reason)) = self.obstacle(context, id, direction, &work.parsed.ip, &way)
+        {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
         }
         let Work {
@@ -153,7 +153,11 @@ impl<I: Io> Pipeline<I> {
             source: source.ok_or(DropReason::NoTunnelSource)?,
             destination: session.server().addr,
         };
-        tun::encapsulate(packet, l3, tunnel, &mut self.ip_ids)
+        if context.snapshot.knobs.pmtu_disc {
+            tun::encapsulate(packet, l3, tunnel, &mut self.ip_ids)
+        } else {
+            tun::encapsulate_fragmentable(packet, l3, tunnel, &mut self.ip_ids)
+        }
     }
 
     /// Sends a finished IP packet, in pieces when it is larger than the way allows.
@@ -197,12 +201,14 @@ impl<I: Io> Pipeline<I> {
         let session = self.sessions.get_mut(id);
         session.count(direction, bytes);
         let before = session.state;
-        let activity = session.advance(direction, event(parsed));
+        let activity = session.advance_under(self.defence.tcp_rules(), direction, event(parsed));
         let state = session.state;
         let frees_port = has_port(session) && frees_port(before, direction, state);
         if let Some(server) = context.snapshot.server(session.server_slot) {
-            let traffic = server.shared.traffic.of(self.worker);
-            traffic.count(direction, parsed.ip.total_len);
+            if server.available {
+                let traffic = server.shared.traffic.of(self.worker);
+                traffic.count(direction, parsed.ip.total_len);
+            }
             match activity {
                 Activity::Unchanged => {}
                 Activity::Began => load::activate(&server.shared),
@@ -262,6 +268,7 @@ impl<I: Io> Pipeline<I> {
     #[inline]
     pub(super) fn obstacle(
         &self,
+        context: Context<'_>,
         id: SessionId,
         direction: Direction,
         ip: &Ipv4Facts,
@@ -272,6 +279,9 @@ impl<I: Io> Pipeline<I> {
         }
         let tunnel =
             self.sessions.get(id).method() == Method::Tun && direction == Direction::ToServer;
+        if tunnel && !context.snapshot.knobs.pmtu_disc {
+            return None;
+        }
         let room = if tunnel { tun::room(way.mtu) } else { way.mtu };
         (ip.dont_fragment && ip.total_len > room).then_some((
             IcmpError::FragmentationNeeded { mtu: room },
@@ -309,8 +319,38 @@ pub(super) fn towards_server(snapshot: &Snapshot, addr: V4) -> AdjacencyRef {
     }
 }
 
-/// Whether both sides have finished: the session stays only for late packets. A SYN that meets
-/// it begins a new connection (connections.md §6.4, conn_reuse_mode 1).
+/// Whether a client's packet that met this session is as good as one that met none
+/// (connections.md §1, 5 and 6); `opens` says that it asks for a new connection.
+#[inline]
+fn begins_anew(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool {
+    let knobs = &snapshot.knobs;
+    // What gave its local port back has nothing left to be reused.
+    opens
+        && (is_reusable(knobs.conn_reuse_mode, session)
+            || session.flags.contains(SessionFlags::PORT_RETURNED))
+        || knobs.expire_nodest_conn && is_nobodys(snapshot, session, opens)
+}
+
+/// Whether a new connection may take the place of this one (connections.md §6.4).
+const fn is_reusable(mode: u8, session: &Session<V4>) -> bool {
+    const ONE_SIDED_TOO: u8 = 2;
+
+    match session.state {
+        State::FinWait => {
+            mode & ONE_SIDED_TOO != 0 && session.flags.contains(SessionFlags::NO_OUTPUT)
+        }
+        state => mode != 0 && is_over(state),
+    }
+}
+
+/// Whether a session's server was removed; or takes no new sessions, if that is what `opens`.
+#[cold]
+fn is_nobodys(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool {
+    let server = snapshot.server(session.server_slot);
+    server.is_none_or(|server| !server.available || opens && server.weight.0 == 0)
+}
+
+/// Whether both sides have finished: the session stays only for late packets.
 const fn is_over(state: State) -> bool {
     matches!(state, State::TimeWait | State::Close | State::SctpClosed)
 }

@@ -12,6 +12,7 @@
 //! its packets overlap. Packets leave in the order in which they came.
 
 mod aside;
+mod defence;
 mod express;
 mod fragment;
 mod hit;
@@ -27,6 +28,7 @@ mod path_mtu;
 mod related;
 mod rss;
 mod session_life;
+mod sweep;
 mod waiting;
 
 use arrayvec::ArrayVec;
@@ -41,16 +43,18 @@ use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
 use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
 use crate::rewrite::ip_id::IpIds;
 use crate::rewrite::tun;
-use crate::session::{Candidate, HashSecret, SessionTable};
+use crate::session::{Candidate, Direction, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
 use aside::Aside;
+use defence::Defence;
 use fragment::Datagrams;
 use known::{Known, KnownServer, KnownWay};
 pub use output::Outputs;
 use path_mtu::PathMtus;
+use sweep::Sweep;
 
 /// What every stage may look at: the configuration and the time of this burst.
 #[derive(Clone, Copy)]
@@ -97,6 +101,8 @@ pub struct Pipeline<I: Io> {
     rss: rss::RssWatch,
     servers: Known<KnownServer>,
     hops: Known<KnownWay>,
+    defence: Defence,
+    sweep: Sweep,
     /// False sends every packet the general way.
     has_express_lane: bool,
     /// Packets that went the general way.
@@ -123,6 +129,8 @@ impl<I: Io> Pipeline<I> {
             rss: rss::RssWatch::default(),
             servers: Known::new(),
             hops: Known::new(),
+            defence: Defence::new(secret),
+            sweep: Sweep::default(),
             has_express_lane: true,
             general_packets: 0,
         }
@@ -151,6 +159,8 @@ impl<I: Io> Pipeline<I> {
         }
         self.hops.adopt(snapshot.adjacencies.len());
         self.recent = RecentServices::new();
+        self.judge_defence(snapshot);
+        self.notice_removals(snapshot);
     }
 
     /// The worker's counters.
@@ -367,6 +377,10 @@ impl<I: Io> Pipeline<I> {
     #[inline]
     fn handle_flow(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
+            // A client's port 0 names no session (connections.md §3).
+            Some((_, Direction::ToServer)) if work.parsed.key.source.port == 0 => {
+                self.miss(context, work);
+            }
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }

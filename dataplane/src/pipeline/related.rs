@@ -214,7 +214,7 @@ impl<I: Io> Pipeline<I> {
             return self.out.discard(related.packet, DropReason::NoRoute);
         };
         // No error is sent about an error (RFC 1122 §3.2.2).
-        if let Some((_, reason)) = self.obstacle(id, direction, &related.outer.ip, &way) {
+        if let Some((_, reason)) = self.obstacle(context, id, direction, &related.outer.ip, &way) {
             return self.out.discard(related.packet, reason);
         }
         let Related {

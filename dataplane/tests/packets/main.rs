@@ -18,6 +18,7 @@ mod history;
 mod icmp;
 mod import;
 mod import_refused;
+mod knobs;
 mod local_node;
 mod million;
 mod mixed;
