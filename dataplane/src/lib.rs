@@ -85,6 +85,12 @@ pub mod latency;
 /// Virtual services and real servers as a worker sees them.
 pub mod service;
 
+/// The variables that steer IPVS, under Linux's names.
+pub mod knobs;
+
+/// Firewall marks: which packets a mark service is for.
+pub mod marks;
+
 /// The immutable configuration a worker adopts between two bursts.
 pub mod snapshot;
 

@@ -10,6 +10,7 @@
 //! | IPv4 of other protocols, later fragments, DHCP | [`Frame::Ipv4Other`] |
 //! | ARP, IPv6, other EtherTypes | [`Frame::Arp`], [`Frame::Ipv6`], [`Frame::Other`] |
 
+mod icmp;
 mod plain;
 
 use std::net::Ipv4Addr;
@@ -27,6 +28,7 @@ use crate::wire::udp::Udp;
 use crate::wire::vlan::{self, Vlan};
 use crate::wire::{ParseError, ports};
 
+pub use icmp::{About, QuotedTunnel, RelatedError};
 pub use plain::{Plain, PlainLink};
 
 /// What stands in front of a frame's payload.

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use crate::address::V4;
 use crate::id::InterfaceId;
+use crate::knobs::Knobs;
+use crate::marks::{MarkRule, MarkRules};
 use crate::session::Timeouts;
 use crate::snapshot::{Interface, Interfaces, Snapshot};
 use crate::steering::Steering;
@@ -70,6 +72,17 @@ impl Editor {
     /// Replaces the time-outs; sessions get the new ones with their next packet.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.next.timeouts = Arc::new(timeouts);
+    }
+
+    /// Replaces the variables that steer IPVS. `lblc_expiration` and `lblcr_expiration` also come
+    /// with each service's scheduler.
+    pub fn set_knobs(&mut self, knobs: Knobs) {
+        self.next.knobs = Arc::new(knobs);
+    }
+
+    /// Replaces the rules that give packets firewall marks.
+    pub fn set_marks(&mut self, rules: Vec<MarkRule>) {
+        self.next.marks = Arc::new(MarkRules::new(rules));
     }
 
     /// Gives an interface another MTU, as Linux says of its twin.

@@ -26,6 +26,9 @@ pub(super) struct Way<'a> {
     pub(super) adjacency: &'a Adjacency,
     /// The address whose route is used.
     pub(super) destination: V4,
+    /// The largest IP packet that gets through this way, in bytes: what the next hop says, or with
+    /// a tunnel what routers behind it have said.
+    pub(super) mtu: u16,
 }
 
 impl<I: Io> Pipeline<I> {
@@ -79,17 +82,9 @@ impl<I: Io> Pipeline<I> {
         work: Work<I::Packet>,
     ) {
         let Some(way) = self.way(context, id, direction) else {
-            let Work { packet, parsed, .. } = work;
-            return self.refuse(
-                context,
-                id,
-                &parsed,
-                packet,
-                IcmpError::HostUnreachable,
-                DropReason::NoRoute,
-            );
+            return self.without_way(context, id, direction, work);
         };
-        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, way.adjacency) {
+        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed.ip, &way) {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
         }
         let Work {
@@ -99,6 +94,28 @@ impl<I: Io> Pipeline<I> {
             Ok(()) => self.dispatch(context, &way, packet, usize::from(parsed.ip.l3_offset)),
             Err(reason) => self.out.discard(packet, reason),
         }
+    }
+
+    /// What becomes of a packet for which there is no next hop: it is there already, or its sender
+    /// is told. Later fragments say nothing (RFC 1122 §3.2.2).
+    #[cold]
+    pub(super) fn without_way(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
+        let to_server = self.sessions.get(id).to_server;
+        if direction == Direction::ToServer && to_server == AdjacencyRef::LOCAL {
+            return self.deliver(context, id, work);
+        }
+        let Work { packet, parsed, .. } = work;
+        if parsed.ip.fragment == FragmentKind::Later {
+            return self.out.discard(packet, DropReason::NoRoute);
+        }
+        let error = IcmpError::HostUnreachable;
+        self.refuse(context, id, &parsed, packet, error, DropReason::NoRoute);
     }
 
     /// Changes an IP packet, whole or fragment, as its session's method says. It stands where it
@@ -119,6 +136,9 @@ impl<I: Io> Pipeline<I> {
             .bytes_mut()
             .get_mut(l3..end)
             .ok_or(DropReason::TruncatedIp)?;
+        if facts.fragment == FragmentKind::First {
+            self.settle_checksum(id, direction, ip)?;
+        }
         let session = self.sessions.get_mut(id);
         match direction {
             Direction::ToServer => to_server(session, ip)?,
@@ -145,12 +165,13 @@ impl<I: Io> Pipeline<I> {
         l3: usize,
     ) {
         let len = packet.bytes().len().saturating_sub(l3);
-        if len > usize::from(way.adjacency.mtu) {
+        if len > usize::from(way.mtu) {
             return self.send_in_pieces(context, way, packet, l3);
         }
         let Way {
             adjacency,
             destination,
+            ..
         } = way;
         self.out.send(
             context.snapshot,
@@ -165,7 +186,7 @@ impl<I: Io> Pipeline<I> {
     /// Counts the packet, moves the session's state on and restarts its time-out. This happens
     /// also when the packet is then dropped on its way (connections.md §1, 8).
     #[inline]
-    fn account(
+    pub(super) fn account(
         &mut self,
         context: Context<'_>,
         id: SessionId,
@@ -215,37 +236,44 @@ impl<I: Io> Pipeline<I> {
         let adjacency = match context.snapshot.adjacency(known.slot) {
             Some(adjacency) if adjacency.epoch == known.epoch => adjacency,
             _ => {
-                *known = resolve(context.snapshot, destination);
+                *known = match direction {
+                    Direction::ToServer => towards_server(context.snapshot, destination),
+                    Direction::ToClient => resolve(context.snapshot, destination),
+                };
                 context.snapshot.adjacency(known.slot)?
             }
+        };
+        let tunnel = direction == Direction::ToServer && session.method() == Method::Tun;
+        let slot = session.server_slot;
+        let mtu = if tunnel {
+            self.path_mtu(context.now, slot, destination, adjacency.mtu)
+        } else {
+            adjacency.mtu
         };
         Some(Way {
             adjacency,
             destination,
+            mtu,
         })
     }
 
     /// What keeps a packet from going on, as a router sees it: time to live, then size
     /// (connections.md §7.1, 3 and 4).
     #[inline]
-    fn obstacle(
+    pub(super) fn obstacle(
         &self,
         id: SessionId,
         direction: Direction,
-        parsed: &Parsed,
-        adjacency: &Adjacency,
+        ip: &Ipv4Facts,
+        way: &Way<'_>,
     ) -> Option<(IcmpError, DropReason)> {
-        if parsed.ip.ttl <= 1 {
+        if ip.ttl <= 1 {
             return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
         }
         let tunnel =
             self.sessions.get(id).method() == Method::Tun && direction == Direction::ToServer;
-        let room = if tunnel {
-            tun::room(adjacency.mtu)
-        } else {
-            adjacency.mtu
-        };
-        (parsed.ip.dont_fragment && parsed.ip.total_len > room).then_some((
+        let room = if tunnel { tun::room(way.mtu) } else { way.mtu };
+        (ip.dont_fragment && ip.total_len > room).then_some((
             IcmpError::FragmentationNeeded { mtu: room },
             DropReason::TooBig,
         ))
@@ -268,6 +296,17 @@ pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
         })
     })
     .unwrap_or(AdjacencyRef::NOWHERE)
+}
+
+/// The next hop towards the server at `addr`; [`AdjacencyRef::LOCAL`] when that is the gateway
+/// itself.
+#[must_use]
+pub(super) fn towards_server(snapshot: &Snapshot, addr: V4) -> AdjacencyRef {
+    if snapshot.is_local(addr) {
+        AdjacencyRef::LOCAL
+    } else {
+        resolve(snapshot, addr)
+    }
 }
 
 /// Whether both sides have finished: the session stays only for late packets. A SYN that meets
@@ -319,6 +358,10 @@ fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) 
     let known = known.filter(|adjacency| adjacency.epoch == session.to_server.epoch);
     if known.is_some_and(|adjacency| adjacency.interface == from) {
         return true;
+    }
+    if session.to_server == AdjacencyRef::LOCAL {
+        // Linux's answers come from a twin.
+        return false;
     }
     let interface = snapshot.interfaces.get(from);
     interface.is_some_and(|interface| interface.accept_replies)

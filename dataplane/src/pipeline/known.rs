@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use super::hit::resolve;
+use super::hit::towards_server;
 use crate::address::{Address, V4};
 use crate::counters::TrafficCounters;
 use crate::framing::FrameHeader;
@@ -136,6 +136,29 @@ impl Known<KnownServer> {
         }
         Some(known)
     }
+
+    /// Lets only packets of up to `room` bytes go through the tunnel to the server in `slot` the
+    /// short way.
+    pub(super) fn narrow(
+        &mut self,
+        snapshot: &Snapshot,
+        worker: WorkerId,
+        slot: ServerSlot,
+        room: u16,
+    ) {
+        if self.get(snapshot, worker, slot).is_some()
+            && let Some(known) = self.entries.get_mut(slot.index())
+        {
+            known.hop.tunnel_room = known.hop.tunnel_room.min(room);
+        }
+    }
+
+    /// Has the server in `slot` looked up again.
+    pub(super) fn forget(&mut self, slot: ServerSlot) {
+        if let Some(known) = self.entries.get_mut(slot.index()) {
+            known.version = NEVER;
+        }
+    }
 }
 
 impl Known<KnownWay> {
@@ -164,7 +187,7 @@ fn look_server_up(
         };
     };
     let addr = V4::from_ip(server.endpoint.addr);
-    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| resolve(snapshot, addr));
+    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| towards_server(snapshot, addr));
     KnownServer {
         version,
         available: server.available,

@@ -57,11 +57,15 @@ impl<I: Io> Pipeline<I> {
             packet,
             interface,
             visited,
+            from_linux: false,
         };
         self.out.hand_over(to, handed);
     }
 
     fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
+        if work.parsed.ip.fragment == FragmentKind::First {
+            self.remember_punted_fragment(context, &work.parsed);
+        }
         self.out
             .punt(context.now, work.interface, class, work.packet);
     }
@@ -83,7 +87,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The other worker that a packet should visit next; none when it has visited all it may
     /// belong to, or this is the one.
-    fn next_owner(
+    pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
         target: &Target<'_>,
@@ -161,7 +165,7 @@ const fn opens_session(parsed: &Parsed) -> bool {
 }
 
 /// The worker that owns a client's sessions with this VIP.
-fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
+pub(super) fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
     match steering {
         Steering::Software { .. } => steering.client_owner_software(key.protocol, key.source),
         Steering::Toeplitz(_) => steering.client_owner_rss(key),

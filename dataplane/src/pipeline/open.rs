@@ -76,7 +76,12 @@ impl<I: Io> Pipeline<I> {
         } else {
             AdjacencyRef::default()
         };
-        let loan = match server.method {
+        let method = match server.method {
+            // Linux would answer a local address of its own without a twin, so the client stays.
+            Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
+            method => method,
+        };
+        let loan = match method {
             Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
@@ -87,7 +92,7 @@ impl<I: Io> Pipeline<I> {
                 local: loan.map_or(key.source, |loan| loan.local),
                 server: server_end,
                 protocol: key.protocol,
-                method: server.method,
+                method,
                 service: service.slot,
                 server_slot: server.slot,
                 to_server,

@@ -19,6 +19,7 @@ impl<I: Io> Pipeline<I> {
     /// Ends the sessions whose time has come, at most `budget` of them; returns how many.
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: u32) -> u32 {
         let context = Context { snapshot, now };
+        self.expire_fragments(context);
         let worker = self.worker;
         let soon = |session: &Session<V4>| prefetch_held(context, worker, session);
         let ended = self

@@ -41,6 +41,13 @@ impl AdjacencyRef {
         slot: AdjacencySlot(u32::MAX),
         epoch: 0,
     };
+
+    /// No next hop, because the address is the gateway's own. No snapshot has this slot either, so
+    /// it is looked up again and again, and only who finds no next hop has to ask for it.
+    pub const LOCAL: Self = Self {
+        slot: AdjacencySlot(u32::MAX - 1),
+        epoch: 0,
+    };
 }
 
 /// What is true of a session beside its state.
@@ -385,6 +392,14 @@ impl<A: Address> Session<A> {
         }
     }
 
+    /// Counts `bytes` more of a packet that was counted before.
+    pub const fn count_more(&mut self, direction: Direction, bytes: u64) {
+        match direction {
+            Direction::ToServer => self.in_bytes += bytes,
+            Direction::ToClient => self.out_bytes += bytes,
+        }
+    }
+
     /// Moves the state as a packet asks. The caller tells the server's count of active sessions
     /// what comes back, and extends the session by the new state's time-out.
     #[inline]
@@ -572,7 +587,9 @@ mod tests {
         session.count(Direction::ToServer, 40);
         session.count(Direction::ToClient, 1_500);
 
+        session.count_more(Direction::ToClient, 8);
+
         assert_eq!((session.in_packets, session.in_bytes), (2, 100));
-        assert_eq!((session.out_packets, session.out_bytes), (1, 1_500));
+        assert_eq!((session.out_packets, session.out_bytes), (1, 1_508));
     }
 }

@@ -30,7 +30,7 @@ mod wheel;
 
 pub use candidate::Candidate;
 pub use entry::{Activity, AdjacencyRef, NewSession, Session, SessionFlags};
-pub use fragments::{FragmentKey, FragmentTable, FragmentWay};
+pub use fragments::{FRAGMENT_LIFE_TICKS, FragmentKey, FragmentNote, FragmentTable, FragmentWay};
 pub use hash::HashSecret;
 pub use record::{Binding, SessionRecord};
 pub use state::{Phase, State};
