@@ -7,5 +7,6 @@
 //!                 └─► gateway: workers in memory, a virtual clock ► Outcome ┘
 //! ```
 
+pub mod kernel;
 pub mod outcome;
 pub mod scenario;
