@@ -150,7 +150,7 @@ impl Writer {
             }
         }
         if numbers.percent(5) {
-            draft.knob("drop_packet", 3).knob("am_droprate", 5);
+            draft.knob("am_droprate", 5).knob("drop_packet", 3);
         }
         let profiles = [(4, MIXED), (3, SCHEDULING), (3, CLOSING), (2, ERRORS)];
         let weights = numbers.weighted(&profiles).unwrap_or(MIXED);

@@ -22,6 +22,9 @@ pub(super) struct Talk {
     pub(super) service: usize,
 }
 
+/// Bytes of a server's answer that the smallest MTU of its side has room for.
+const LONGEST_ANSWER: usize = 1_300;
+
 /// The types of errors that are about sessions, and one that is not.
 const ERRORS: [(u8, u8); 6] = [(3, 4), (3, 1), (3, 3), (11, 0), (4, 0), (12, 0)];
 
@@ -158,7 +161,9 @@ impl Talk {
                 Protocol::Sctp => Packet::Sctp(sctp().chunk(kind)),
             };
             let ends = (server.endpoint(self.target), self.client);
-            let packet = packet.map(&Common::draw(numbers, ends));
+            let mut common = Common::draw(numbers, ends);
+            common.payload = common.payload.min(LONGEST_ANSWER);
+            let packet = packet.map(&common);
             each!(packet, packet => { draft.from_server(server.address, packet); });
         }
         draft.tick();

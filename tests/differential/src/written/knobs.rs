@@ -42,12 +42,16 @@ fn marks(method: Method) -> Written {
 
 fn drop_packet() -> Written {
     let mut draft = Draft::new("drop-packet");
-    draft.knob("drop_packet", 3).knob("am_droprate", 3);
+    // The kernel works out the rate when drop_packet is set, and every second.
+    draft.knob("am_droprate", 3).knob("drop_packet", 3);
     serve_tcp(&mut draft, "-s rr", NAT, &[1, 1]);
     for number in 1..=10 {
         Talk::new(NAT, number).ask_tcp(&mut draft, SYN);
     }
-    draft.dump("some were dropped").turn("am_droprate", 2);
+    draft
+        .dump("some were dropped")
+        .turn("am_droprate", 2)
+        .wait(2);
     for number in 11..=18 {
         Talk::new(NAT, number).ask_tcp(&mut draft, SYN);
     }
