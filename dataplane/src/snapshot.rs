@@ -3,12 +3,12 @@
 //! A snapshot is a root of shared parts: deriving one with a change in one part costs that part
 //! and a reference count for each of the others.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::address::{Endpoint, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
-use crate::hasher::FastMap;
+use crate::hasher::{FastMap, FastSet};
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
 use crate::knobs::Knobs;
 use crate::marks::MarkRules;
@@ -121,6 +121,11 @@ pub struct Snapshot {
     /// Whose replies come back by NAT (port 0: from any port), and the VIPs and ports they may
     /// belong to (port 0: the server's own port). [`Self::nat_vips`] asks it.
     pub nat_servers: Arc<FastMap<ReplySource, Vec<Endpoint<V4>>>>,
+    /// The addresses in `nat_servers`.
+    pub nat_addresses: Arc<FastSet<V4>>,
+    /// What the gateway itself answers with as a real server, by what [`Self::local_vips`] is
+    /// asked; empty in most gateways.
+    pub local_servers: Arc<FastMap<ReplySource, Vec<Endpoint<V4>>>>,
     /// IPv4 routes.
     pub routes: ForwardingTable<V4>,
     /// The next hops by slot.
@@ -133,6 +138,8 @@ pub struct Snapshot {
     pub knobs: Arc<Knobs>,
     /// Which packets have firewall marks.
     pub marks: Arc<MarkRules>,
+    /// Counts the servers that were removed.
+    pub removals: u64,
 }
 
 impl Snapshot {
@@ -152,14 +159,30 @@ impl Snapshot {
     /// The VIPs and ports that a NAT reply from `source` may belong to; none when `source` is no
     /// server that is reached by NAT.
     pub fn nat_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
-        let (protocol, server) = source;
-        let any_port = (protocol, Endpoint::new(server.addr, 0));
-        let vips = self.nat_servers.get(&source).into_iter();
-        let vips = vips.chain(self.nat_servers.get(&any_port)).flatten();
-        vips.map(move |vip| match vip.port {
-            0 => Endpoint::new(vip.addr, server.port),
-            _ => *vip,
-        })
+        vips_of(&self.nat_servers, source)
+    }
+
+    /// Whether some server at `addr` is reached by NAT.
+    #[must_use]
+    pub fn is_nat_server(&self, addr: V4) -> bool {
+        self.nat_addresses.contains(&addr)
+    }
+
+    /// The VIPs and ports that Linux's packets from `source` may belong to, when the gateway
+    /// itself is a real server there.
+    pub fn local_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
+        vips_of(&self.local_servers, source)
+    }
+
+    /// Whether Linux takes packets to `addr` as its own, so that a real server there is the
+    /// gateway itself (IPVS: a local node).
+    #[must_use]
+    pub fn is_local(&self, addr: V4) -> bool {
+        match self.role(addr) {
+            Some(Role::Host | Role::Vip(_)) => true,
+            Some(Role::Local { host, .. }) => *host,
+            None => Ipv4Addr::from(addr).is_loopback(),
+        }
     }
 
     /// The real server in `slot`.
@@ -201,4 +224,19 @@ impl Snapshot {
             Role::Host | Role::Vip(_) => None,
         }
     }
+}
+
+/// The VIPs and ports that packets from `source` may belong to.
+fn vips_of(
+    sources: &FastMap<ReplySource, Vec<Endpoint<V4>>>,
+    source: ReplySource,
+) -> impl Iterator<Item = Endpoint<V4>> {
+    let (protocol, server) = source;
+    let any_port = (protocol, Endpoint::new(server.addr, 0));
+    let vips = sources.get(&source).into_iter();
+    let vips = vips.chain(sources.get(&any_port)).flatten();
+    vips.map(move |vip| match vip.port {
+        0 => Endpoint::new(vip.addr, server.port),
+        _ => *vip,
+    })
 }

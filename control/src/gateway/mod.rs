@@ -15,6 +15,7 @@ mod mirrored;
 mod pulse;
 mod report;
 mod session_line;
+mod sysctl;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use listing::Unanswered;
 use pulse::Pulse;
 
 pub use alarms::Alarms;
-pub use compile::services;
+pub use compile::{marks, services};
 pub use fixed::ApplyError;
 pub use import::{Import, ImportError};
 pub use ledger::Ledger;
@@ -120,6 +121,8 @@ impl Gateway {
     pub fn new(plane: Plane, mut editor: Editor, config: Config) -> Arc<Self> {
         editor.set_rules(config.ipvs().rules);
         editor.set_timeouts(config.timeouts().clone());
+        editor.set_knobs(config.ipvs().knobs.clone());
+        editor.set_marks(compile::marks(&config));
         editor.set_services(&compile::services(&config));
         let published = editor.snapshot();
         let workers = plane.mailboxes.len();
@@ -156,7 +159,8 @@ impl Gateway {
         &self.plane
     }
 
-    /// Makes the services, pools and time-outs those of `config`: all of it or none.
+    /// Makes the services, pools, marks, time-outs and variables of IPVS those of `config`: all of
+    /// it or none.
     ///
     /// # Errors
     ///
@@ -165,6 +169,8 @@ impl Gateway {
         let mut state = self.state.lock();
         fixed::check(&state.config, &config)?;
         state.editor.set_timeouts(config.timeouts().clone());
+        state.editor.set_knobs(config.ipvs().knobs.clone());
+        state.editor.set_marks(compile::marks(&config));
         state.editor.set_services(&compile::services(&config));
         state.config = Arc::new(config);
         state.forget_services_gone();

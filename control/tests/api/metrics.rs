@@ -123,6 +123,14 @@ fn each_counter_of_a_worker_moves_its_own_metric() {
         ("sluice_ipv6_packets_total", &counters.ipv6_packets),
         ("sluice_injected_packets_total", &counters.injected_packets),
         (
+            "sluice_local_node_packets_total",
+            &counters.local_node_packets,
+        ),
+        (
+            "sluice_local_node_replies_total",
+            &counters.local_node_replies,
+        ),
+        (
             "sluice_reused_local_ports_total",
             &counters.local_port_reuses,
         ),

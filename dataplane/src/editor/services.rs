@@ -88,6 +88,7 @@ impl Editor {
         }
         self.index_nat_servers();
         self.set_vips(specs);
+        self.index_local_servers();
     }
 
     /// Frees the slots of servers and local addresses whose last session has ended. Call it now
@@ -129,6 +130,7 @@ impl Editor {
         }
         if nat_changed || !drained.is_empty() {
             self.index_nat_servers();
+            self.index_local_servers();
             let standings = &mut self.services.standings;
             standings.retain(|_, standings| standings.strong_count() > 0);
         }
@@ -328,6 +330,7 @@ impl Editor {
         // That it is retired says as much.
         self.services.once_nat.remove(&(key, server.endpoint));
         let retired = (self.next.generation + 1, server.slot);
+        self.next.removals += 1;
         self.services
             .retired
             .insert((key, server.endpoint), retired);
@@ -390,7 +393,37 @@ impl Editor {
             }
         }
         if *self.next.nat_servers != sources {
+            let addresses = sources.keys().map(|(_, server)| server.addr).collect();
+            self.next.nat_addresses = Arc::new(addresses);
             self.next.nat_servers = Arc::new(sources);
+        }
+    }
+
+    /// Learns which servers, those with sessions left included, are the gateway itself, and what
+    /// Linux's answers come from: the server by NAT, else the VIP.
+    pub(super) fn index_local_servers(&mut self) {
+        let mut sources: FastMap<ReplySource, Vec<Endpoint<V4>>> = FastMap::default();
+        for server in self.next.servers.iter().flatten() {
+            let key = server.service;
+            let ends = (
+                v4_endpoint(key.virtual_endpoint),
+                v4_endpoint(server.endpoint),
+            );
+            let (Some(vip), Some(end)) = ends else {
+                continue;
+            };
+            if !self.next.is_local(end.addr) {
+                continue;
+            }
+            for source in [end, vip] {
+                let vips = sources.entry((key.protocol, source)).or_default();
+                if !vips.contains(&vip) {
+                    vips.push(vip);
+                }
+            }
+        }
+        if *self.next.local_servers != sources {
+            self.next.local_servers = Arc::new(sources);
         }
     }
 }

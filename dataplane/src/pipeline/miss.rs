@@ -1,5 +1,6 @@
 //! A packet that belongs to no session here: a new session, another worker's, Linux's, or none.
 
+use super::hit::resolve;
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
@@ -8,12 +9,17 @@ use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
 use crate::id::WorkerId;
 use crate::io::Io;
+use crate::knobs::Knobs;
 use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
 use crate::service::{Service, Unserved};
 use crate::session::Event;
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
+use crate::wire::sctp::chunk;
+
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
 
 impl<I: Io> Pipeline<I> {
     /// Decides what becomes of a packet that met no session.
@@ -28,8 +34,8 @@ impl<I: Io> Pipeline<I> {
             return self.hand_over(to, work);
         }
         match target {
-            Target::Service(service) if opens_session(&work.parsed) => {
-                self.open(context, service, work);
+            Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
+                self.begin_or_not(context, service, work);
             }
             Target::Service(service) => {
                 self.unserved(context, unserved_at(snapshot, service), work)
@@ -40,8 +46,41 @@ impl<I: Io> Pipeline<I> {
                     .discard(work.packet, DropReason::NoSessionForLocalAddress);
             }
             Target::Host => self.punt(context, classify::host_class(&key), work),
+            Target::NatReply if snapshot.knobs.nat_icmp_send && !ends_it(&work.parsed) => {
+                self.tell_server(context, work);
+            }
             Target::NatReply | Target::Transit => self.punt(context, PuntClass::Transit, work),
         }
+    }
+
+    /// Lets a session begin, unless a defence drops the packet or it comes from where no session
+    /// comes from (connections.md §4.1, in this order).
+    fn begin_or_not(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
+        const FTP_DATA: u16 = 20;
+
+        if self.defence.drops_opening() {
+            return self.out.discard(work.packet, DropReason::DropPacket);
+        }
+        if work.parsed.key.source.port == FTP_DATA {
+            return self.unserved(context, unserved_at(context.snapshot, service), work);
+        }
+        self.open(context, service, work);
+    }
+
+    /// Tells a NAT server that its packet belongs to no session: from the gateway's own address
+    /// on its side, for the packet was sent to somebody else.
+    fn tell_server(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Work { packet, parsed, .. } = work;
+        let snapshot = context.snapshot;
+        let way = resolve(snapshot, parsed.key.source.addr);
+        let interface = snapshot
+            .adjacency(way.slot)
+            .and_then(|adjacency| snapshot.interfaces.get(adjacency.interface));
+        if let Some(source) = interface.and_then(|interface| interface.address) {
+            let error = IcmpError::PortUnreachable;
+            self.send_icmp_error(context, source, &parsed, &packet, error);
+        }
+        self.out.discard(packet, DropReason::NoSessionForReply);
     }
 
     /// Hands a packet to the worker that owns its session, or may.
@@ -57,11 +96,15 @@ impl<I: Io> Pipeline<I> {
             packet,
             interface,
             visited,
+            from_linux: false,
         };
         self.out.hand_over(to, handed);
     }
 
     fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
+        if work.parsed.ip.fragment == FragmentKind::First {
+            self.remember_punted_fragment(context, &work.parsed);
+        }
         self.out
             .punt(context.now, work.interface, class, work.packet);
     }
@@ -83,7 +126,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The other worker that a packet should visit next; none when it has visited all it may
     /// belong to, or this is the one.
-    fn next_owner(
+    pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
         target: &Target<'_>,
@@ -145,23 +188,31 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN without RST, for
-/// SCTP an INIT, for UDP anything; and never from port 20 (§4.1, step 1).
-const fn opens_session(parsed: &Parsed) -> bool {
-    const TCP_SYN: u8 = 0x02;
-    const TCP_RST: u8 = 0x04;
-    const SCTP_INIT: u8 = 1;
-
-    let may = match parsed.key.protocol {
-        Protocol::Tcp => parsed.tcp_flags & (TCP_SYN | TCP_RST) == TCP_SYN,
+/// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN, or with
+/// `sloppy_tcp` anything, without RST; for SCTP an INIT, or with `sloppy_sctp` anything but an
+/// ABORT; for UDP anything.
+const fn may_open(knobs: &Knobs, parsed: &Parsed) -> bool {
+    if ends_it(parsed) {
+        return false;
+    }
+    match parsed.key.protocol {
+        Protocol::Tcp => knobs.sloppy_tcp || parsed.tcp_flags & TCP_SYN != 0,
         Protocol::Udp => true,
-        Protocol::Sctp => parsed.sctp_chunk == SCTP_INIT,
-    };
-    may && parsed.key.source.port != 20
+        Protocol::Sctp => knobs.sloppy_sctp || parsed.sctp_chunk == chunk::INIT,
+    }
+}
+
+/// Whether a packet ends what it belongs to: an RST, or an ABORT before all else.
+const fn ends_it(parsed: &Parsed) -> bool {
+    match parsed.key.protocol {
+        Protocol::Tcp => parsed.tcp_flags & TCP_RST != 0,
+        Protocol::Udp => false,
+        Protocol::Sctp => parsed.sctp_chunk == chunk::ABORT,
+    }
 }
 
 /// The worker that owns a client's sessions with this VIP.
-fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
+pub(super) fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
     match steering {
         Steering::Software { .. } => steering.client_owner_software(key.protocol, key.source),
         Steering::Toeplitz(_) => steering.client_owner_rss(key),
@@ -184,13 +235,17 @@ pub(super) const fn event(parsed: &Parsed) -> Event {
     match parsed.key.protocol {
         Protocol::Tcp => Event::from_tcp_flags(parsed.tcp_flags),
         Protocol::Udp => Event::Datagram,
-        Protocol::Sctp => Event::from_sctp_chunks(parsed.sctp_chunk, None),
+        Protocol::Sctp => Event::from_sctp_chunk(parsed.sctp_chunk),
     }
 }
 
-/// Whether a packet asks for a new connection (connections.md §1, step 5): a SYN, with or
-/// without ACK, or an INIT.
+/// Whether a packet asks for a new connection (connections.md §1, step 5): a SYN, whatever else
+/// it has, or an INIT.
 #[inline]
-pub(super) fn opens_connection(parsed: &Parsed) -> bool {
-    matches!(event(parsed), Event::Syn | Event::Init)
+pub(super) const fn opens_connection(parsed: &Parsed) -> bool {
+    match parsed.key.protocol {
+        Protocol::Tcp => parsed.tcp_flags & TCP_SYN != 0,
+        Protocol::Udp => false,
+        Protocol::Sctp => parsed.sctp_chunk == chunk::INIT,
+    }
 }

@@ -33,6 +33,9 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
         self.sessions.prefetch_place();
         let key = work.parsed.key;
+        if key.source.port == 0 {
+            self.thin_out(context, work.hash, &key);
+        }
         let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
         let place = service.scheduler.pick(&service.servers, flow);
         let server = place.and_then(|place| service.servers.get(place));
@@ -76,7 +79,12 @@ impl<I: Io> Pipeline<I> {
         } else {
             AdjacencyRef::default()
         };
-        let loan = match server.method {
+        let method = match server.method {
+            // Linux would answer a local address of its own without a twin, so the client stays.
+            Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
+            method => method,
+        };
+        let loan = match method {
             Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
@@ -87,7 +95,7 @@ impl<I: Io> Pipeline<I> {
                 local: loan.map_or(key.source, |loan| loan.local),
                 server: server_end,
                 protocol: key.protocol,
-                method: server.method,
+                method,
                 service: service.slot,
                 server_slot: server.slot,
                 to_server,
@@ -122,7 +130,8 @@ impl<I: Io> Pipeline<I> {
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
         session.count(Direction::ToServer, u64::from(first.ip.total_len));
-        let activity = session.advance(Direction::ToServer, event(first));
+        let activity =
+            session.advance_under(self.defence.tcp_rules(), Direction::ToServer, event(first));
         let id = self.file(context, &session, hashes)?;
         load::bind(server, activity == Activity::Began);
         let traffic = server.shared.traffic.of(self.worker);

@@ -25,6 +25,9 @@ pub mod written;
 /// What came out of one side.
 pub mod outcome;
 
+/// Plays scenarios into real IPVS, in user-mode Linux.
+pub mod kernel;
+
 /// Tells in one line what a frame is.
 pub mod describe;
 
