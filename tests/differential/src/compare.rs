@@ -215,6 +215,7 @@ fn sessions_beside(side: &Outcome, index: usize) -> &str {
 /// The listings at the end. What is overdue in the kernel is told by `lnc`, so the others are read
 /// behind it.
 fn dumps(found: &mut Comparison, kernel: &Outcome, gateway: &Outcome, tolerance: Tolerance) {
+    let tolerance = tolerance.with_fresh_statistics();
     let nothing = String::new();
     let text = |outcome: &Outcome, name: &str| outcome.dumps.get(name).unwrap_or(&nothing).clone();
     let sessions = [text(kernel, "lnc"), text(gateway, "lnc")];

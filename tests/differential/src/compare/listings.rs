@@ -25,6 +25,8 @@ pub(super) struct Tolerance {
     shortened: u64,
     /// Seconds by which a template's may be later in the kernel.
     template: u64,
+    /// Whether statistics may be those of two seconds ago.
+    stale_statistics: bool,
 }
 
 impl Tolerance {
@@ -39,6 +41,15 @@ impl Tolerance {
                 Clocks::GatewayEarlier => late,
             },
             template: late,
+            stale_statistics: true,
+        }
+    }
+
+    /// The same where the kernel has had its two seconds.
+    pub(super) fn with_fresh_statistics(self) -> Self {
+        Self {
+            stale_statistics: false,
+            ..self
         }
     }
 
@@ -136,7 +147,13 @@ pub(super) fn compare_table(
     let mut lines = Vec::new();
     for pair in theirs.iter().zip(&ours) {
         lines.extend(match pair {
-            (Block::Table(theirs), Block::Table(ours)) => tables(found, theirs, ours, &overdue),
+            (Block::Table(theirs), Block::Table(ours)) => {
+                let rows = Rows {
+                    overdue: &overdue,
+                    stale_statistics: tolerance.stale_statistics,
+                };
+                rows.compare(found, theirs, ours)
+            }
             (Block::Sessions(theirs), Block::Sessions(ours)) => {
                 let pairing = Pairing::new(theirs, ours, tolerance);
                 pairing.overdue.iter().for_each(|_| found.accept(LATE));
@@ -332,34 +349,36 @@ fn address(endpoint: &str) -> &str {
 
 /// Compares tables of services. Rows may differ in what is overdue, and in statistics that the
 /// kernel has not brought up to date.
-fn tables(
-    found: &mut Comparison,
-    theirs: &[&str],
-    ours: &[&str],
-    overdue: &Overdue,
-) -> Vec<DiffLine> {
-    if theirs.len() != ours.len() {
-        return line_by_line(theirs, ours);
-    }
-    let has_statistics = theirs.iter().any(|line| line.contains("InPkts"));
-    let mut lines = Vec::new();
-    for (theirs, ours) in theirs.iter().zip(ours) {
-        if theirs == ours {
-            continue;
+struct Rows<'a> {
+    overdue: &'a Overdue,
+    stale_statistics: bool,
+}
+
+impl Rows<'_> {
+    fn compare(&self, found: &mut Comparison, theirs: &[&str], ours: &[&str]) -> Vec<DiffLine> {
+        if theirs.len() != ours.len() {
+            return line_by_line(theirs, ours);
         }
-        let rows = Row::read(theirs).zip(Row::read(ours));
-        let explained = rows.is_some_and(|(theirs, ours)| match has_statistics {
-            true => theirs.is_before(&ours),
-            false => theirs.is_late(&ours, overdue),
-        });
-        if explained {
-            found.accept(if has_statistics { STALE } else { LATE });
-        } else {
-            lines.push(DiffLine::Kernel((*theirs).to_owned()));
-            lines.push(DiffLine::Gateway((*ours).to_owned()));
+        let has_statistics = theirs.iter().any(|line| line.contains("InPkts"));
+        let mut lines = Vec::new();
+        for (theirs, ours) in theirs.iter().zip(ours) {
+            if theirs == ours {
+                continue;
+            }
+            let rows = Row::read(theirs).zip(Row::read(ours));
+            let explained = rows.is_some_and(|(theirs, ours)| match has_statistics {
+                true => self.stale_statistics && theirs.is_before(&ours),
+                false => theirs.is_late(&ours, self.overdue),
+            });
+            if explained {
+                found.accept(if has_statistics { STALE } else { LATE });
+            } else {
+                lines.push(DiffLine::Kernel((*theirs).to_owned()));
+                lines.push(DiffLine::Gateway((*ours).to_owned()));
+            }
         }
+        lines
     }
-    lines
 }
 
 /// A row of a table: what it is about, and its numbers at the end.
@@ -482,6 +501,25 @@ mod tests {
         assert_eq!(differ(&kernel, &gateway, 70, Clocks::Same), (0, 2));
         let kernel = format!("{}{}", table(2), list(&[&overdue]));
         assert_eq!(differ(&kernel, &gateway, 70, Clocks::Same).0, 2);
+    }
+
+    #[test]
+    fn statistics_of_two_seconds_ago_are_told_in_the_middle_only() {
+        let table = |packets: u32| {
+            format!(
+                "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n\
+                 TCP  10.1.0.100:80                       1        {packets}        0       40        0\n"
+            )
+        };
+        let lines = |kernel: u32, gateway: u32, tolerance: Tolerance| {
+            let mut found = Comparison::default();
+            compare(&mut found, &table(kernel), &table(gateway), tolerance).len()
+        };
+        let middle = Tolerance::new(Duration::ZERO, Clocks::Same);
+
+        assert_eq!(lines(1, 3, middle), 0);
+        assert_eq!(lines(3, 1, middle), 2);
+        assert_eq!(lines(1, 3, middle.with_fresh_statistics()), 2);
     }
 
     #[test]
