@@ -173,7 +173,8 @@ fn threshold_edits() -> Written {
     }
     let limits = ["-x 3", "-x 3 -y 2", "-x 5 -y 5", "-x 4 -y 1", ""];
     for (limits, first) in limits.into_iter().zip([10, 20, 30, 40, 50]) {
-        draft.ipvsadm(format!("-e -u 10.1.0.100:80 -r 10.2.0.11:80 -m {limits}"));
+        let edit = format!("-e -u 10.1.0.100:80 -r 10.2.0.11:80 -m {limits}");
+        draft.ipvsadm(edit.trim_end());
         for number in first..first + 4 {
             Talk::new(NAT, number).ask(&mut draft, udp());
         }
