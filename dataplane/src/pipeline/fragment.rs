@@ -1,12 +1,13 @@
 //! IP fragments: later ones follow their first, and packets too large for their way become some.
 //!
 //! A later fragment has no ports. The first one leaves a note in a bounded table, at each worker
-//! it passes; later ones that find it go the same way with their addresses rewritten. One that
-//! comes before its first [waits](super::waiting) for it. With several workers all fragments of a
-//! datagram meet at one of them before they go on, wherever they arrive.
+//! it passes; later ones that find it go the same way with their addresses rewritten. With several
+//! workers all fragments of a datagram meet at one of them before they go on, wherever they arrive.
 //!
-//! A datagram whose checksum cannot be carried over in its first fragment alone (SCTP, UDP without
-//! a checksum, when the server's replies pass) waits until it is complete.
+//! At the worker that owns their session they [wait](super::waiting) until all are there, and then
+//! go on in order: an incomplete datagram does nothing, as in the kernel. When the room is needed,
+//! those that waited longest go on as they are, if their first one is there and its checksum can be
+//! carried over without the others; those that come later follow it.
 
 use arrayvec::ArrayVec;
 
@@ -71,7 +72,7 @@ impl<I: Io> Pipeline<I> {
         }
         if work.parsed.ip.fragment == FragmentKind::Later {
             self.later_fragment(context, work);
-        } else if self.waits_for_all(context, &work) {
+        } else if self.is_for_a_session(context, &work) {
             self.gather(context, work);
         } else {
             self.first_fragment(context, work);
@@ -142,6 +143,9 @@ impl<I: Io> Pipeline<I> {
         let Some(note) = self.note_of(context, &work.parsed) else {
             return self.without_first(context, work);
         };
+        if note.way == FragmentWay::Waiting {
+            return self.gather(context, work);
+        }
         if part_of(&work).is_none_or(|part| part.start < note.first_len) {
             // It would overwrite what the gateway has gone by (RFC 1858 §3, RFC 3128).
             let reason = DropReason::FragmentOverlap;
@@ -156,8 +160,9 @@ impl<I: Io> Pipeline<I> {
                 }
             }
             FragmentWay::Linux => self.leave_to_linux(context, work),
-            FragmentWay::Waiting => self.gather(context, work),
-            FragmentWay::Worker(_) | FragmentWay::Nowhere => self.lose(work),
+            FragmentWay::Worker(_) | FragmentWay::Waiting | FragmentWay::Nowhere => {
+                self.lose(work);
+            }
         }
     }
 
@@ -192,11 +197,44 @@ impl<I: Io> Pipeline<I> {
         };
         let key = key_of(&work.parsed);
         if let Err((work, refusal)) = self.datagrams.waiting.admit(&key, part, context.now, work) {
-            let reason = match refusal {
-                Refusal::Known => DropReason::FragmentOverlap,
-                Refusal::NoRoom => DropReason::FragmentNoRoom,
-            };
-            self.out.discard(work.packet, reason);
+            match refusal {
+                Refusal::Known => self.out.discard(work.packet, DropReason::FragmentOverlap),
+                Refusal::NoRoom => self.release_early(context, work),
+            }
+        }
+    }
+
+    /// What becomes of a fragment that has no place any more: all that is here of its datagram goes
+    /// on without the rest, if it can.
+    fn release_early(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let key = key_of(&work.parsed);
+        let is_first = |work: &Work<I::Packet>| work.parsed.ip.fragment == FragmentKind::First;
+        let note = self.note_of(context, &work.parsed);
+        // A flood may have pushed the note out before the fragment.
+        let first_is_here = note.is_some_and(|note| note.way == FragmentWay::Waiting);
+        if !first_is_here && !is_first(&work) {
+            return self.out.discard(work.packet, DropReason::FragmentNoRoom);
+        }
+        let others = self.datagrams.waiting.take(&key).into_iter();
+        let mut parts: ArrayVec<_, { PLACES_OF_ONE + 1 }> = others.chain([work]).collect();
+        let place = parts.iter().position(is_first);
+        if let Some(place) = place
+            && !checksum_is_over_all(&parts[place])
+        {
+            let first = parts.remove(place);
+            self.first_fragment(context, first);
+            for later in parts {
+                self.later_fragment(context, later);
+            }
+            return;
+        }
+        let note = FragmentNote {
+            way: FragmentWay::Nowhere,
+            first_len: 0,
+        };
+        self.datagrams.notes.remember(&key, note, context.now);
+        for work in parts {
+            self.out.discard(work.packet, DropReason::FragmentNoRoom);
         }
     }
 
@@ -210,24 +248,12 @@ impl<I: Io> Pipeline<I> {
         }
     }
 
-    /// Whether nothing of the datagram can be sent before all of it is here.
-    fn waits_for_all(&mut self, context: Context<'_>, work: &Work<I::Packet>) -> bool {
-        let key = &work.parsed.key;
-        let checksum_is_over_all = match key.protocol {
-            Protocol::Tcp => false,
-            Protocol::Udp => {
-                let transport = work.packet.bytes().get(work.parsed.ip.l4_offset.into()..);
-                let header = transport.and_then(|bytes| Udp::parse(bytes).ok());
-                header.is_some_and(|(header, _)| header.checksum() == 0)
-            }
-            Protocol::Sctp => true,
-        };
-        if !checksum_is_over_all {
-            return false;
-        }
+    /// Whether a first fragment belongs to a session of this worker, or may begin one.
+    fn is_for_a_session(&mut self, context: Context<'_>, work: &Work<I::Packet>) -> bool {
         let Context { snapshot, now } = context;
-        if let Some((id, _)) = self.sessions.find(work.hash, key, now) {
-            return self.sessions.get(id).method().sees_replies();
+        let key = &work.parsed.key;
+        if self.sessions.find(work.hash, key, now).is_some() {
+            return true;
         }
         let is_for_another = self.foreign_owner(snapshot, key, work.visited).is_some();
         !is_for_another && matches!(self.recent.classify(snapshot, key), Target::Service(_))
@@ -393,6 +419,20 @@ const fn key_of(parsed: &Parsed) -> FragmentKey<V4> {
         destination: parsed.key.destination.addr,
         id: parsed.ip.id as u32,
         protocol: parsed.key.protocol,
+    }
+}
+
+/// Whether new ends change a datagram's checksum by what its first fragment alone does not tell:
+/// an SCTP CRC, and a UDP checksum that has to be computed because there is none.
+fn checksum_is_over_all<P: Packet>(first: &Work<P>) -> bool {
+    match first.parsed.key.protocol {
+        Protocol::Tcp => false,
+        Protocol::Udp => {
+            let transport = first.packet.bytes().get(first.parsed.ip.l4_offset.into()..);
+            let header = transport.and_then(|bytes| Udp::parse(bytes).ok());
+            header.is_some_and(|(header, _)| header.checksum() == 0)
+        }
+        Protocol::Sctp => true,
     }
 }
 

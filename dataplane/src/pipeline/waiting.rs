@@ -1,13 +1,13 @@
-//! Where fragments wait: for their first one, or for all the others of their datagram.
+//! Where fragments wait for the others of their datagram.
 //!
 //! ```text
 //!         ┌──────────┬──────────┬───────┬──────────┬────
 //! labels: │ A 1480.. │ A 2960.. │ -     │ B 0..    │      256 places, at most 48 of one datagram
-//! things: │ fragment │ fragment │ -     │ fragment │      when all are taken, who came first goes
+//! things: │ fragment │ fragment │ -     │ fragment │      when all are taken, who came first leaves
 //!         └──────────┴──────────┴───────┴──────────┴────
 //! ```
 //!
-//! A flood of fragments whose others never come fills the room and then only pushes itself out: no
+//! A flood of fragments whose others never come fills the room and then only pushes others out: no
 //! more than 256 packet buffers of a worker are ever here, and nothing is allocated after the
 //! start. What waits is not looked at; only which bytes of its datagram it carries is known.
 

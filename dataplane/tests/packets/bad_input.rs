@@ -269,20 +269,11 @@ fn transport_headers_that_are_wrong() {
 fn fragments() {
     let datagram = udp().payload_len(2_000);
     let frames = datagram.fragments(1_300);
-    let leaving = hop(TO_SERVER, (CLIENT, RIP_2), 63);
-    let mac = |mut frame: Vec<u8>| {
-        frame[..6].copy_from_slice(&RIP_2_MAC.0);
-        frame
-    };
-    let first = on(datagram, &leaving).fragments(1_300).remove(0);
     run(&[
         row(
-            "A first fragment with its whole transport header",
+            "A first fragment with its whole transport header, to a service or of a session",
             frames[0].clone(),
-            Fate::Forwarded(
-                "forwarded as a whole packet is; later ones follow it for 30 s",
-                vec![mac(first)],
-            ),
+            Fate::Waits("waits for the others, at most 30 s; then all go on as one packet would"),
         ),
         row(
             "A later fragment to a VIP or local address whose first one was not seen",
@@ -303,22 +294,6 @@ fn fragments() {
             "A fragment that would end behind byte 65,535",
             udp().fragment_offset(65_520).payload_len(40).build(),
             DropReason::BadIpHeader,
-        ),
-        row(
-            "A first fragment of SCTP, to a service",
-            sctp().init().payload_len(2_000).fragments(1_300).remove(0),
-            Fate::Waits("waits for the others, at most 30 s, and then has the CRC over all"),
-        ),
-        row(
-            "A first fragment of UDP without a checksum, to a service",
-            udp()
-                .no_checksum()
-                .payload_len(2_000)
-                .fragments(1_300)
-                .remove(0),
-            Fate::Waits(
-                "waits for the others, at most 30 s; with NAT it then has a checksum over all",
-            ),
         ),
         linux(
             "A later fragment to the gateway's own address",

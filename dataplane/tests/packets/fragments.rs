@@ -1,8 +1,6 @@
 //! IP fragments: later ones follow their first, and what is too large becomes some. Those that
 //! come too early or too many are in `fragment_order.rs`.
 
-use std::time::Duration;
-
 use dataplane::address::{Endpoint, Protocol};
 use dataplane::drop_reason::DropReason;
 use dataplane::io::memory::MemoryPacket;
@@ -91,36 +89,6 @@ fn a_datagram_counts_as_one_packet_with_all_its_bytes() {
 }
 
 #[test]
-fn a_first_fragment_is_forgotten_after_30_seconds() {
-    let mut gateway = gateway(Protocol::Udp, Method::Nat);
-    let frames = datagram().fragments(1_500);
-    gateway.receive(0, &frames[0]);
-
-    gateway.advance(Duration::from_secs(29));
-    assert_eq!(burst(&mut gateway, 0, &frames[1..2]).len(), 2);
-    gateway.advance(Duration::from_secs(1));
-    assert!(burst(&mut gateway, 0, &frames[2..]).is_empty());
-
-    // The last one waits for another first one then, and in vain.
-    gateway.advance(Duration::from_secs(30));
-    assert_eq!(gateway.drops(DropReason::FragmentTimeout), 1);
-}
-
-#[test]
-fn a_fragment_that_reaches_into_the_first_goes_nowhere() {
-    let frames = datagram().fragments(1_500);
-    let at = |offset| udp().id(77).fragment_offset(offset).payload_len(64).build();
-    for (offset, drops) in [(8, 1), (1_472, 1), (1_480, 0)] {
-        let mut gateway = gateway(Protocol::Udp, Method::Nat);
-
-        let sent = burst(&mut gateway, 0, &[frames[0].clone(), at(offset)]);
-
-        assert_eq!(gateway.drops(DropReason::FragmentOverlap), drops);
-        assert_eq!(sent.len(), if drops == 1 { 1 } else { 2 }, "{offset}");
-    }
-}
-
-#[test]
 fn fragments_of_what_linux_or_nobody_gets_follow_their_first_too() {
     // Given a VIP where nothing serves port 81.
     let unserved = datagram().to(Endpoint::new(VIP.addr, 81)).fragments(1_500);
@@ -157,41 +125,46 @@ fn fragments_of_transit_never_wait() {
 }
 
 #[test]
-fn a_later_fragment_of_a_reply_is_taken_only_where_its_server_is() {
+fn a_fragment_of_a_reply_is_taken_only_where_its_server_is() {
     for method in [Method::Nat, Method::Fullnat] {
-        // Given a reply whose first fragment has passed.
+        // Given a reply of which one fragment is late.
         let mut gateway = gateway(Protocol::Udp, method);
         gateway.receive(0, &udp().build());
         let local = if method == Method::Nat { CLIENT } else { LIP };
         let reply = on(datagram(), &hop(FROM_SERVER, (RIP_1, local), 64)).fragments(1_500);
         gateway.receive(1, &reply[0]);
+        gateway.receive(1, &reply[2]);
         let _ = (gateway.sent(0), gateway.moved());
 
-        // When somebody on the clients' side sends a later one in the server's name.
+        // When somebody on the clients' side sends it in the server's name.
         let forged = on(datagram(), &hop(IN, (RIP_1, local), 64)).fragments(1_500);
         gateway.receive(0, &forged[1]);
 
-        // Then it goes nowhere, and the server's own does.
-        let expected = [("received", 1), ("reply_on_wrong_port", 1)];
-        assert_eq!(gateway.moved(), expected, "{method}");
-        gateway.receive(1, &reply[1]);
+        // Then it goes nowhere.
         let expected = on(datagram(), &hop(OUT, (VIP, CLIENT), 63)).fragments(1_500);
-        assert_eq!(gateway.sent(0), expected[1..2], "{method}");
+        let [first, _, last] = &expected[..] else {
+            unreachable!("three fragments");
+        };
+        assert_eq!(gateway.sent(0), [first.clone(), last.clone()], "{method}");
+        assert_eq!(gateway.drops(DropReason::ReplyOnWrongPort), 1, "{method}");
     }
 }
 
 #[test]
-fn later_fragments_go_to_a_removed_server_no_more_than_first_ones() {
+fn fragments_go_to_a_removed_server_no_more_than_packets() {
     let mut gateway = gateway(Protocol::Udp, Method::Nat);
-    let frames = datagram().fragments(1_500);
-    gateway.receive(0, &frames[0]);
+    gateway.receive(0, &udp().build());
     gateway.serve(&[service(Protocol::Udp, VIP).nat(RIP_2)]);
-    let _ = gateway.moved();
+    let _ = (gateway.sent(1), gateway.moved());
 
-    gateway.receive(0, &frames[1]);
-    gateway.receive(0, &frames[0]);
+    assert!(burst(&mut gateway, 0, &datagram().fragments(1_500)).is_empty());
 
-    assert_eq!(gateway.moved(), [("received", 2), ("server_removed", 2)]);
+    let expected = [
+        ("received", 3),
+        ("fragment_without_first", 2),
+        ("server_removed", 1),
+    ];
+    assert_eq!(gateway.moved(), expected);
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub mod random;
 /// The scenarios of the folder `scenarios`, one for each rule.
 pub mod written;
 
+/// The gateway's side: the data plane in memory.
+pub mod gateway;
+
 /// What came out of one side.
 pub mod outcome;
 
