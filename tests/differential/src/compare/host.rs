@@ -17,7 +17,7 @@ use dataplane::wire::tcp::Flags;
 use crate::describe::checksum_is_right;
 use crate::scenario::{NetLine, PlayLine, Scenario};
 
-use super::masks::{error_about, icmp, ipv4};
+use super::masks::{error_about, icmp_of, ipv4};
 
 /// Something a host may send after a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn is_forwarded(input: &[u8], output: &[u8]) -> Option<bool> {
 
 fn is_echo_reply(input: &[u8], output: &[u8]) -> Option<bool> {
     let ((to, _), (back, _)) = (ipv4(input)?, ipv4(output)?);
-    let ((request, asked), (reply, answered)) = (icmp(input)?, icmp(output)?);
+    let ((request, asked), (reply, answered)) = (icmp_of(input)?, icmp_of(output)?);
     let ends = (to.source(), request.id(), request.sequence());
     let told = (back.destination(), reply.id(), reply.sequence());
     Some(reply.kind() == kind::ECHO_REPLY && ends == told && asked == answered)

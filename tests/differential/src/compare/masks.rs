@@ -57,7 +57,7 @@ pub(super) fn ipv4(frame: &[u8]) -> Option<(Ipv4<'_>, &[u8])> {
 }
 
 /// The ICMP message of a frame and its data.
-pub(super) fn icmp(frame: &[u8]) -> Option<(Icmp<'_>, &[u8])> {
+pub(super) fn icmp_of(frame: &[u8]) -> Option<(Icmp<'_>, &[u8])> {
     let (ip, payload) = ipv4(frame)?;
     let whole = ip.protocol() == protocol::ICMP && ip.fragment_offset() == 0;
     whole.then(|| Icmp::parse(payload).ok()).flatten()
@@ -65,14 +65,14 @@ pub(super) fn icmp(frame: &[u8]) -> Option<(Icmp<'_>, &[u8])> {
 
 /// What the ICMP error in a frame is about.
 pub(super) fn error_about(frame: &[u8]) -> Option<Ipv4<'_>> {
-    let (icmp, data) = icmp(frame)?;
+    let (icmp, data) = icmp_of(frame)?;
     let (about, _) = icmp.is_error().then(|| Ipv4::parse_quoted(data).ok())??;
     Some(about)
 }
 
 /// The MTU an ICMP error announces, if it is of that kind.
 pub(super) fn announced_mtu(frame: &[u8]) -> Option<u16> {
-    let (icmp, _) = icmp(frame)?;
+    let (icmp, _) = icmp_of(frame)?;
     let kind = (icmp.kind(), icmp.code());
     let too_big = (
         icmp::kind::UNREACHABLE,
