@@ -43,6 +43,9 @@ pub mod drop_reason;
 /// Remembers which server a flow goes to.
 pub mod session;
 
+/// Firewall marks: which packets have which mark.
+pub mod marks;
+
 /// Decides what a packet without a session is: a new session, Linux's, or nobody's.
 pub mod classify;
 
@@ -54,6 +57,9 @@ pub mod handover;
 
 /// Chooses a real server for a new session.
 pub mod schedule;
+
+/// Remembers which server a client of a persistent service has.
+pub mod persistence;
 
 /// Lends local addresses and ports to FULLNAT sessions.
 pub mod snat;
@@ -84,6 +90,9 @@ pub mod latency;
 
 /// Virtual services and real servers as a worker sees them.
 pub mod service;
+
+/// What the kernel's IPVS has below `net.ipv4.vs`, under the names it has there.
+pub mod knobs;
 
 /// The immutable configuration a worker adopts between two bursts.
 pub mod snapshot;

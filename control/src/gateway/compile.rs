@@ -11,7 +11,8 @@ pub fn services(config: &Config) -> Vec<ServiceSpec> {
     let vips = config.vips();
     (config.services().iter())
         .map(|service| {
-            let vip = vips.iter().find(|vip| vip.address == service.vip);
+            let own = service.vip();
+            let vip = vips.iter().find(|vip| Some(vip.address) == own);
             ServiceSpec {
                 key: service.key(),
                 scheduler: scheduler(config, service),
@@ -19,6 +20,8 @@ pub fn services(config: &Config) -> Vec<ServiceSpec> {
                 local_addresses: local_addresses(config, service),
                 unserved: vip.map(|vip| vip.unserved).unwrap_or_default(),
                 mss_clamp: service.mss_clamp,
+                persistence: service.persistence,
+                one_packet: service.one_packet,
             }
         })
         .collect()

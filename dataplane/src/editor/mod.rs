@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 use crate::address::V4;
 use crate::id::InterfaceId;
+use crate::knobs::Knobs;
+use crate::marks::{MarkRule, MarkRules};
+use crate::persistence::Templates;
 use crate::session::Timeouts;
 use crate::snapshot::{Interface, Interfaces, Snapshot};
 use crate::steering::Steering;
@@ -28,6 +31,7 @@ pub struct Editor {
     services: services::ServiceBook,
     routes: routes::RouteBook,
     addresses: addresses::AddressBook,
+    template_room: usize,
 }
 
 impl Editor {
@@ -51,6 +55,7 @@ impl Editor {
             services: services::ServiceBook::default(),
             routes: routes::RouteBook::default(),
             addresses: addresses::AddressBook::default(),
+            template_room: Templates::<V4>::CAPACITY,
         }
     }
 
@@ -70,6 +75,22 @@ impl Editor {
     /// Replaces the time-outs; sessions get the new ones with their next packet.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.next.timeouts = Arc::new(timeouts);
+    }
+
+    /// Replaces what is the same for all services.
+    pub fn set_knobs(&mut self, knobs: Knobs) {
+        self.next.knobs = Arc::new(knobs);
+    }
+
+    /// Says for how many persistent clients there is room; [`Templates::CAPACITY`] otherwise. Only
+    /// before the first persistent service.
+    pub const fn set_template_room(&mut self, templates: usize) {
+        self.template_room = templates;
+    }
+
+    /// Replaces the rules that give packets their marks.
+    pub fn set_marks(&mut self, rules: Vec<MarkRule>) {
+        self.next.marks = Arc::new(MarkRules::new(rules));
     }
 
     /// Gives an interface another MTU, as Linux says of its twin.

@@ -42,6 +42,7 @@ impl<I: Io> Pipeline<I> {
         if direction == Direction::ToServer
             && opens_connection(&work.parsed)
             && is_over(session.state)
+            && may_be_replaced(session)
         {
             self.end_session(context, id);
             return self.miss(context, work);
@@ -179,6 +180,9 @@ impl<I: Io> Pipeline<I> {
         let activity = session.advance(direction, event(parsed));
         let state = session.state;
         let frees_port = has_port(session) && frees_port(before, direction, state);
+        if session.proves_template(before, direction) {
+            context.snapshot.templates.assure(session.template);
+        }
         if let Some(server) = context.snapshot.server(session.server_slot) {
             let traffic = server.shared.traffic.of(self.worker);
             traffic.count(direction, parsed.ip.total_len);
@@ -274,6 +278,12 @@ pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
 /// it begins a new connection (connections.md §6.4, conn_reuse_mode 1).
 const fn is_over(state: State) -> bool {
     matches!(state, State::TimeWait | State::Close | State::SctpClosed)
+}
+
+/// Whether a new connection may take the place of a session that is over. That of a persistent
+/// client goes on (connections.md §6.4), unless its local port may be another's by now.
+const fn may_be_replaced(session: &Session<V4>) -> bool {
+    !session.template.is_some() || session.flags.contains(SessionFlags::PORT_RETURNED)
 }
 
 /// Whether a packet ended the connection for its server too, so that another one may have the

@@ -1,16 +1,16 @@
 //! A packet that belongs to no session here: a new session, another worker's, Linux's, or none.
 
 use super::{Context, Pipeline, Work};
-use crate::address::{Address, FlowKey, Protocol, V4};
+use crate::address::{FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
-use crate::id::WorkerId;
+use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::Io;
 use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
-use crate::service::{Service, Unserved};
+use crate::service::{Service, ServiceKey, Unserved};
 use crate::session::Event;
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
@@ -20,8 +20,9 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn miss(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let key = work.parsed.key;
         let snapshot = context.snapshot;
-        let target = self.recent.classify(snapshot, &key);
-        if let Some(to) = self.next_owner(snapshot, &target, &key, work.visited) {
+        let ethdev = ethdev_of(snapshot, work.interface);
+        let target = self.recent.classify(snapshot, ethdev, &key);
+        if let Some(to) = self.next_owner(snapshot, target, &key, work.visited) {
             if work.parsed.ip.fragment == FragmentKind::First {
                 self.remember_handed_fragment(context, to, &work.parsed);
             }
@@ -31,16 +32,31 @@ impl<I: Io> Pipeline<I> {
             Target::Service(service) if opens_session(&work.parsed) => {
                 self.open(context, service, work);
             }
-            Target::Service(service) => {
-                self.unserved(context, unserved_at(snapshot, service), work)
+            Target::Service(_) => {
+                let target = classify::by_role(snapshot, &key).unwrap_or(Target::Transit);
+                self.do_without_session(context, target, work);
             }
+            target => self.do_without_session(context, target, work),
+        }
+    }
+
+    /// Gives a packet that begins no session to Linux, or drops it.
+    fn do_without_session(
+        &mut self,
+        context: Context<'_>,
+        target: Target<'_>,
+        work: Work<I::Packet>,
+    ) {
+        match target {
             Target::UnservedVip(policy) => self.unserved(context, policy, work),
             Target::LocalAddress => {
                 self.out
                     .discard(work.packet, DropReason::NoSessionForLocalAddress);
             }
-            Target::Host => self.punt(context, classify::host_class(&key), work),
-            Target::NatReply | Target::Transit => self.punt(context, PuntClass::Transit, work),
+            Target::Host => self.punt(context, classify::host_class(&work.parsed.key), work),
+            Target::Service(_) | Target::NatReply | Target::Transit => {
+                self.punt(context, PuntClass::Transit, work);
+            }
         }
     }
 
@@ -71,14 +87,16 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn foreign_owner(
         &mut self,
         snapshot: &Snapshot,
+        interface: InterfaceId,
         key: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
         if snapshot.steering.workers() == 1 {
             return None;
         }
-        let target = self.recent.classify(snapshot, key);
-        self.next_owner(snapshot, &target, key, visited)
+        let ethdev = ethdev_of(snapshot, interface);
+        let target = self.recent.classify(snapshot, ethdev, key);
+        self.next_owner(snapshot, target, key, visited)
     }
 
     /// The other worker that a packet should visit next; none when it has visited all it may
@@ -86,7 +104,7 @@ impl<I: Io> Pipeline<I> {
     fn next_owner(
         &self,
         snapshot: &Snapshot,
-        target: &Target<'_>,
+        target: Target<'_>,
         key: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
@@ -95,7 +113,7 @@ impl<I: Io> Pipeline<I> {
             return None;
         }
         let owner = match target {
-            Target::Service(_) if visited.is_empty() => Some(client_owner(steering, key)),
+            Target::Service(service) => self.service_owner(snapshot, service, key, visited),
             Target::LocalAddress if visited.is_empty() => Some(steering.local_reply_owner(key)),
             Target::NatReply => self.nat_reply_owner(snapshot, key, visited),
             _ => None,
@@ -103,8 +121,29 @@ impl<I: Io> Pipeline<I> {
         owner.filter(|owner| *owner != self.worker)
     }
 
+    /// Where a service's packet goes on: to the owner of the client's sessions. The rules of a mark
+    /// may match its servers' packets too, and those may be replies.
+    fn service_owner(
+        &self,
+        snapshot: &Snapshot,
+        service: &Service,
+        key: &FlowKey<V4>,
+        visited: Visited,
+    ) -> Option<WorkerId> {
+        let client_owner = client_owner(&snapshot.steering, key);
+        let may_be_reply = matches!(service.key, ServiceKey::Mark(_))
+            && snapshot.is_nat_server((key.protocol, key.source));
+        if may_be_reply {
+            // It is none when all candidates have seen it; then whose it is as a client's packet
+            // sees it once more.
+            let candidate = self.nat_reply_owner(snapshot, key, visited);
+            return candidate.or(Some(client_owner));
+        }
+        visited.is_empty().then_some(client_owner)
+    }
+
     /// The candidates of a NAT reply are the owners of the sessions it could belong to, one for
-    /// each VIP its server serves; it visits them in order, each once.
+    /// each VIP its server serves, or any if it serves a mark; it visits them in order, each once.
     fn nat_reply_owner(
         &self,
         snapshot: &Snapshot,
@@ -112,16 +151,26 @@ impl<I: Io> Pipeline<I> {
         visited: Visited,
     ) -> Option<WorkerId> {
         let visited = visited.with(self.worker);
-        let vips = snapshot.nat_vips((key.protocol, key.source));
-        let owners = vips.map(|vip| {
+        let (steering, source) = (&*snapshot.steering, (key.protocol, key.source));
+        let owner = |vip| {
             let from_client = FlowKey {
                 source: key.destination,
                 destination: vip,
                 protocol: key.protocol,
             };
-            client_owner(&snapshot.steering, &from_client)
-        });
-        owners.into_iter().find(|owner| !visited.contains(*owner))
+            client_owner(steering, &from_client)
+        };
+        let serves_a_mark = snapshot.serves_a_mark_by_nat(source);
+        // By software the VIP does not matter.
+        let of_any_vip = serves_a_mark.then(|| owner(key.source));
+        let all = match steering {
+            Steering::Toeplitz(_) if serves_a_mark => 0..steering.workers(),
+            _ => 0..0,
+        };
+        let mut owners = (snapshot.nat_vips(source).map(owner))
+            .chain(of_any_vip)
+            .chain(all.map(WorkerId));
+        owners.find(|owner| !visited.contains(*owner))
     }
 
     /// What a service's administrator wants done with packets that it does not serve.
@@ -168,14 +217,10 @@ fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
     }
 }
 
-/// The policy of the VIP of a service.
-fn unserved_at(snapshot: &Snapshot, service: &Service) -> Unserved {
-    use crate::snapshot::Role;
-    let vip = V4::from_ip(service.key.virtual_endpoint.addr);
-    match vip.and_then(|vip| snapshot.role(vip)) {
-        Some(Role::Vip(policy)) => *policy,
-        _ => Unserved::Linux,
-    }
+/// The ethdev that an interface is of.
+fn ethdev_of(snapshot: &Snapshot, interface: InterfaceId) -> EthdevId {
+    let interface = snapshot.interfaces.get(interface);
+    interface.map_or(EthdevId::default(), |interface| interface.ethdev)
 }
 
 /// What a packet means to its session's state.

@@ -11,6 +11,7 @@
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
 //! its packets overlap. Packets leave in the order in which they came.
 
+mod choose;
 mod express;
 mod fragment;
 mod hit;
@@ -302,7 +303,7 @@ impl<I: Io> Pipeline<I> {
     ) {
         if lane.candidate == Candidate::ABSENT
             && let Some(key) = lane.plain.key(packet.bytes())
-            && let Some(to) = self.foreign_owner(context.snapshot, &key, visited)
+            && let Some(to) = self.foreign_owner(context.snapshot, lane.interface, &key, visited)
         {
             self.general_packets += 1;
             let handed = Handed {

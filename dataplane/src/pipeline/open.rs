@@ -1,11 +1,13 @@
 //! A client's first packet: a server is chosen, and a session begins.
 
+use super::choose::Choice;
 use super::express::leave;
 use super::hit::{note_client_end, resolve};
 use super::known::KnownServer;
+use super::lend::Loan;
 use super::miss::event;
 use super::{Context, Pipeline, Work};
-use crate::address::{Address, Endpoint, Protocol, V4};
+use crate::address::{Protocol, V4};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
 use crate::id::SessionId;
@@ -13,12 +15,13 @@ use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Parsed};
 use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::{plain, tun};
-use crate::schedule::{FlowInfo, Schedule, load};
+use crate::schedule::load;
 use crate::service::{Method, MssClamp, RealServer, Service};
 use crate::session::{
-    Activity, AdjacencyRef, Direction, Hashes, NewSession, Session, SessionFlags,
+    Activity, AdjacencyRef, Direction, Hashes, NewSession, Session, SessionFlags, State,
 };
 use crate::snapshot::Snapshot;
+use crate::time::TICKS_PER_SECOND;
 use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
 use crate::wire::tcp::Tcp;
 
@@ -28,23 +31,25 @@ const SEQUENCE_GAP: u32 = 1 << 16;
 /// IPv4 and TCP headers without options: what an MTU is larger than an MSS.
 const HEADERS: u16 = 40;
 
+/// How long the rest of a datagram may come after its first fragment: as long as such notes are
+/// kept for others.
+const ASIDE_TICKS: u32 = 30 * TICKS_PER_SECOND;
+
 impl<I: Io> Pipeline<I> {
     /// Chooses a server for a client's first packet, lets a session begin and takes the packet on.
     pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
         self.sessions.prefetch_place();
-        let key = work.parsed.key;
-        let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
-        let place = service.scheduler.pick(&service.servers, flow);
-        let server = place.and_then(|place| service.servers.get(place));
-        let end = server.and_then(|server| server_end(server, key.destination.port));
-        let (Some(server), Some(server_end)) = (server, end) else {
+        let Some(choice) = self.choose(context, service, &work.parsed.key) else {
             // The kernel answers so for TCP too (connections.md §4.2).
             let Work { packet, parsed, .. } = work;
-            let vip = key.destination.addr;
+            let vip = parsed.key.destination.addr;
             self.send_icmp_error(context, vip, &parsed, &packet, IcmpError::PortUnreachable);
             return self.out.discard(packet, DropReason::NoServer);
         };
-        match self.new_session(context, service, server, server_end, &work) {
+        if choice.one_packet {
+            return self.send_one(context, service, choice, work);
+        }
+        match self.new_session(context, service, choice, &work) {
             Ok(id) => {
                 self.counters().sessions_created.add(1);
                 if work.parsed.ip.fragment == FragmentKind::First {
@@ -52,8 +57,36 @@ impl<I: Io> Pipeline<I> {
                 }
                 self.send_first(context, id, work);
             }
-            Err(reason) => self.out.discard(work.packet, reason),
+            Err(reason) => {
+                context
+                    .snapshot
+                    .templates
+                    .leave(choice.template, context.now);
+                self.out.discard(work.packet, reason);
+            }
         }
+    }
+
+    /// Sends a datagram to a server chosen for it alone. Its session ends with it: the next one
+    /// has another, and no answer finds it (connections.md §9).
+    fn send_one(
+        &mut self,
+        context: Context<'_>,
+        service: &Service,
+        choice: Choice<'_>,
+        work: Work<I::Packet>,
+    ) {
+        let mut session = self.session_for(context, service, choice, &work, None);
+        let _datagrams_are_never_active = advance_first(&mut session, &work.parsed);
+        load::bind(choice.server, false);
+        self.count_first(choice.server, &work.parsed);
+        self.counters().one_packets.add(1);
+        let id = (self.sessions).put_aside(&session, context.now, ASIDE_TICKS);
+        if work.parsed.ip.fragment == FragmentKind::First {
+            self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
+        }
+        self.send_first(context, id, work);
+        load::unbind(choice.server, false);
     }
 
     /// Puts the session into the table, with a local port if its server is reached by FULLNAT, and
@@ -63,29 +96,55 @@ impl<I: Io> Pipeline<I> {
         &mut self,
         context: Context<'_>,
         service: &Service,
-        server: &RealServer,
-        server_end: Endpoint<V4>,
+        choice: Choice<'_>,
         work: &Work<I::Packet>,
     ) -> Result<SessionId, DropReason> {
         let key = work.parsed.key;
-        let sees_replies = server.method.sees_replies();
+        let method = choice.server.method;
+        let loan = match method {
+            Method::Fullnat => Some(self.find_port(context, service, choice.end, key.protocol)?),
+            Method::Dr | Method::Nat | Method::Tun => None,
+        };
+        let mut session = self.session_for(context, service, choice, work, loan);
+        if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
+            shift_sequence(&mut session, work, end);
+            self.counters().local_port_reuses.add(1);
+        }
+        let hashes = Hashes {
+            client: work.hash,
+            server: method.sees_replies().then(|| match loan {
+                Some(loan) => loan.reply_hash,
+                None => self.sessions.hash(&session.server_key()),
+            }),
+        };
+        self.begin(context, choice.server, session, hashes, &work.parsed)
+    }
+
+    /// The session that a packet begins, with its next hops.
+    #[inline]
+    fn session_for(
+        &mut self,
+        context: Context<'_>,
+        service: &Service,
+        choice: Choice<'_>,
+        work: &Work<I::Packet>,
+        loan: Option<Loan>,
+    ) -> Session<V4> {
+        let key = work.parsed.key;
+        let server = choice.server;
         let known = self.servers.get(context.snapshot, self.worker, server.slot);
         let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
-        let to_client = if sees_replies {
+        let to_client = if server.method.sees_replies() {
             resolve(context.snapshot, key.source.addr)
         } else {
             AdjacencyRef::default()
-        };
-        let loan = match server.method {
-            Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
-            Method::Dr | Method::Nat | Method::Tun => None,
         };
         let mut session = Session::new(
             &NewSession {
                 client: key.source,
                 vip: key.destination,
                 local: loan.map_or(key.source, |loan| loan.local),
-                server: server_end,
+                server: choice.end,
                 protocol: key.protocol,
                 method: server.method,
                 service: service.slot,
@@ -96,18 +155,8 @@ impl<I: Io> Pipeline<I> {
             context.now,
         );
         session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
-        if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
-            shift_sequence(&mut session, work, end);
-            self.counters().local_port_reuses.add(1);
-        }
-        let hashes = Hashes {
-            client: work.hash,
-            server: sees_replies.then(|| match loan {
-                Some(loan) => loan.reply_hash,
-                None => self.sessions.hash(&session.server_key()),
-            }),
-        };
-        self.begin(context, server, session, hashes, &work.parsed)
+        session.template = choice.template;
+        session
     }
 
     /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
@@ -121,14 +170,21 @@ impl<I: Io> Pipeline<I> {
         hashes: Hashes,
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
-        session.count(Direction::ToServer, u64::from(first.ip.total_len));
-        let activity = session.advance(Direction::ToServer, event(first));
+        let activity = advance_first(&mut session, first);
         let id = self.file(context, &session, hashes)?;
+        if session.proves_template(State::None, Direction::ToServer) {
+            context.snapshot.templates.assure(session.template);
+        }
         load::bind(server, activity == Activity::Began);
+        self.count_first(server, first);
+        Ok(id)
+    }
+
+    /// Counts a session and its first packet at its server.
+    fn count_first(&self, server: &RealServer, first: &Parsed) {
         let traffic = server.shared.traffic.of(self.worker);
         traffic.sessions.add(1);
         traffic.count(Direction::ToServer, first.ip.total_len);
-        Ok(id)
     }
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
@@ -206,15 +262,11 @@ fn rewrite_first(session: &mut Session<V4>, ip: &mut [u8]) -> bool {
     is_done
 }
 
-/// Where a session's packets go at its server: a server without a port has the service's.
+/// Counts a session's first packet and moves its state on.
 #[inline]
-fn server_end(server: &RealServer, port: u16) -> Option<Endpoint<V4>> {
-    let addr = V4::from_ip(server.endpoint.addr)?;
-    let port = match server.endpoint.port {
-        0 => port,
-        own => own,
-    };
-    Some(Endpoint::new(addr, port))
+fn advance_first(session: &mut Session<V4>, first: &Parsed) -> Activity {
+    session.count(Direction::ToServer, u64::from(first.ip.total_len));
+    session.advance(Direction::ToServer, event(first))
 }
 
 /// The MSS that a session's SYNs may carry at most; 0 leaves them alone.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::choose::leave_template;
 use super::{Context, Pipeline};
 use crate::address::{Address, Endpoint, Protocol, V4};
 use crate::counters::Counter;
@@ -20,6 +21,7 @@ impl<I: Io> Pipeline<I> {
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: u32) -> u32 {
         let context = Context { snapshot, now };
         let worker = self.worker;
+        snapshot.templates.sweep(snapshot, now);
         let soon = |session: &Session<V4>| prefetch_held(context, worker, session);
         let ended = self
             .sessions
@@ -119,11 +121,13 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Gives back what an ended session held: its place at the server and its local port.
+/// Gives back what an ended session held: its places at the server and at its template, and its
+/// local port.
 fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
     if let Some(server) = context.snapshot.server(session.server_slot) {
         load::unbind(server, session.flags.contains(SessionFlags::ACTIVE));
     }
+    leave_template(context, session);
     release_port(context, worker, session);
 }
 
