@@ -13,6 +13,9 @@ mod svg;
 /// Leaving nothing behind.
 pub mod cleanup;
 
+/// What a cache line takes from one core to another.
+pub mod core_to_core;
+
 /// The programs that are measured.
 pub mod programs;
 

@@ -6,6 +6,9 @@
 /// `sluicectl`: what an operator types, asked of the API and shown as tables.
 pub mod ctl;
 
+/// `ipvsadm`: the language of LVS, its texts and its listings.
+pub mod ipvs;
+
 /// HTTP/1.1 and JSON over a Unix socket: the door through which changes and questions come.
 pub mod api;
 

@@ -242,6 +242,17 @@ pub struct SessionView {
     pub traffic: TrafficView,
 }
 
+/// A variable of IPVS (`GET /v1/sysctl`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SysctlView {
+    /// Its name below `net.ipv4.vs`.
+    pub name: String,
+    /// What it is now: a number.
+    pub value: String,
+    /// What the configuration that runs says, and will say again when it is applied.
+    pub configured: String,
+}
+
 /// What became of sessions brought in (`POST /v1/sessions/import`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportView {

@@ -204,9 +204,11 @@ impl Service {
     }
 
     fn begin(&mut self, is_tcp: bool) {
-        let at = self.pick();
-        begin(&self.servers[at], is_tcp);
-        self.bound.push_back(at);
+        self.clients = self.clients.wrapping_add(0x9e37_79b9);
+        let flow = flow(self.clients, self.vips);
+        let taken = self.scheduler.take(&self.servers, flow, is_tcp);
+        self.bound
+            .push_back(taken.expect("every server is eligible"));
     }
 
     fn end(&mut self, is_tcp: bool) {
@@ -246,10 +248,6 @@ const fn flow(client: u32, vips: u32) -> FlowInfo {
     }
 }
 
-fn begin(server: &RealServer, is_tcp: bool) {
-    load::bind(server, is_tcp);
-}
-
 fn end(server: &RealServer, is_tcp: bool) {
     load::unbind(server, is_tcp);
 }
@@ -267,9 +265,9 @@ fn turn(bencher: Bencher<'_, '_>, mut service: Service, is_tcp: bool) {
 /// One worker's turn, in which the session ends at once.
 fn turn_shared(bencher: Bencher<'_, '_>, service: &Service) {
     bencher.counter(ItemsCount::new(1_u32)).bench(|| {
-        let picked = service.scheduler.pick(&service.servers, flow(1, VIPS));
-        let server = &service.servers[picked.expect("every server is eligible")];
-        begin(server, true);
+        let (scheduler, servers) = (&service.scheduler, &service.servers);
+        let taken = scheduler.take(servers, flow(1, VIPS), true);
+        let server = &servers[taken.expect("every server is eligible")];
         end(server, true);
     });
 }

@@ -100,7 +100,7 @@ fn by_address<'a>(snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Target<'a> {
             .service_for(key.protocol, key.destination)
             .map_or(Target::UnservedVip(unserved), Target::Service),
         Some(target) => target,
-        None if snapshot.is_nat_server((key.protocol, key.source)) => Target::NatReply,
+        None if snapshot.may_reply_by_nat((key.protocol, key.source)) => Target::NatReply,
         None => Target::Transit,
     }
 }

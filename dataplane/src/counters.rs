@@ -64,6 +64,15 @@ impl TrafficCounters {
         packets.add(1);
         octets.add(u64::from(bytes));
     }
+
+    /// Counts bytes of a packet that was counted before.
+    pub fn count_more(&self, direction: Direction, bytes: u16) {
+        let octets = match direction {
+            Direction::ToServer => &self.in_bytes,
+            Direction::ToClient => &self.out_bytes,
+        };
+        octets.add(u64::from(bytes));
+    }
 }
 
 /// [`TrafficCounters`] added up at one moment.
@@ -167,6 +176,10 @@ pub struct WorkerCounters {
     pub ipv6_packets: Counter,
     /// Frames Linux sent.
     pub injected_packets: Counter,
+    /// Packets of sessions whose server is the gateway itself, given to Linux.
+    pub local_node_packets: Counter,
+    /// Linux's answers in such sessions.
+    pub local_node_replies: Counter,
     /// FULLNAT sessions that took a port freed less than 120 s ago.
     pub local_port_reuses: Counter,
     /// Datagrams of one-packet services, each of which was scheduled for itself.
@@ -204,6 +217,8 @@ impl Default for WorkerCounters {
             icmp_errors_suppressed: Counter::default(),
             ipv6_packets: Counter::default(),
             injected_packets: Counter::default(),
+            local_node_packets: Counter::default(),
+            local_node_replies: Counter::default(),
             local_port_reuses: Counter::default(),
             one_packets: Counter::default(),
             templates_refused: Counter::default(),

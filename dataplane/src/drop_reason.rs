@@ -56,8 +56,16 @@ drop_reasons! {
     SourceRoute = "source_route",
     /// The packet ends before its transport header does.
     TruncatedTransport = "truncated_transport",
-    /// A later fragment arrived whose first fragment was not seen here, or was forgotten.
+    /// An ICMP error about a session has a wrong checksum.
+    BadIcmpChecksum = "bad_icmp_checksum",
+    /// A later fragment arrived whose first fragment was not forwarded.
     FragmentWithoutFirst = "fragment_without_first",
+    /// A fragment waited 30 s in vain, for its first one or for the rest of its datagram.
+    FragmentTimeout = "fragment_timeout",
+    /// Too many fragments were waiting: the one that had waited longest, or one too many of a datagram.
+    FragmentNoRoom = "fragment_no_room",
+    /// A fragment repeats bytes of its datagram that another one brought before.
+    FragmentOverlap = "fragment_overlap",
     /// A fragmented SCTP packet needs another port, and its CRC cannot be told from a fragment.
     FragmentedSctp = "fragmented_sctp",
     /// The packet's time to live ran out here.
@@ -68,6 +76,10 @@ drop_reasons! {
     FragmentationFailed = "fragmentation_failed",
     /// The service has no server that may take a new session.
     NoServer = "no_server",
+    /// The packet would have begun a session while `drop_packet` defends against too many of them.
+    DropPacket = "drop_packet",
+    /// A NAT server's packet belongs to no session, and the server was told so (`nat_icmp_send`).
+    NoSessionForReply = "no_session_for_reply",
     /// The session's server was removed from its service.
     ServerRemoved = "server_removed",
     /// The session table is full, and nothing in it may be evicted for a new session.
@@ -76,6 +88,8 @@ drop_reasons! {
     LocalPortsExhausted = "local_ports_exhausted",
     /// A packet to a local address belongs to no session (Linux must not answer it).
     NoSessionForLocalAddress = "no_session_for_local_address",
+    /// The server is the gateway itself, and Linux would not take the packet there.
+    LocalServerUnreachable = "local_server_unreachable",
     /// A server's reply arrived on a port to which no route to that server points.
     ReplyOnWrongPort = "reply_on_wrong_port",
     /// The service is set to drop what it does not serve.
@@ -88,6 +102,8 @@ drop_reasons! {
     NextHopUnresolved = "next_hop_unresolved",
     /// The port that leads to a TUN server has no address that the tunnel could begin at.
     NoTunnelSource = "no_tunnel_source",
+    /// An ICMP error about a tunnel packet of the gateway was read; the client is told if it must know.
+    TunnelError = "tunnel_error",
     /// The buffer has no room for the outer header.
     NoHeadroom = "no_headroom",
     /// The TCP options could not be changed as the method asks.

@@ -29,6 +29,9 @@ pub struct Handed<P> {
     pub interface: InterfaceId,
     /// The workers it has been at; it visits each candidate once.
     pub visited: Visited,
+    /// Whether it is Linux's, who sent it on the twin of that interface, and may be an answer of
+    /// the gateway itself as a real server.
+    pub from_linux: bool,
 }
 
 /// A set of workers. Those whose numbers differ by 128 count as one: no machine has that many.
@@ -132,6 +135,7 @@ mod tests {
             packet: *packet,
             interface: InterfaceId(0),
             visited: Visited::default(),
+            from_linux: false,
         });
         handed.collect()
     }

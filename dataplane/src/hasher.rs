@@ -3,11 +3,14 @@
 //! Not for keys that clients choose freely and that get inserted: those live in the session
 //! table, whose hash has a secret.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map with [`KeyHasher`].
 pub type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
+
+/// A set with [`KeyHasher`].
+pub type FastSet<K> = HashSet<K, BuildHasherDefault<KeyHasher>>;
 
 /// Multiplies and folds each word written to it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -38,6 +38,13 @@ pub enum IcmpError {
     HostUnreachable,
     /// The time to live ran out in transit.
     TimeExceeded,
+    /// What another router said about the packet.
+    Relayed {
+        /// The type it gave.
+        kind: u8,
+        /// The code it gave.
+        code: u8,
+    },
 }
 
 impl IcmpError {
@@ -50,6 +57,7 @@ impl IcmpError {
             Self::PortUnreachable => (kind::UNREACHABLE, unreachable::PORT),
             Self::HostUnreachable => (kind::UNREACHABLE, unreachable::HOST),
             Self::TimeExceeded => (kind::TIME_EXCEEDED, 0),
+            Self::Relayed { kind, code } => (kind, code),
         }
     }
 }
@@ -60,9 +68,10 @@ impl IcmpError {
 /// Frames to a group MAC are the caller's to keep out: they are not seen here.
 #[must_use]
 pub fn may_answer(ip: &[u8]) -> bool {
-    let Ok((header, payload)) = Ipv4::parse(ip) else {
-        return false;
-    };
+    Ipv4::parse(ip).is_ok_and(|(header, payload)| may_answer_packet(&header, payload))
+}
+
+fn may_answer_packet(header: &Ipv4<'_>, payload: &[u8]) -> bool {
     let destination = Ipv4Addr::from(header.destination());
     header.fragment_offset() == 0
         && is_single_host(header.source())
@@ -83,18 +92,44 @@ pub fn build<Pool: PacketPool>(
     source: V4,
     ids: &mut IpIds,
 ) -> Option<Pool::Packet> {
-    if !may_answer(ip) {
+    let about = Ipv4::parse(ip).ok()?;
+    build_about(pool, ip, about, l3, error, source, ids)
+}
+
+/// [`build`] about a packet of which only the beginning is there: as another error quotes it.
+pub fn build_about_part<Pool: PacketPool>(
+    pool: &mut Pool,
+    part: &[u8],
+    l3: usize,
+    error: IcmpError,
+    source: V4,
+    ids: &mut IpIds,
+) -> Option<Pool::Packet> {
+    let about = Ipv4::parse_quoted(part).ok()?;
+    build_about(pool, part, about, l3, error, source, ids)
+}
+
+/// An error about `ip`, which begins with this header and goes on with this payload.
+fn build_about<Pool: PacketPool>(
+    pool: &mut Pool,
+    ip: &[u8],
+    (about, payload): (Ipv4<'_>, &[u8]),
+    l3: usize,
+    error: IcmpError,
+    source: V4,
+    ids: &mut IpIds,
+) -> Option<Pool::Packet> {
+    if !may_answer_packet(&about, payload) {
         return None;
     }
-    let (about, _) = Ipv4::parse(ip).ok()?;
-    let quote_len = usize::from(about.total_len()).min(MAX_LEN - HEADERS_LEN);
-    let quote = ip.get(..quote_len)?;
+    let len = usize::from(about.total_len()).min(ip.len());
+    let quote = ip.get(..len.min(MAX_LEN - HEADERS_LEN))?;
 
-    let mut packet = pool.allocate(l3 + HEADERS_LEN + quote_len)?;
+    let mut packet = pool.allocate(l3 + HEADERS_LEN + quote.len())?;
     let bytes = packet.bytes_mut().get_mut(l3..)?;
     let (mut header, message) = Ipv4Mut::init(bytes).ok()?;
     header.set_tos((about.tos() & 0x1e) | 0xc0);
-    header.set_total_len(u16::try_from(HEADERS_LEN + quote_len).ok()?);
+    header.set_total_len(u16::try_from(HEADERS_LEN + quote.len()).ok()?);
     header.set_id(ids.next());
     header.set_ttl(TTL);
     header.set_protocol(protocol::ICMP);
@@ -220,6 +255,24 @@ mod tests {
         let error = answer(&padded, IcmpError::PortUnreachable).unwrap();
 
         assert_eq!(error[28..], packet);
+    }
+
+    #[test]
+    fn a_packet_of_which_only_a_part_is_there_is_quoted_as_far_as_it_goes() {
+        let whole = udp(CLIENT, VIP, &[7; 100]);
+        let padded = [&whole[..], &[0xaa; 12]].concat();
+        let (mut pool, mut ids) = (MemoryPool::default(), IpIds::starting_at(0));
+        let error = IcmpError::Relayed { kind: 11, code: 1 };
+
+        for (len, quoted) in [(28, 28), (127, 127), (128, 128), (140, 128)] {
+            let part = &padded[..len];
+            let packet = build_about_part(&mut pool, part, L3, error, VIP.addr, &mut ids).unwrap();
+
+            let ip = &packet.bytes()[L3..];
+            assert_eq!(ip[20..22], [11, 1]);
+            assert_eq!(ip[28..], whole[..quoted]);
+            assert!(header_is_sound(ip) && message_is_sound(&ip[20..]));
+        }
     }
 
     #[test]

@@ -43,9 +43,6 @@ pub mod drop_reason;
 /// Remembers which server a flow goes to.
 pub mod session;
 
-/// Firewall marks: which packets have which mark.
-pub mod marks;
-
 /// Decides what a packet without a session is: a new session, Linux's, or nobody's.
 pub mod classify;
 
@@ -91,8 +88,11 @@ pub mod latency;
 /// Virtual services and real servers as a worker sees them.
 pub mod service;
 
-/// What the kernel's IPVS has below `net.ipv4.vs`, under the names it has there.
+/// The variables that steer IPVS, under Linux's names.
 pub mod knobs;
+
+/// Firewall marks: which packets a mark service is for.
+pub mod marks;
 
 /// The immutable configuration a worker adopts between two bursts.
 pub mod snapshot;

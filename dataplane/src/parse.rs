@@ -10,6 +10,7 @@
 //! | IPv4 of other protocols, later fragments, DHCP | [`Frame::Ipv4Other`] |
 //! | ARP, IPv6, other EtherTypes | [`Frame::Arp`], [`Frame::Ipv6`], [`Frame::Other`] |
 
+mod icmp;
 mod plain;
 
 use std::net::Ipv4Addr;
@@ -27,6 +28,7 @@ use crate::wire::udp::Udp;
 use crate::wire::vlan::{self, Vlan};
 use crate::wire::{ParseError, ports};
 
+pub use icmp::{About, QuotedTunnel, RelatedError};
 pub use plain::{Plain, PlainLink};
 
 /// What stands in front of a frame's payload.
@@ -115,7 +117,8 @@ pub struct Parsed {
     pub ip: Ipv4Facts,
     /// The control bits of a TCP segment; 0 in other packets.
     pub tcp_flags: u8,
-    /// The type of the first chunk of an SCTP packet; 0 in other packets.
+    /// The type of the chunk that says what an SCTP packet is for: the first, or an ABORT behind a
+    /// cookie; 0 in other packets.
     pub sctp_chunk: u8,
 }
 
@@ -361,7 +364,10 @@ fn transport(protocol: Protocol, payload: &[u8]) -> Result<Transport, ParseError
     let (tcp_flags, sctp_chunk) = match protocol {
         Protocol::Tcp => (tcp_flags(payload)?, 0),
         Protocol::Udp => Udp::parse(payload).map(|_| (0, 0))?,
-        Protocol::Sctp => (0, Sctp::parse(payload)?.0.first_chunk()),
+        Protocol::Sctp => {
+            let (header, rest) = Sctp::parse(payload)?;
+            (0, header.leading_chunk(rest))
+        }
     };
     Ok(Transport {
         source_port,

@@ -3,12 +3,12 @@
 //! A snapshot is a root of shared parts: deriving one with a change in one part costs that part
 //! and a reference count for each of the others.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::address::{Endpoint, FlowKey, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
-use crate::hasher::FastMap;
+use crate::hasher::{FastMap, FastSet};
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
 use crate::knobs::Knobs;
 use crate::marks::MarkRules;
@@ -135,6 +135,11 @@ pub struct Snapshot {
     /// Whose replies come back by NAT (port 0: from any port), and what they may belong to.
     /// [`Self::nat_vips`] and [`Self::serves_a_mark_by_nat`] ask it.
     pub nat_servers: Arc<FastMap<ReplySource, ReplyVips>>,
+    /// The addresses in `nat_servers`.
+    pub nat_addresses: Arc<FastSet<V4>>,
+    /// What the gateway itself answers with as a real server, by what [`Self::local_vips`] is
+    /// asked; empty in most gateways.
+    pub local_servers: Arc<FastMap<ReplySource, ReplyVips>>,
     /// IPv4 routes.
     pub routes: ForwardingTable<V4>,
     /// The next hops by slot.
@@ -143,8 +148,10 @@ pub struct Snapshot {
     pub steering: Arc<Steering>,
     /// How long sessions last.
     pub timeouts: Arc<Timeouts>,
-    /// What is the same for all services.
+    /// What steers IPVS.
     pub knobs: Arc<Knobs>,
+    /// Counts the servers that were removed.
+    pub removals: u64,
     /// Which servers persistent clients have: one table for all snapshots of a gateway, once it
     /// has a persistent service.
     pub templates: Arc<Templates<V4>>,
@@ -180,33 +187,49 @@ impl Snapshot {
 
     /// Whether `source` may send NAT replies.
     #[must_use]
-    pub fn is_nat_server(&self, source: ReplySource) -> bool {
-        self.replies_of(source).next().is_some()
+    pub fn may_reply_by_nat(&self, source: ReplySource) -> bool {
+        replies_of(&self.nat_servers, source).next().is_some()
     }
 
     /// Whether `source` may send NAT replies of sessions to any address, since it serves a mark.
     #[must_use]
     pub fn serves_a_mark_by_nat(&self, source: ReplySource) -> bool {
-        self.replies_of(source).any(|replies| replies.any)
+        replies_of(&self.nat_servers, source).any(|replies| replies.any)
+    }
+
+    /// Whether Linux's packets from `source` may belong to sessions to any address.
+    #[must_use]
+    pub fn serves_a_mark_locally(&self, source: ReplySource) -> bool {
+        replies_of(&self.local_servers, source).any(|replies| replies.any)
     }
 
     /// The VIPs and ports that a NAT reply from `source` may belong to; none when `source` is no
     /// server that is reached by NAT, or serves nothing but a mark.
     pub fn nat_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
-        let server = source.1;
-        let vips = self.replies_of(source).flat_map(|replies| &replies.vips);
-        vips.map(move |vip| match vip.port {
-            0 => Endpoint::new(vip.addr, server.port),
-            _ => *vip,
-        })
+        vips_of(&self.nat_servers, source)
     }
 
-    /// What replies from `source` may belong to, by its port and as a server of all ports.
-    fn replies_of(&self, source: ReplySource) -> impl Iterator<Item = &ReplyVips> {
-        let (protocol, server) = source;
-        let any_port = (protocol, Endpoint::new(server.addr, 0));
-        let by_port = self.nat_servers.get(&source).into_iter();
-        by_port.chain(self.nat_servers.get(&any_port))
+    /// Whether some server at `addr` is reached by NAT.
+    #[must_use]
+    pub fn is_nat_server(&self, addr: V4) -> bool {
+        self.nat_addresses.contains(&addr)
+    }
+
+    /// The VIPs and ports that Linux's packets from `source` may belong to, when the gateway
+    /// itself is a real server there.
+    pub fn local_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
+        vips_of(&self.local_servers, source)
+    }
+
+    /// Whether Linux takes packets to `addr` as its own, so that a real server there is the
+    /// gateway itself (IPVS: a local node).
+    #[must_use]
+    pub fn is_local(&self, addr: V4) -> bool {
+        match self.role(addr) {
+            Some(Role::Host | Role::Vip(_)) => true,
+            Some(Role::Local { host, .. }) => *host,
+            None => Ipv4Addr::from(addr).is_loopback(),
+        }
     }
 
     /// The real server in `slot`.
@@ -248,4 +271,28 @@ impl Snapshot {
             Role::Host | Role::Vip(_) => None,
         }
     }
+}
+
+/// The VIPs and ports that packets from `source` may belong to.
+fn vips_of(
+    sources: &FastMap<ReplySource, ReplyVips>,
+    source: ReplySource,
+) -> impl Iterator<Item = Endpoint<V4>> {
+    let server = source.1;
+    let vips = replies_of(sources, source).flat_map(|replies| &replies.vips);
+    vips.map(move |vip| match vip.port {
+        0 => Endpoint::new(vip.addr, server.port),
+        _ => *vip,
+    })
+}
+
+/// What packets from `source` may belong to, by its port and as a server of all ports.
+fn replies_of(
+    sources: &FastMap<ReplySource, ReplyVips>,
+    source: ReplySource,
+) -> impl Iterator<Item = &ReplyVips> {
+    let (protocol, server) = source;
+    let any_port = (protocol, Endpoint::new(server.addr, 0));
+    let by_port = sources.get(&source).into_iter();
+    by_port.chain(sources.get(&any_port))
 }

@@ -175,7 +175,9 @@ impl<I: Io> Worker<I> {
         let made = u32::try_from(made).unwrap_or(u32::MAX);
         let budget = EXPIRY_BUDGET.saturating_add(made.saturating_mul(EXPIRY_STEPS_PER_SESSION));
         self.pipeline.expire(&self.snapshot, now, budget);
-        handled += self.inject();
+        self.pipeline.defend(&self.snapshot, now);
+        self.pipeline.sweep(&self.snapshot, now);
+        handled += self.inject(now);
         self.list_sessions(now);
         let imported = self.import_sessions(now);
         self.pipeline.out.flush();
@@ -196,8 +198,8 @@ impl<I: Io> Worker<I> {
         count
     }
 
-    /// Sends what Linux sent on the twins, up to a burst for each.
-    fn inject(&mut self) -> usize {
+    /// Takes on what Linux sent on the twins, up to a burst for each.
+    fn inject(&mut self, now: Tick) -> usize {
         let mut count = 0;
         for interface in &self.injecting {
             for _ in 0..BURST {
@@ -205,8 +207,7 @@ impl<I: Io> Worker<I> {
                     break;
                 };
                 self.pipeline
-                    .out
-                    .transmit_injected(&self.snapshot, *interface, packet);
+                    .inject(&self.snapshot, now, *interface, packet);
                 count += 1;
             }
         }

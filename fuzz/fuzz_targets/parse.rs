@@ -3,7 +3,7 @@
 #![no_main]
 
 use dataplane::io::RxChecksum;
-use dataplane::parse::{Frame, OtherIpv4, Parsed, parse};
+use dataplane::parse::{About, Frame, OtherIpv4, Parsed, RelatedError, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|frame: &[u8]| {
@@ -11,7 +11,13 @@ fuzz_target!(|frame: &[u8]| {
         match parse(frame, checksum) {
             Ok((_, Frame::Ipv4(Parsed { ip, .. }) | Frame::Ipv4Other(OtherIpv4 { ip, .. }))) => {
                 let end = usize::from(ip.l3_offset) + usize::from(ip.total_len);
-                assert!(frame.get(usize::from(ip.l4_offset)..end).is_some());
+                let message = frame.get(usize::from(ip.l4_offset)..end);
+                assert!(message.is_some());
+                let error = message.and_then(RelatedError::parse);
+                if let Some(About::Tunnel(tunnel)) = error.map(|error| error.about) {
+                    let inner = message.and_then(|it| it.get(usize::from(tunnel.inner_offset)..));
+                    assert!(inner.is_some_and(|inner| inner.len() >= 24));
+                }
             }
             Ok((_, Frame::Ipv6(facts))) => {
                 assert!(frame.get(usize::from(facts.l4_offset)..).is_some());

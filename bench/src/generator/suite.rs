@@ -11,6 +11,7 @@ use super::case::{Case, CaseError, Figures, Load};
 use super::handover::HandedOver;
 use super::mass_expiry::MassExpiry;
 use super::scaling;
+use crate::core_to_core;
 use crate::report::{Record, Results};
 
 /// More sessions than a replay can hold.
@@ -51,6 +52,12 @@ type Row = (&'static str, Measure, Case);
 pub(super) fn run(folder: &Path, suites: &[Suite], quick: bool) -> io::Result<bool> {
     let mut results = Results::load(folder)?;
     let mut complete = true;
+    if suites.is_empty() || suites.contains(&Suite::Cores) {
+        match core_to_core::nanos() {
+            Ok(nanos) => println!("a cache line takes {nanos:.0} ns from one core to the other"),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
     for (name, measure, case) in rows(suites, quick) {
         let mut record = Record {
             method: case.method.name().to_owned(),

@@ -9,6 +9,9 @@
 //! | `GET /v1/sessions`       | [`SessionsView`](crate::view::SessionsView): one page; see below |
 //! | `GET /v1/sessions/export` | all of them, one line of JSON each |
 //! | `POST /v1/sessions/import` | brings the sessions of such lines in: [`ImportView`](crate::view::ImportView) |
+//! | `GET /v1/sysctl`         | the variables of IPVS: a list of [`SysctlView`](crate::view::SysctlView) |
+//! | `GET /v1/sysctl/{name}`  | one of them |
+//! | `PUT /v1/sysctl/{name}`  | sets it to the number in the body, until a configuration is applied |
 //! | `GET /v1/config`         | the configuration that runs, as JSON; as TOML with `?format=toml` or `Accept: application/toml` |
 //! | `PUT /v1/config`         | makes the body the configuration, all of it or none: [`AppliedView`](crate::view::AppliedView) |
 //! | `POST /v1/config/check`  | says what `PUT` would, and changes nothing: [`CheckedView`](crate::view::CheckedView) |
@@ -26,7 +29,7 @@
 //! `application/json`. `?name=` is what errors call it (`api` when not said).
 //!
 //! Whatever is refused has an [`ErrorView`](crate::view::ErrorView) as its body, one sentence a
-//! problem: 400 for a question that makes no sense, 404 and 405 for a path or method there is
+//! problem: 400 for a question that makes no sense or a variable's impossible value, 404 and 405 for a path or method there is
 //! not, 409 for a change that needs a restart or a second import at the same time, 413 for a body above 64 MiB, 415 for a body of
 //! another type, 422 for a configuration with mistakes (all of them, each with its line), 503
 //! for a worker that does not answer.
@@ -51,6 +54,9 @@ mod questions;
 
 /// Sessions as lines: exported, imported.
 mod transfer;
+
+/// The variables of IPVS: shown, set.
+mod sysctl;
 
 /// The configuration: shown, checked, replaced.
 mod configuration;
@@ -86,6 +92,7 @@ pub async fn serve(
 
 /// The paths of the API.
 pub fn router(gateway: Arc<Gateway>) -> Router {
+    let variable = get(sysctl::show).put(sysctl::set);
     let config = get(configuration::show).put(configuration::replace);
     Router::new()
         .route("/v1/status", get(questions::status))
@@ -95,6 +102,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/sessions", get(questions::sessions))
         .route("/v1/sessions/export", get(transfer::export))
         .route("/v1/sessions/import", post(transfer::import))
+        .route("/v1/sysctl", get(sysctl::list))
+        .route("/v1/sysctl/{name}", variable)
         .route("/v1/config", config)
         .route("/v1/config/check", post(configuration::check))
         .fallback(async |uri: Uri| Refusal::no_such_path(uri.path()))

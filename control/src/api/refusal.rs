@@ -1,9 +1,10 @@
 //! What went wrong, as a status and sentences.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, QueryRejection, StringRejection};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use dataplane::knobs::{KnobError, KnobProblem};
 
 use crate::config::ConfigErrors;
 use crate::gateway::{ApplyError, ImportError, ListingError};
@@ -88,6 +89,22 @@ impl From<ApplyError> for Refusal {
         match error {
             ApplyError::Fixed(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
         }
+    }
+}
+
+impl From<StringRejection> for Refusal {
+    fn from(rejection: StringRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<KnobError> for Refusal {
+    fn from(error: KnobError) -> Self {
+        let status = match error.problem {
+            KnobProblem::Unknown | KnobProblem::NotApplicable(_) => StatusCode::NOT_FOUND,
+            KnobProblem::NotANumber(_) | KnobProblem::OutOfRange { .. } => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -24,6 +24,7 @@ mod error;
 mod gateway;
 mod ipvs;
 mod local_pool;
+mod marks;
 mod network;
 mod port;
 mod section;
@@ -39,6 +40,7 @@ pub use error::{ConfigError, ConfigErrors, ConfigWarning, Warnings};
 pub use gateway::{Gateway, HugePages, Idle, MAX_WORKERS, MIN_BUFFER_BYTES, RouteTable, Workers};
 pub use ipvs::Ipvs;
 pub use local_pool::{LocalPool, MAX_POOL_ADDRESSES};
+pub use marks::Mark;
 pub use network::{AddressRange, InterfaceAddress, MAX_INTERFACE_NAME, PortRange, Route};
 pub use port::{Device, Interface, NumberedInterface, Port, Twin, Vlan};
 pub use service::{Placement, Server, Service};
@@ -56,6 +58,8 @@ pub struct Config {
     timeouts: Timeouts,
     #[serde(rename = "port")]
     ports: Vec<Port>,
+    #[serde(rename = "mark", skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<Mark>,
     #[serde(rename = "local_pool", skip_serializing_if = "Vec::is_empty")]
     local_pools: Vec<LocalPool>,
     #[serde(rename = "service", skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +83,7 @@ struct RawConfig<'a> {
     ipvs: Ipvs,
     timeouts: Timeouts,
     ports: Vec<Written<'a, Port>>,
+    marks: Vec<Written<'a, Mark>>,
     local_pools: Vec<Written<'a, LocalPool>>,
     services: Vec<Written<'a, Service>>,
     /// The document, which knows the line of everything, read or not.
@@ -176,6 +181,12 @@ impl Config {
         &self.ports
     }
 
+    /// Every `[[mark]]`, in the order in which they are asked.
+    #[must_use]
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
     /// Every `[[local_pool]]`; no address is in two.
     #[must_use]
     pub fn local_pools(&self) -> &[LocalPool] {
@@ -249,6 +260,7 @@ impl<'a> RawConfig<'a> {
         let ipvs = section.inner("ipvs").map(Ipvs::read);
         let timeouts = section.inner("timeouts").map(timeouts::read);
         let ports = section.tables("port").into_iter();
+        let marks = section.tables("mark").into_iter();
         let local_pools = section.tables("local_pool").into_iter();
         let services = section.tables("service").into_iter();
         let raw = Self {
@@ -256,6 +268,7 @@ impl<'a> RawConfig<'a> {
             ipvs: ipvs.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
             ports: ports.filter_map(Port::read).collect(),
+            marks: marks.filter_map(Mark::read).collect(),
             local_pools: local_pools.filter_map(LocalPool::read).collect(),
             services: services.filter_map(Service::read).collect(),
             root,
@@ -272,6 +285,7 @@ impl<'a> RawConfig<'a> {
             ipvs: self.ipvs,
             timeouts: self.timeouts,
             ports: self.ports.into_iter().map(|port| port.value).collect(),
+            marks: self.marks.into_iter().map(|mark| mark.value).collect(),
             local_pools: self
                 .local_pools
                 .into_iter()
@@ -489,6 +503,7 @@ mod tests {
             metrics in prop_oneof![Just(json!("off")), Just(json!("[::1]:9911"))],
             timeout in 1..=2_678_400_u32,
             rules in prop::sample::select(vec!["6.1.192", "6.1.176"]),
+            modes in 0..4_u8,
             mtu in 1280..9000_u16,
             persist in any::<bool>(),
             vlans in prop::collection::btree_set(1..=4094_u16, 0..4),
@@ -527,7 +542,10 @@ mod tests {
                     "workers": workers, "huge_pages": huge_pages, "metrics": metrics,
                     "memory_mb": 4096, "route_tables": ["main", 7],
                 },
-                "ipvs": {"rules": rules, "lblc_expiration": timeout},
+                "ipvs": {
+                    "rules": rules, "lblc_expiration": timeout, "drop_entry": modes,
+                    "conn_reuse_mode": modes, "sloppy_tcp": persist,
+                },
                 "timeouts": {"udp": timeout},
                 "port": [{
                     "name": "wan", "device": "0000:3b:00.0", "mtu": mtu,
@@ -535,6 +553,10 @@ mod tests {
                     "addresses": ["10.1.0.1/24"], "routes": ["default via 10.1.0.254"],
                     "vlan": vlans,
                 }],
+                "mark": [
+                    {"mark": timeout, "port": "wan", "protocol": "udp", "source": "10.1.0.0/16"},
+                    {"mark": 0, "destination_ports": mtu, "source_ports": "7-9"},
+                ],
                 "local_pool": [{"name": "lips", "addresses": [format!("10.3.0.0-10.3.0.{lips}")]}],
                 "service": services,
             })

@@ -296,7 +296,8 @@ const fn address_of(number: u128, like: IpAddr) -> IpAddr {
     }
 }
 
-fn network_of(prefix: &InterfaceAddress) -> IpAddr {
+/// The address with the prefix's bits alone.
+pub(super) fn network_of(prefix: &InterfaceAddress) -> IpAddr {
     let host_bits = u32::from(bits(prefix.address) - prefix.prefix_len);
     let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
     address_of(number_of(prefix.address) & mask, prefix.address)

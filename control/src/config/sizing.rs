@@ -25,7 +25,8 @@ pub(super) fn buffer_bytes<'a>(gateway: &Gateway, ports: impl Iterator<Item = &'
 /// Buffers per socket: as written, else what fills every descriptor twice over and leaves each
 /// worker some to work with.
 pub(super) fn pool_buffers<'a>(gateway: &Gateway, ports: impl Iterator<Item = &'a Port>) -> u32 {
-    // Bursts, DPDK's per-core cache, and packets that wait for another worker or for Linux.
+    // Bursts, DPDK's per-core cache, and packets that wait for another worker, for Linux, or, as
+    // fragments do (256 at most), for each other.
     let at_work = u32::from(gateway.workers.count()) * 4096;
     let given = gateway.pool_buffers;
     given.unwrap_or_else(|| buffers_in_descriptors(gateway, ports) * 2 + at_work)

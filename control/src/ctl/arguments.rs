@@ -38,6 +38,12 @@ pub(super) enum Command {
     Services,
     /// Shows sessions, writes them to a file, or brings them in from one.
     Sessions(Sessions),
+    /// Shows the variables of IPVS, or sets one until a configuration is applied.
+    Sysctl {
+        /// Shows only NAME; `NAME=VALUE` sets it. To keep it, write it into [ipvs] of the file.
+        #[arg(value_name = "NAME[=VALUE]")]
+        variable: Option<String>,
+    },
     /// Makes FILE the configuration: all of it or none.
     Apply {
         /// A TOML file; `-` is the standard input.

@@ -28,6 +28,9 @@ mod sessions;
 /// Sessions to a file, and from one.
 mod transfer;
 
+/// The variables of IPVS: shown, set.
+mod sysctl;
+
 /// Configurations: checked, applied, shown.
 mod configuration;
 
@@ -135,6 +138,7 @@ fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<Exit, Fai
             (_, Some(file)) => transfer::import(&client()?, file, console),
             (None, None) => sessions::show(&client()?, wanted, console),
         },
+        Command::Sysctl { variable } => sysctl::run(&client()?, variable.as_deref(), console),
         Command::Apply { file } => configuration::apply(&client()?, file, console),
         Command::Check { file } => configuration::check(file, console),
         Command::Config { toml } => configuration::show(&client()?, *toml, console),

@@ -1,13 +1,23 @@
 //! From a checked configuration to what the packet path is told.
 
+use dataplane::address::{Address, V4};
 use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
+use dataplane::id::EthdevId;
+use dataplane::knobs::Knobs;
+use dataplane::marks::MarkRule;
 use dataplane::service::SchedulerKind;
 
-use crate::config::{Config, Service};
+use crate::config::{Config, InterfaceAddress, Mark, PortRange, Service};
 
 /// The services of a configuration, in the order of the file.
 #[must_use]
 pub fn services(config: &Config) -> Vec<ServiceSpec> {
+    services_under(config, &config.ipvs().knobs)
+}
+
+/// [`services`] with other variables than the configuration's.
+#[must_use]
+pub(super) fn services_under(config: &Config, knobs: &Knobs) -> Vec<ServiceSpec> {
     let vips = config.vips();
     (config.services().iter())
         .map(|service| {
@@ -15,7 +25,7 @@ pub fn services(config: &Config) -> Vec<ServiceSpec> {
             let vip = vips.iter().find(|vip| Some(vip.address) == own);
             ServiceSpec {
                 key: service.key(),
-                scheduler: scheduler(config, service),
+                scheduler: scheduler(knobs, service),
                 servers: service.servers.iter().map(server).collect(),
                 local_addresses: local_addresses(config, service),
                 unserved: vip.map(|vip| vip.unserved).unwrap_or_default(),
@@ -28,15 +38,42 @@ pub fn services(config: &Config) -> Vec<ServiceSpec> {
 }
 
 /// The scheduler with the options that all services share.
-const fn scheduler(config: &Config, service: &Service) -> SchedulerKind {
+const fn scheduler(knobs: &Knobs, service: &Service) -> SchedulerKind {
     match service.scheduler {
         SchedulerKind::Lblc { .. } => SchedulerKind::Lblc {
-            expiration_seconds: config.ipvs().lblc_expiration,
+            expiration_seconds: knobs.lblc_expiration,
         },
         SchedulerKind::Lblcr { .. } => SchedulerKind::Lblcr {
-            expiration_seconds: config.ipvs().lblcr_expiration,
+            expiration_seconds: knobs.lblcr_expiration,
         },
         other => other,
+    }
+}
+
+/// The rules for firewall marks, in the order of the file.
+#[must_use]
+pub fn marks(config: &Config) -> Vec<MarkRule> {
+    let marks = config.marks().iter();
+    marks.map(|rule| mark(config, rule)).collect()
+}
+
+fn mark(config: &Config, rule: &Mark) -> MarkRule {
+    let ethdev = |name: &String| {
+        let mut ports = config.ports().iter().zip(0..);
+        let found = ports.find(|(port, _)| port.interface.name == *name);
+        found.map(|(_, number)| EthdevId(number))
+    };
+    let prefix =
+        |network: InterfaceAddress| Some((V4::from_ip(network.address)?, network.prefix_len));
+    let ports = |ports: Option<PortRange>| ports.map_or(0..=u16::MAX, |ports| ports.ports());
+    MarkRule {
+        ethdev: rule.port.as_ref().and_then(ethdev),
+        protocol: rule.protocol.map(|protocol| protocol as u8),
+        source: rule.source.and_then(prefix),
+        destination: rule.destination.and_then(prefix),
+        source_ports: ports(rule.source_ports),
+        destination_ports: ports(rule.destination_ports),
+        mark: rule.mark,
     }
 }
 
@@ -162,6 +199,25 @@ port = 53
             },
         ];
         assert_eq!(schedulers, expected);
+    }
+
+    #[test]
+    fn a_rule_for_marks_asks_the_same_of_a_packet() {
+        let text = format!(
+            "{TEXT}\n[[port]]\nname = \"lan\"\ndevice = \"net_null1\"\n\
+             [[mark]]\nmark = 7\nport = \"lan\"\nprotocol = \"udp\"\nsource = \"10.1.0.0/16\"\n\
+             destination_ports = \"53-54\"\n[[mark]]\nmark = 8\n"
+        );
+        let (config, _) = Config::from_toml(&text, Path::new("t.toml")).unwrap();
+
+        let one = MarkRule {
+            ethdev: Some(EthdevId(1)),
+            protocol: Some(17),
+            source: Some((V4(0x0a01_0000), 16)),
+            destination_ports: 53..=54,
+            ..MarkRule::any(7)
+        };
+        assert_eq!(marks(&config), [one, MarkRule::any(8)]);
     }
 
     #[test]

@@ -11,12 +11,12 @@ use crate::config::Config;
 
 /// For each service, what the servers counted that have left the snapshot.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ledger(HashMap<ServiceKey, TrafficTotals>);
+pub struct Ledger(HashMap<ServiceKey, TrafficTotals>);
 
 impl Ledger {
     /// Adds what the servers counted that are in `before` and not in `after`; servers leave only
     /// when their last session has ended, so nothing counts for them any more.
-    pub(super) fn close(&mut self, before: &Snapshot, after: &Snapshot) {
+    pub fn close(&mut self, before: &Snapshot, after: &Snapshot) {
         for (slot, server) in before.servers.iter().enumerate() {
             let successor = after.servers.get(slot).and_then(Option::as_ref);
             if let Some(server) = server
@@ -35,7 +35,8 @@ impl Ledger {
     }
 
     /// What servers counted that `service` no longer has.
-    pub(super) fn of(&self, service: ServiceKey) -> TrafficTotals {
+    #[must_use]
+    pub fn of(&self, service: ServiceKey) -> TrafficTotals {
         self.0.get(&service).copied().unwrap_or_default()
     }
 }

@@ -11,18 +11,19 @@ mod import;
 mod ledger;
 mod lines;
 mod listing;
+mod mirrored;
 mod pulse;
 mod report;
 mod session_line;
+mod sysctl;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::address::{Address, V4};
+use dataplane::address::Address;
 use dataplane::counters::WorkerCounters;
-use dataplane::editor::{self, Editor};
+use dataplane::editor::Editor;
 use dataplane::id::{CoreId, InterfaceId};
 use dataplane::mailbox::Mailbox;
 use dataplane::snapshot::Snapshot;
@@ -33,17 +34,18 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::linux::addresses::WantedAddress;
 use crate::linux::journal::AddressRole;
-use crate::linux::mirror::{InterfaceAddress, MirrorEvent, RouteTarget};
+use crate::linux::mirror::MirrorEvent;
 use crate::view::AppliedView;
-use ledger::Ledger;
 use listing::Unanswered;
 use pulse::Pulse;
 
 pub use alarms::Alarms;
-pub use compile::services;
+pub use compile::{marks, services};
 pub use fixed::ApplyError;
 pub use import::{Import, ImportError};
+pub use ledger::Ledger;
 pub use listing::ListingError;
+pub use mirrored::Mirrored;
 
 /// What an ethdev counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +97,7 @@ struct State {
     published_at: Instant,
     ledger: Ledger,
     /// What Linux has on the twins.
-    addresses: BTreeMap<InterfaceId, Vec<InterfaceAddress>>,
+    mirrored: Mirrored,
     /// What an operator should mend.
     warnings: Vec<String>,
 }
@@ -119,6 +121,8 @@ impl Gateway {
     pub fn new(plane: Plane, mut editor: Editor, config: Config) -> Arc<Self> {
         editor.set_rules(config.ipvs().rules);
         editor.set_timeouts(config.timeouts().clone());
+        editor.set_knobs(config.ipvs().knobs.clone());
+        editor.set_marks(compile::marks(&config));
         editor.set_services(&compile::services(&config));
         let published = editor.snapshot();
         let workers = plane.mailboxes.len();
@@ -129,7 +133,7 @@ impl Gateway {
                 published,
                 published_at: Instant::now(),
                 ledger: Ledger::default(),
-                addresses: BTreeMap::new(),
+                mirrored: Mirrored::default(),
                 warnings: Vec::new(),
             }),
             plane,
@@ -155,7 +159,8 @@ impl Gateway {
         &self.plane
     }
 
-    /// Makes the services, pools and time-outs those of `config`: all of it or none.
+    /// Makes the services, pools, marks, time-outs and variables of IPVS those of `config`: all of
+    /// it or none.
     ///
     /// # Errors
     ///
@@ -164,6 +169,8 @@ impl Gateway {
         let mut state = self.state.lock();
         fixed::check(&state.config, &config)?;
         state.editor.set_timeouts(config.timeouts().clone());
+        state.editor.set_knobs(config.ipvs().knobs.clone());
+        state.editor.set_marks(compile::marks(&config));
         state.editor.set_services(&compile::services(&config));
         state.config = Arc::new(config);
         state.forget_services_gone();
@@ -192,8 +199,11 @@ impl Gateway {
     /// Takes over what Linux said.
     pub fn mirrored(&self, events: &[MirrorEvent]) {
         let mut state = self.state.lock();
+        let State {
+            mirrored, editor, ..
+        } = &mut *state;
         for event in events {
-            state.mirrored(event);
+            mirrored.apply(event, editor);
         }
         self.publish(&mut state);
         drop(state);
@@ -329,72 +339,5 @@ impl Gateway {
 impl State {
     fn forget_services_gone(&mut self) {
         self.ledger.keep_only(&self.config);
-    }
-
-    fn mirrored(&mut self, event: &MirrorEvent) {
-        match event {
-            MirrorEvent::LinkChanged { interface, mtu, .. } => {
-                self.editor
-                    .set_mtu(*interface, u16::try_from(*mtu).unwrap_or(u16::MAX));
-            }
-            MirrorEvent::AddressAdded(address) => {
-                self.editor.add_host_address(address.addr);
-                self.addresses
-                    .entry(address.interface)
-                    .or_default()
-                    .push(*address);
-                self.choose_address(address.interface);
-            }
-            MirrorEvent::AddressRemoved(address) => {
-                self.editor.remove_host_address(address.addr);
-                self.addresses
-                    .entry(address.interface)
-                    .or_default()
-                    .retain(|it| it != address);
-                self.choose_address(address.interface);
-            }
-            MirrorEvent::RouteSet { prefix, route } => {
-                let hops: Vec<_> = match &route.target {
-                    RouteTarget::NextHops(hops) => (hops.iter())
-                        .map(|hop| editor::NextHop {
-                            via: hop.via,
-                            interface: hop.interface,
-                        })
-                        .collect(),
-                    RouteTarget::Elsewhere
-                    | RouteTarget::Blackhole
-                    | RouteTarget::Unreachable
-                    | RouteTarget::Prohibited => Vec::new(),
-                };
-                let mtu = route.mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
-                self.editor.set_route(prefix.addr, prefix.len, &hops, mtu);
-            }
-            MirrorEvent::RouteRemoved(prefix) => self.editor.remove_route(prefix.addr, prefix.len),
-            MirrorEvent::NeighbourSet {
-                interface,
-                addr,
-                mac,
-            } => {
-                self.editor.set_neighbour(*interface, *addr, Some(*mac));
-            }
-            MirrorEvent::NeighbourRemoved { interface, addr } => {
-                self.editor.set_neighbour(*interface, *addr, None);
-            }
-            MirrorEvent::Synchronised => {}
-        }
-    }
-
-    /// Chooses the box's own address on an interface, from which tunnels begin: the first one
-    /// with a subnet, which VIPs and local addresses have not.
-    fn choose_address(&mut self, interface: InterfaceId) {
-        let addresses = self
-            .addresses
-            .get(&interface)
-            .map_or(&[][..], Vec::as_slice);
-        let own = addresses
-            .iter()
-            .find(|address| address.prefix_len < 32 && address.addr.is_ipv4());
-        self.editor
-            .set_interface_address(interface, own.and_then(|own| V4::from_ip(own.addr)));
     }
 }

@@ -31,7 +31,7 @@ impl Gateway {
         let (config, snapshot) = self.present();
         let (addresses, warnings) = {
             let state = self.state.lock();
-            (state.addresses.clone(), state.warnings.clone())
+            (state.mirrored.addresses().clone(), state.warnings.clone())
         };
         let workers: Vec<_> = (0..self.plane.mailboxes.len())
             .map(|index| self.worker(index))

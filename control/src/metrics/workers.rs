@@ -14,7 +14,7 @@ use crate::gateway::Plane;
 type Read = fn(&WorkerCounters) -> &Counter;
 
 /// What a worker counts with no label but its own: name, help, and where it stands.
-const COUNTERS: [(&str, &str, Read); 19] = [
+const COUNTERS: [(&str, &str, Read); 21] = [
     (
         "sluice_received_packets_total",
         "Packets received from ethdevs.",
@@ -87,6 +87,16 @@ const COUNTERS: [(&str, &str, Read); 19] = [
         "sluice_injected_packets_total",
         "Frames that Linux sent on the twins.",
         |it| &it.injected_packets,
+    ),
+    (
+        "sluice_local_node_packets_total",
+        "Packets of sessions whose server is the gateway itself, given to Linux.",
+        |it| &it.local_node_packets,
+    ),
+    (
+        "sluice_local_node_replies_total",
+        "Linux's answers in sessions whose server is the gateway itself.",
+        |it| &it.local_node_replies,
     ),
     (
         "sluice_reused_local_ports_total",

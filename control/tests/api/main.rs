@@ -16,4 +16,5 @@ mod metrics;
 mod questions;
 mod sessions;
 mod socket;
+mod sysctl;
 mod transfer;

@@ -79,7 +79,7 @@ impl Editor {
     pub fn add_host_address(&mut self, addr: IpAddr) {
         if let IpAddr::V4(addr) = addr {
             *self.addresses.hosts.entry(addr.into()).or_default() += 1;
-            self.assign_role(addr.into());
+            self.assign_host_role(addr.into());
         }
     }
 
@@ -93,7 +93,18 @@ impl Editor {
                 self.addresses.hosts.remove(&addr);
             }
         }
+        self.assign_host_role(addr);
+    }
+
+    /// Decides anew what an address is for that the box got or lost, and whether a server there
+    /// is the gateway itself.
+    fn assign_host_role(&mut self, addr: V4) {
+        let was_local = self.next.is_local(addr);
         self.assign_role(addr);
+        if self.next.is_local(addr) != was_local {
+            self.renew_ways_to(addr);
+            self.index_local_servers();
+        }
     }
 
     /// Replaces the way packets find their owner, and with it the pools of local ports, whose

@@ -77,7 +77,8 @@ impl Editor {
         self.next.timeouts = Arc::new(timeouts);
     }
 
-    /// Replaces what is the same for all services.
+    /// Replaces the variables that steer IPVS. `lblc_expiration` and `lblcr_expiration` also come
+    /// with each service's scheduler.
     pub fn set_knobs(&mut self, knobs: Knobs) {
         self.next.knobs = Arc::new(knobs);
     }
@@ -88,7 +89,7 @@ impl Editor {
         self.template_room = templates;
     }
 
-    /// Replaces the rules that give packets their marks.
+    /// Replaces the rules that give packets firewall marks.
     pub fn set_marks(&mut self, rules: Vec<MarkRule>) {
         self.next.marks = Arc::new(MarkRules::new(rules));
     }

@@ -122,10 +122,12 @@ impl Editor {
         self.routes.neighbours.contains_key(&(addr, interface))
     }
 
-    /// The neighbours that packets to `destination` would be sent to.
+    /// The neighbours that packets to `destination` would be sent to; none for an address of the
+    /// gateway's own.
     #[must_use]
     pub fn neighbours_towards(&self, destination: IpAddr) -> Vec<(InterfaceId, IpAddr)> {
-        let route = V4::from_ip(destination).and_then(|addr| self.routes.covering(addr));
+        let addr = V4::from_ip(destination).filter(|addr| !self.next.is_local(*addr));
+        let route = addr.and_then(|addr| self.routes.covering(addr));
         let hops = route.map_or(&[][..], |route| &route.hops);
         hops.iter()
             .map(|hop| (hop.interface, hop.via.unwrap_or(destination)))
@@ -286,6 +288,12 @@ impl Editor {
         for hop in &route.hops {
             self.release_slot((hop.interface, hop.via, route.mtu));
         }
+    }
+
+    /// Lets sessions that go to `addr` look their way up again.
+    pub(super) fn renew_ways_to(&mut self, addr: V4) {
+        let slots = self.next.routes.lookup(addr).map(<[_]>::to_vec);
+        self.move_epochs_on(slots.as_deref());
     }
 
     fn move_epochs_on(&mut self, slots: Option<&[AdjacencySlot]>) {

@@ -91,6 +91,7 @@ impl Editor {
         }
         self.index_nat_servers();
         self.set_vips(specs);
+        self.index_local_servers();
     }
 
     /// Makes the table of templates when the first service needs it: most gateways never do.
@@ -143,6 +144,7 @@ impl Editor {
         }
         if nat_changed || !drained.is_empty() {
             self.index_nat_servers();
+            self.index_local_servers();
             let standings = &mut self.services.standings;
             standings.retain(|_, standings| standings.strong_count() > 0);
         }
@@ -346,6 +348,7 @@ impl Editor {
         // That it is retired says as much.
         self.services.once_nat.remove(&(key, server.endpoint));
         let retired = (self.next.generation + 1, server.slot);
+        self.next.removals += 1;
         self.services
             .retired
             .insert((key, server.endpoint), retired);
@@ -411,27 +414,63 @@ impl Editor {
             let Some(server) = v4_endpoint(endpoint) else {
                 continue;
             };
-            match key {
-                ServiceKey::Address {
-                    protocol,
-                    virtual_endpoint,
-                } => {
-                    if let Some(vip) = v4_endpoint(virtual_endpoint) {
-                        let vips = &mut sources.entry((protocol, server)).or_default().vips;
-                        if !vips.contains(&vip) {
-                            vips.push(vip);
-                        }
-                    }
-                }
-                ServiceKey::Mark(_) => {
-                    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-                        sources.entry((protocol, server)).or_default().any = true;
-                    }
+            note_replies(&mut sources, key, server);
+        }
+        if *self.next.nat_servers != sources {
+            let addresses = sources.keys().map(|(_, server)| server.addr).collect();
+            self.next.nat_addresses = Arc::new(addresses);
+            self.next.nat_servers = Arc::new(sources);
+        }
+    }
+
+    /// Learns which servers, those with sessions left included, are the gateway itself, and what
+    /// Linux's answers come from: the server by NAT, else the VIP.
+    pub(super) fn index_local_servers(&mut self) {
+        let mut sources: FastMap<ReplySource, ReplyVips> = FastMap::default();
+        for server in self.next.servers.iter().flatten() {
+            let Some(end) = v4_endpoint(server.endpoint).filter(|end| self.next.is_local(end.addr))
+            else {
+                continue;
+            };
+            note_replies(&mut sources, server.service, end);
+            // Except by NAT they come from the VIP. A mark has any: answers to its sessions that
+            // are right as they are go unseen.
+            if let ServiceKey::Address {
+                virtual_endpoint, ..
+            } = server.service
+                && let Some(vip) = v4_endpoint(virtual_endpoint)
+            {
+                note_replies(&mut sources, server.service, vip);
+            }
+        }
+        if *self.next.local_servers != sources {
+            self.next.local_servers = Arc::new(sources);
+        }
+    }
+}
+
+/// Notes that packets from `source` may be replies of this service's sessions.
+fn note_replies(
+    sources: &mut FastMap<ReplySource, ReplyVips>,
+    key: ServiceKey,
+    source: Endpoint<V4>,
+) {
+    match key {
+        ServiceKey::Address {
+            protocol,
+            virtual_endpoint,
+        } => {
+            if let Some(vip) = v4_endpoint(virtual_endpoint) {
+                let vips = &mut sources.entry((protocol, source)).or_default().vips;
+                if !vips.contains(&vip) {
+                    vips.push(vip);
                 }
             }
         }
-        if *self.next.nat_servers != sources {
-            self.next.nat_servers = Arc::new(sources);
+        ServiceKey::Mark(_) => {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+                sources.entry((protocol, source)).or_default().any = true;
+            }
         }
     }
 }

@@ -101,6 +101,18 @@ fn an_sctp_packet_gives_its_first_chunk() {
 }
 
 #[test]
+fn an_sctp_packet_with_an_abort_behind_a_cookie_is_an_abort() {
+    // The builder's first chunk is as long as the packet; a chunk of 4 bytes lets another follow.
+    let cookie = sctp().chunk(chunk::COOKIE_ECHO).payload(&[6, 0, 0, 4]);
+    let mut frame = cookie.build();
+    let length = 14 + 20 + 12 + 2;
+    frame[length..length + 2].copy_from_slice(&[0, 4]);
+
+    assert_eq!(parsed(&cookie.build()).sctp_chunk, chunk::COOKIE_ECHO);
+    assert_eq!(parsed(&frame).sctp_chunk, chunk::ABORT);
+}
+
+#[test]
 fn only_the_first_fragment_has_ports() {
     let fragments = udp().id(77).payload_len(3_000).fragments(1_500);
 

@@ -2,23 +2,107 @@
 //!
 //! A later fragment has no ports. The first one leaves a note in a bounded table, at each worker
 //! it passes; later ones that find it go the same way with their addresses rewritten. One that
-//! comes before its first, or after the note was replaced, is dropped (`fragment_without_first`):
-//! the sender tries again.
+//! comes before its first [waits](super::waiting) for it. With several workers all fragments of a
+//! datagram meet at one of them before they go on, wherever they arrive.
+//!
+//! A datagram whose checksum cannot be carried over in its first fragment alone (SCTP, UDP without
+//! a checksum, when the server's replies pass) waits until it is complete.
+
+use arrayvec::ArrayVec;
 
 use super::hit::{Way, barrier};
+use super::miss::ethdev_of;
+use super::waiting::{Gathered, PLACES_OF_ONE, Part, Refusal, WaitingRoom};
 use super::{Context, Pipeline, Work};
-use crate::address::V4;
+use crate::address::{Endpoint, Protocol, V4};
+use crate::classify::Target;
 use crate::drop_reason::DropReason;
 use crate::framing;
+use crate::handover::Visited;
 use crate::id::{SessionId, WorkerId};
 use crate::io::{Io, Packet};
-use crate::parse::Parsed;
+use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
+use crate::rewrite::datagram::{self, Tail};
 use crate::rewrite::fragment;
-use crate::session::{Direction, FragmentKey, FragmentWay};
-use crate::snapshot::Role;
+use crate::session::{
+    Direction, FragmentKey, FragmentNote, FragmentTable, FragmentWay, HashSecret,
+};
+use crate::snapshot::{Role, Snapshot};
+use crate::wire::ipv4::Ipv4;
+use crate::wire::udp::Udp;
+
+/// What a worker knows of datagrams that come in fragments.
+pub(super) struct Datagrams<P> {
+    /// Where their first fragments went.
+    notes: FragmentTable<V4>,
+    /// Fragments that wait for others.
+    waiting: WaitingRoom<Work<P>>,
+    /// The rest of the datagram whose first fragment is on its way, if all of it is here.
+    tail: Option<Tail>,
+}
+
+impl<P> Datagrams<P> {
+    /// None.
+    pub(super) fn new(secret: HashSecret) -> Self {
+        Self {
+            notes: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
+            waiting: WaitingRoom::new(),
+            tail: None,
+        }
+    }
+}
 
 impl<I: Io> Pipeline<I> {
+    /// Takes a fragment on, by way of the worker where all of its datagram meet.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fragment(&mut self, context: Context<'_>, mut work: Work<I::Packet>) {
+        let steering = &context.snapshot.steering;
+        if steering.workers() > 1 && concerns_sessions(context.snapshot, &work.parsed) {
+            // The identification stands where a flow has its port.
+            let end = Endpoint::new(work.parsed.key.source.addr, work.parsed.ip.id);
+            let meeting = steering.client_owner_software(work.parsed.key.protocol, end);
+            if meeting == self.worker {
+                // From here it goes to its owner, who may have received it.
+                work.visited = Visited::default();
+            } else if work.visited.is_empty() {
+                return self.hand_over(meeting, work);
+            }
+        }
+        if work.parsed.ip.fragment == FragmentKind::Later {
+            self.later_fragment(context, work);
+        } else if self.waits_for_all(context, &work) {
+            self.gather(context, work);
+        } else {
+            self.first_fragment(context, work);
+        }
+    }
+
+    /// Takes a first fragment on as a packet, and those behind it that came before.
+    fn first_fragment(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let key = key_of(&work.parsed);
+        if concerns_sessions(context.snapshot, &work.parsed) {
+            // Until it is known to have gone somewhere.
+            self.remember(context, FragmentWay::Nowhere, &work.parsed);
+        }
+        self.handle_flow(context, work);
+        if self.datagrams.waiting.is_empty() {
+            return;
+        }
+        for later in self.datagrams.waiting.take(&key) {
+            self.later_fragment(context, later);
+        }
+    }
+
+    fn remember(&mut self, context: Context<'_>, way: FragmentWay, parsed: &Parsed) {
+        let first_len = payload_len(parsed);
+        let note = FragmentNote { way, first_len };
+        self.datagrams
+            .notes
+            .remember(&key_of(parsed), note, context.now);
+    }
+
     /// Notes which session a first fragment belongs to.
     pub(super) fn remember_fragment(
         &mut self,
@@ -28,7 +112,7 @@ impl<I: Io> Pipeline<I> {
         parsed: &Parsed,
     ) {
         let way = FragmentWay::Session(self.sessions.handle(id), direction);
-        self.fragments.remember(&key_of(parsed), way, context.now);
+        self.remember(context, way, parsed);
     }
 
     /// Notes which worker a first fragment was handed to: later ones have no ports that would
@@ -39,43 +123,184 @@ impl<I: Io> Pipeline<I> {
         to: WorkerId,
         parsed: &Parsed,
     ) {
-        let way = FragmentWay::Worker(to);
-        self.fragments.remember(&key_of(parsed), way, context.now);
+        self.remember(context, FragmentWay::Worker(to), parsed);
     }
 
-    /// Sends a later fragment where its first one went.
-    pub(super) fn later_fragment(&mut self, context: Context<'_>, work: Work<I::Packet>) {
-        match self.fragments.find(&key_of(&work.parsed), context.now) {
-            Some(FragmentWay::Worker(to)) if !work.visited.contains(to) => {
-                self.hand_over(to, work);
-            }
-            Some(FragmentWay::Session(handle, direction)) => {
-                match self.sessions.resolve(handle, context.now) {
-                    Some(id) => self.carry_fragment(context, id, direction, work),
-                    None => self.lost_fragment(context, work),
-                }
-            }
-            _ => self.lost_fragment(context, work),
+    /// Notes that a first fragment went to Linux, which puts its datagram together.
+    pub(super) fn remember_punted_fragment(&mut self, context: Context<'_>, parsed: &Parsed) {
+        if concerns_sessions(context.snapshot, parsed) {
+            self.remember(context, FragmentWay::Linux, parsed);
         }
     }
 
-    /// A later fragment without a note: Linux's, unless it is for a VIP or a local address.
-    fn lost_fragment(&mut self, context: Context<'_>, work: Work<I::Packet>) {
-        let destination = work.parsed.key.destination.addr;
-        let class = match context.snapshot.role(destination) {
-            Some(Role::Vip(_) | Role::Local { .. }) => {
-                let reason = DropReason::FragmentWithoutFirst;
-                return self.out.discard(work.packet, reason);
+    /// What is known of the way of a later fragment.
+    pub(super) fn note_of(&self, context: Context<'_>, parsed: &Parsed) -> Option<FragmentNote> {
+        self.datagrams.notes.find(&key_of(parsed), context.now)
+    }
+
+    /// Sends a later fragment where its first one went.
+    fn later_fragment(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Some(note) = self.note_of(context, &work.parsed) else {
+            return self.without_first(context, work);
+        };
+        if part_of(&work).is_none_or(|part| part.start < note.first_len) {
+            // It would overwrite what the gateway has gone by (RFC 1858 §3, RFC 3128).
+            let reason = DropReason::FragmentOverlap;
+            return self.out.discard(work.packet, reason);
+        }
+        match note.way {
+            FragmentWay::Worker(to) if !work.visited.contains(to) => self.hand_over(to, work),
+            FragmentWay::Session(handle, direction) => {
+                match self.sessions.resolve(handle, context.now) {
+                    Some(id) => self.carry_fragment(context, id, direction, work),
+                    None => self.lose(work),
+                }
             }
-            Some(Role::Host) => PuntClass::Host,
+            FragmentWay::Linux => self.leave_to_linux(context, work),
+            FragmentWay::Waiting => self.gather(context, work),
+            FragmentWay::Worker(_) | FragmentWay::Nowhere => self.lose(work),
+        }
+    }
+
+    /// A later fragment whose first one has not come: Linux's, unless it may be a session's.
+    fn without_first(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        if concerns_sessions(context.snapshot, &work.parsed) {
+            self.let_wait(context, work);
+        } else {
+            self.leave_to_linux(context, work);
+        }
+    }
+
+    fn leave_to_linux(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let class = match context.snapshot.role(work.parsed.key.destination.addr) {
+            Some(Role::Vip(_)) => PuntClass::Unserved,
+            Some(Role::Host | Role::Local { .. }) => PuntClass::Host,
             None => PuntClass::Transit,
         };
         self.out
             .punt(context.now, work.interface, class, work.packet);
     }
 
-    /// Sends a later fragment on as a packet of its session, but leaves the session's state and
-    /// counters to the first one.
+    fn lose(&self, work: Work<I::Packet>) {
+        let reason = DropReason::FragmentWithoutFirst;
+        self.out.discard(work.packet, reason);
+    }
+
+    /// Lets a fragment wait, in the place of the one that has waited longest if need be.
+    fn let_wait(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Some(part) = part_of(&work) else {
+            return self.out.discard(work.packet, DropReason::BadIpHeader);
+        };
+        let key = key_of(&work.parsed);
+        if let Err((work, refusal)) = self.datagrams.waiting.admit(&key, part, context.now, work) {
+            let reason = match refusal {
+                Refusal::Known => DropReason::FragmentOverlap,
+                Refusal::NoRoom => DropReason::FragmentNoRoom,
+            };
+            self.out.discard(work.packet, reason);
+        }
+    }
+
+    /// Drops what has waited too long.
+    pub(super) fn expire_fragments(&mut self, context: Context<'_>) {
+        if !self.datagrams.waiting.has_overdue(context.now) {
+            return;
+        }
+        while let Some(work) = self.datagrams.waiting.take_overdue(context.now) {
+            self.out.discard(work.packet, DropReason::FragmentTimeout);
+        }
+    }
+
+    /// Whether nothing of the datagram can be sent before all of it is here.
+    fn waits_for_all(&mut self, context: Context<'_>, work: &Work<I::Packet>) -> bool {
+        let key = &work.parsed.key;
+        let checksum_is_over_all = match key.protocol {
+            Protocol::Tcp => false,
+            Protocol::Udp => {
+                let transport = work.packet.bytes().get(work.parsed.ip.l4_offset.into()..);
+                let header = transport.and_then(|bytes| Udp::parse(bytes).ok());
+                header.is_some_and(|(header, _)| header.checksum() == 0)
+            }
+            Protocol::Sctp => true,
+        };
+        if !checksum_is_over_all {
+            return false;
+        }
+        let Context { snapshot, now } = context;
+        if let Some((id, _)) = self.sessions.find(work.hash, key, now) {
+            return self.sessions.get(id).method().sees_replies();
+        }
+        let foreign_owner = self.foreign_owner(snapshot, work.interface, key, work.visited);
+        let ethdev = ethdev_of(snapshot, work.interface);
+        let target = self.recent.classify(snapshot, ethdev, key);
+        foreign_owner.is_none() && matches!(target, Target::Service(_))
+    }
+
+    /// Keeps a fragment until all of its datagram are here, and then takes them on in order.
+    fn gather(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let parsed = work.parsed;
+        let key = key_of(&parsed);
+        if parsed.ip.fragment == FragmentKind::First {
+            self.remember(context, FragmentWay::Waiting, &parsed);
+        }
+        self.let_wait(context, work);
+        match self.datagrams.waiting.gathered(&key) {
+            Gathered::Incomplete => {}
+            Gathered::Complete => {
+                let parts = self.datagrams.waiting.take(&key);
+                self.take_gathered(context, parts);
+            }
+            Gathered::Overlapping => {
+                for work in self.datagrams.waiting.take(&key) {
+                    self.out.discard(work.packet, DropReason::FragmentOverlap);
+                }
+            }
+        }
+    }
+
+    /// Takes a complete datagram on, with what its first fragment has to know of the others.
+    fn take_gathered(
+        &mut self,
+        context: Context<'_>,
+        parts: ArrayVec<Work<I::Packet>, PLACES_OF_ONE>,
+    ) {
+        let mut tail = Tail::default();
+        for work in parts.iter().skip(1) {
+            tail.add(payload_of(work));
+        }
+        let mut parts = parts.into_iter();
+        let Some(first) = parts.next() else { return };
+        self.datagrams.tail = Some(tail);
+        self.first_fragment(context, first);
+        self.datagrams.tail = None;
+        for later in parts {
+            self.later_fragment(context, later);
+        }
+    }
+
+    /// Makes a first fragment ready to be rewritten, if the others of its datagram are known: what
+    /// is over all of them cannot be carried over from it alone.
+    pub(super) fn settle_checksum(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+        ip: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let session = self.sessions.get(id);
+        let other_way = match direction {
+            Direction::ToServer => Direction::ToClient,
+            Direction::ToClient => Direction::ToServer,
+        };
+        match self.datagrams.tail.take() {
+            Some(tail) if session.method().sees_replies() => {
+                datagram::settle(ip, &session.arriving(other_way).turned(), tail)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a later fragment on as a part of its session's packet: it adds its bytes to what that
+    /// one counted, and leaves the session's state to it.
     fn carry_fragment(
         &mut self,
         context: Context<'_>,
@@ -88,17 +313,36 @@ impl<I: Io> Pipeline<I> {
             return self.out.discard(work.packet, reason);
         }
         self.counters().session_hits.add(1);
+        self.count_more(context, id, direction, &work.parsed);
+        let Some(way) = self.way(context, id, direction) else {
+            return self.without_way(context, id, direction, work);
+        };
         let Work {
             mut packet,
             parsed: Parsed { ip, .. },
             ..
         } = work;
-        let Some(way) = self.way(context, id, direction) else {
-            return self.out.discard(packet, DropReason::NoRoute);
-        };
         match self.rewrite(context, id, direction, &way, &ip, &mut packet) {
             Ok(()) => self.dispatch(context, &way, packet, usize::from(ip.l3_offset)),
             Err(reason) => self.out.discard(packet, reason),
+        }
+    }
+
+    /// Counts the bytes of a later fragment: with those of the others they are the bytes of the
+    /// datagram as the kernel puts it together (connections.md §12).
+    pub(super) fn count_more(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        parsed: &Parsed,
+    ) {
+        let bytes = payload_len(parsed);
+        let session = self.sessions.get_mut(id);
+        session.count_more(direction, u64::from(bytes));
+        if let Some(server) = context.snapshot.server(session.server_slot) {
+            let traffic = server.shared.traffic.of(self.worker);
+            traffic.count_more(direction, bytes);
         }
     }
 
@@ -110,7 +354,7 @@ impl<I: Io> Pipeline<I> {
         packet: I::Packet,
         l3: usize,
     ) {
-        let mtu = usize::from(way.adjacency.mtu);
+        let mtu = usize::from(way.mtu);
         let ip = packet.bytes().get(l3..).unwrap_or_default();
         let pieces = match fragment::split(&mut self.out.pool, ip, framing::ETHERNET, mtu) {
             Ok(pieces) => pieces,
@@ -121,6 +365,7 @@ impl<I: Io> Pipeline<I> {
             let Way {
                 adjacency,
                 destination,
+                ..
             } = way;
             let l3 = framing::ETHERNET;
             self.out.send(
@@ -135,6 +380,16 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
+/// Whether a fragment may belong to a session: it is for a VIP or a local address, or from a
+/// server that answers by NAT. All others are Linux's alone.
+fn concerns_sessions(snapshot: &Snapshot, parsed: &Parsed) -> bool {
+    match snapshot.role(parsed.key.destination.addr) {
+        Some(Role::Vip(_) | Role::Local { .. }) => true,
+        Some(Role::Host) => false,
+        None => snapshot.is_nat_server(parsed.key.source.addr),
+    }
+}
+
 const fn key_of(parsed: &Parsed) -> FragmentKey<V4> {
     FragmentKey {
         source: parsed.key.source.addr,
@@ -142,4 +397,30 @@ const fn key_of(parsed: &Parsed) -> FragmentKey<V4> {
         id: parsed.ip.id as u32,
         protocol: parsed.key.protocol,
     }
+}
+
+/// Bytes of a fragment's payload.
+const fn payload_len(parsed: &Parsed) -> u16 {
+    parsed
+        .ip
+        .total_len
+        .saturating_sub(parsed.ip.header_len as u16)
+}
+
+fn payload_of<P: Packet>(work: &Work<P>) -> &[u8] {
+    let start = usize::from(work.parsed.ip.l4_offset);
+    let end = start + usize::from(payload_len(&work.parsed));
+    work.packet.bytes().get(start..end).unwrap_or_default()
+}
+
+/// Which part of its datagram a fragment is.
+fn part_of<P: Packet>(work: &Work<P>) -> Option<Part> {
+    let ip = work.packet.bytes().get(work.parsed.ip.l3_offset.into()..)?;
+    let (header, _) = Ipv4::parse(ip).ok()?;
+    let start = header.fragment_offset();
+    Some(Part {
+        start,
+        end: start.checked_add(payload_len(&work.parsed))?,
+        is_last: !header.more_fragments(),
+    })
 }

@@ -26,6 +26,9 @@ pub(super) struct Way<'a> {
     pub(super) adjacency: &'a Adjacency,
     /// The address whose route is used.
     pub(super) destination: V4,
+    /// The largest IP packet that gets through this way, in bytes: what the next hop says, or with
+    /// a tunnel what routers behind it have said.
+    pub(super) mtu: u16,
 }
 
 impl<I: Io> Pipeline<I> {
@@ -40,9 +43,7 @@ impl<I: Io> Pipeline<I> {
     ) {
         let session = self.sessions.get(id);
         if direction == Direction::ToServer
-            && opens_connection(&work.parsed)
-            && is_over(session.state)
-            && may_be_replaced(session)
+            && begins_anew(context.snapshot, session, opens_connection(&work.parsed))
         {
             self.end_session(context, id);
             return self.miss(context, work);
@@ -80,17 +81,10 @@ impl<I: Io> Pipeline<I> {
         work: Work<I::Packet>,
     ) {
         let Some(way) = self.way(context, id, direction) else {
-            let Work { packet, parsed, .. } = work;
-            return self.refuse(
-                context,
-                id,
-                &parsed,
-                packet,
-                IcmpError::HostUnreachable,
-                DropReason::NoRoute,
-            );
+            return self.without_way(context, id, direction, work);
         };
-        if let Some((error, reason)) = self.obstacle(id, direction, &work.parsed, way.adjacency) {
+        if let Some((error, reason)) = self.obstacle(context, id, direction, &work.parsed.ip, &way)
+        {
             return self.refuse(context, id, &work.parsed, work.packet, error, reason);
         }
         let Work {
@@ -100,6 +94,28 @@ impl<I: Io> Pipeline<I> {
             Ok(()) => self.dispatch(context, &way, packet, usize::from(parsed.ip.l3_offset)),
             Err(reason) => self.out.discard(packet, reason),
         }
+    }
+
+    /// What becomes of a packet for which there is no next hop: it is there already, or its sender
+    /// is told. Later fragments say nothing (RFC 1122 §3.2.2).
+    #[cold]
+    pub(super) fn without_way(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
+        let to_server = self.sessions.get(id).to_server;
+        if direction == Direction::ToServer && to_server == AdjacencyRef::LOCAL {
+            return self.deliver(context, id, work);
+        }
+        let Work { packet, parsed, .. } = work;
+        if parsed.ip.fragment == FragmentKind::Later {
+            return self.out.discard(packet, DropReason::NoRoute);
+        }
+        let error = IcmpError::HostUnreachable;
+        self.refuse(context, id, &parsed, packet, error, DropReason::NoRoute);
     }
 
     /// Changes an IP packet, whole or fragment, as its session's method says. It stands where it
@@ -120,6 +136,9 @@ impl<I: Io> Pipeline<I> {
             .bytes_mut()
             .get_mut(l3..end)
             .ok_or(DropReason::TruncatedIp)?;
+        if facts.fragment == FragmentKind::First {
+            self.settle_checksum(id, direction, ip)?;
+        }
         let session = self.sessions.get_mut(id);
         match direction {
             Direction::ToServer => to_server(session, ip)?,
@@ -134,7 +153,11 @@ impl<I: Io> Pipeline<I> {
             source: source.ok_or(DropReason::NoTunnelSource)?,
             destination: session.server().addr,
         };
-        tun::encapsulate(packet, l3, tunnel, &mut self.ip_ids)
+        if context.snapshot.knobs.pmtu_disc {
+            tun::encapsulate(packet, l3, tunnel, &mut self.ip_ids)
+        } else {
+            tun::encapsulate_fragmentable(packet, l3, tunnel, &mut self.ip_ids)
+        }
     }
 
     /// Sends a finished IP packet, in pieces when it is larger than the way allows.
@@ -146,12 +169,13 @@ impl<I: Io> Pipeline<I> {
         l3: usize,
     ) {
         let len = packet.bytes().len().saturating_sub(l3);
-        if len > usize::from(way.adjacency.mtu) {
+        if len > usize::from(way.mtu) {
             return self.send_in_pieces(context, way, packet, l3);
         }
         let Way {
             adjacency,
             destination,
+            ..
         } = way;
         self.out.send(
             context.snapshot,
@@ -166,7 +190,7 @@ impl<I: Io> Pipeline<I> {
     /// Counts the packet, moves the session's state on and restarts its time-out. This happens
     /// also when the packet is then dropped on its way (connections.md §1, 8).
     #[inline]
-    fn account(
+    pub(super) fn account(
         &mut self,
         context: Context<'_>,
         id: SessionId,
@@ -177,15 +201,17 @@ impl<I: Io> Pipeline<I> {
         let session = self.sessions.get_mut(id);
         session.count(direction, bytes);
         let before = session.state;
-        let activity = session.advance(direction, event(parsed));
+        let activity = session.advance_under(self.defence.tcp_rules(), direction, event(parsed));
         let state = session.state;
         let frees_port = has_port(session) && frees_port(before, direction, state);
         if session.proves_template(before, direction) {
             context.snapshot.templates.assure(session.template);
         }
         if let Some(server) = context.snapshot.server(session.server_slot) {
-            let traffic = server.shared.traffic.of(self.worker);
-            traffic.count(direction, parsed.ip.total_len);
+            if server.available {
+                let traffic = server.shared.traffic.of(self.worker);
+                traffic.count(direction, parsed.ip.total_len);
+            }
             match activity {
                 Activity::Unchanged => {}
                 Activity::Began => load::activate(&server.shared),
@@ -219,37 +245,48 @@ impl<I: Io> Pipeline<I> {
         let adjacency = match context.snapshot.adjacency(known.slot) {
             Some(adjacency) if adjacency.epoch == known.epoch => adjacency,
             _ => {
-                *known = resolve(context.snapshot, destination);
+                *known = match direction {
+                    Direction::ToServer => towards_server(context.snapshot, destination),
+                    Direction::ToClient => resolve(context.snapshot, destination),
+                };
                 context.snapshot.adjacency(known.slot)?
             }
+        };
+        let tunnel = direction == Direction::ToServer && session.method() == Method::Tun;
+        let slot = session.server_slot;
+        let mtu = if tunnel {
+            self.path_mtu(context.now, slot, destination, adjacency.mtu)
+        } else {
+            adjacency.mtu
         };
         Some(Way {
             adjacency,
             destination,
+            mtu,
         })
     }
 
     /// What keeps a packet from going on, as a router sees it: time to live, then size
     /// (connections.md §7.1, 3 and 4).
     #[inline]
-    fn obstacle(
+    pub(super) fn obstacle(
         &self,
+        context: Context<'_>,
         id: SessionId,
         direction: Direction,
-        parsed: &Parsed,
-        adjacency: &Adjacency,
+        ip: &Ipv4Facts,
+        way: &Way<'_>,
     ) -> Option<(IcmpError, DropReason)> {
-        if parsed.ip.ttl <= 1 {
+        if ip.ttl <= 1 {
             return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
         }
         let tunnel =
             self.sessions.get(id).method() == Method::Tun && direction == Direction::ToServer;
-        let room = if tunnel {
-            tun::room(adjacency.mtu)
-        } else {
-            adjacency.mtu
-        };
-        (parsed.ip.dont_fragment && parsed.ip.total_len > room).then_some((
+        if tunnel && !context.snapshot.knobs.pmtu_disc {
+            return None;
+        }
+        let room = if tunnel { tun::room(way.mtu) } else { way.mtu };
+        (ip.dont_fragment && ip.total_len > room).then_some((
             IcmpError::FragmentationNeeded { mtu: room },
             DropReason::TooBig,
         ))
@@ -274,16 +311,55 @@ pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
     .unwrap_or(AdjacencyRef::NOWHERE)
 }
 
-/// Whether both sides have finished: the session stays only for late packets. A SYN that meets
-/// it begins a new connection (connections.md §6.4, conn_reuse_mode 1).
-const fn is_over(state: State) -> bool {
-    matches!(state, State::TimeWait | State::Close | State::SctpClosed)
+/// The next hop towards the server at `addr`; [`AdjacencyRef::LOCAL`] when that is the gateway
+/// itself.
+#[must_use]
+pub(super) fn towards_server(snapshot: &Snapshot, addr: V4) -> AdjacencyRef {
+    if snapshot.is_local(addr) {
+        AdjacencyRef::LOCAL
+    } else {
+        resolve(snapshot, addr)
+    }
 }
 
-/// Whether a new connection may take the place of a session that is over. That of a persistent
-/// client goes on (connections.md §6.4), unless its local port may be another's by now.
-const fn may_be_replaced(session: &Session<V4>) -> bool {
-    !session.template.is_some() || session.flags.contains(SessionFlags::PORT_RETURNED)
+/// Whether a client's packet that met this session is as good as one that met none
+/// (connections.md §1, 5 and 6); `opens` says that it asks for a new connection.
+#[inline]
+fn begins_anew(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool {
+    let knobs = &snapshot.knobs;
+    // What gave its local port back has nothing left to be reused.
+    opens
+        && (is_reusable(knobs.conn_reuse_mode, session)
+            || session.flags.contains(SessionFlags::PORT_RETURNED))
+        || knobs.expire_nodest_conn && is_nobodys(snapshot, session, opens)
+}
+
+/// Whether a new connection may take the place of this one (connections.md §6.4). That of a
+/// persistent client goes on.
+const fn is_reusable(mode: u8, session: &Session<V4>) -> bool {
+    const ONE_SIDED_TOO: u8 = 2;
+
+    if session.template.is_some() {
+        return false;
+    }
+    match session.state {
+        State::FinWait => {
+            mode & ONE_SIDED_TOO != 0 && session.flags.contains(SessionFlags::NO_OUTPUT)
+        }
+        state => mode != 0 && is_over(state),
+    }
+}
+
+/// Whether a session's server was removed; or takes no new sessions, if that is what `opens`.
+#[cold]
+fn is_nobodys(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool {
+    let server = snapshot.server(session.server_slot);
+    server.is_none_or(|server| !server.available || opens && server.weight.0 == 0)
+}
+
+/// Whether both sides have finished: the session stays only for late packets.
+const fn is_over(state: State) -> bool {
+    matches!(state, State::TimeWait | State::Close | State::SctpClosed)
 }
 
 /// Whether a packet ended the connection for its server too, so that another one may have the
@@ -329,6 +405,10 @@ fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) 
     let known = known.filter(|adjacency| adjacency.epoch == session.to_server.epoch);
     if known.is_some_and(|adjacency| adjacency.interface == from) {
         return true;
+    }
+    if session.to_server == AdjacencyRef::LOCAL {
+        // Linux's answers come from a twin.
+        return false;
     }
     let interface = snapshot.interfaces.get(from);
     interface.is_some_and(|interface| interface.accept_replies)

@@ -2,7 +2,7 @@
 
 use super::hit::{Way, resolve};
 use super::{Context, Pipeline};
-use crate::address::V4;
+use crate::address::{FlowKey, V4};
 use crate::drop_reason::DropReason;
 use crate::framing;
 use crate::icmp_error::{self, IcmpError};
@@ -62,13 +62,38 @@ impl<I: Io> Pipeline<I> {
         else {
             return;
         };
-        let destination = parsed.key.source.addr;
+        self.send_own(context, parsed.key.source.addr, packet);
+    }
+
+    /// Sends an ICMP error about a packet of which `part` is all there is to its sender, if the
+    /// rate allows it.
+    pub(super) fn send_icmp_error_about_part(
+        &mut self,
+        context: Context<'_>,
+        about: &FlowKey<V4>,
+        part: &[u8],
+        error: IcmpError,
+    ) {
+        if !self.out.may_send_icmp_error(context.now) {
+            return;
+        }
+        let (pool, ids) = (&mut self.out.pool, &mut self.ip_ids);
+        let (l3, source) = (framing::ETHERNET, about.destination.addr);
+        let packet = icmp_error::build_about_part(pool, part, l3, error, source, ids);
+        if let Some(packet) = packet {
+            self.send_own(context, about.source.addr, packet);
+        }
+    }
+
+    /// Sends a packet that the gateway has made itself.
+    fn send_own(&mut self, context: Context<'_>, destination: V4, packet: I::Packet) {
         let slot = resolve(context.snapshot, destination).slot;
         match context.snapshot.adjacency(slot) {
             Some(adjacency) => {
                 let way = Way {
                     adjacency,
                     destination,
+                    mtu: adjacency.mtu,
                 };
                 self.dispatch(context, &way, packet, framing::ETHERNET);
             }

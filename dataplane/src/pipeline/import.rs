@@ -1,6 +1,6 @@
 //! Sessions that control brings in: filed as if they had begun here, some in each turn.
 
-use super::hit::resolve;
+use super::hit::{resolve, towards_server};
 use super::session_life::has_port;
 use super::{Context, Pipeline};
 use crate::address::{Address, V4};
@@ -114,7 +114,7 @@ fn restore(context: Context<'_>, record: &SessionRecord) -> Option<Session<V4>> 
     let binding = Binding {
         service: record.service,
         server_slot: record.server_slot,
-        to_server: resolve(snapshot, server),
+        to_server: towards_server(snapshot, server),
         to_client: if record.method.sees_replies() {
             resolve(snapshot, client)
         } else {

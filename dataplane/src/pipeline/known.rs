@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use super::hit::resolve;
+use super::hit::towards_server;
 use crate::address::{Address, V4};
 use crate::counters::TrafficCounters;
 use crate::framing::FrameHeader;
@@ -27,7 +27,7 @@ pub(super) struct KnownServer {
     version: u32,
     /// False once it was removed from its service, and when there is none.
     pub(super) available: bool,
-    /// The next hop towards it.
+    /// The next hop towards it; none once it was removed.
     pub(super) way: AdjacencyRef,
     /// What is known of that next hop.
     pub(super) hop: KnownHop,
@@ -59,7 +59,8 @@ pub(super) struct KnownHop {
     /// The largest IP packet that may go there, in bytes; 0 when its MAC is not known.
     pub(super) room: u16,
     /// The largest IP packet that may go there through a tunnel; 0 also when there is no address
-    /// that the tunnel could come from.
+    /// that the tunnel could come from, and when the outer packets say other things than those
+    /// inside (`pmtu_disc=0`): that is the general way's.
     pub(super) tunnel_room: u16,
     /// From where tunnels go there.
     pub(super) tunnel_source: V4,
@@ -136,6 +137,29 @@ impl Known<KnownServer> {
         }
         Some(known)
     }
+
+    /// Lets only packets of up to `room` bytes go through the tunnel to the server in `slot` the
+    /// short way.
+    pub(super) fn narrow(
+        &mut self,
+        snapshot: &Snapshot,
+        worker: WorkerId,
+        slot: ServerSlot,
+        room: u16,
+    ) {
+        if self.get(snapshot, worker, slot).is_some()
+            && let Some(known) = self.entries.get_mut(slot.index())
+        {
+            known.hop.tunnel_room = known.hop.tunnel_room.min(room);
+        }
+    }
+
+    /// Has the server in `slot` looked up again.
+    pub(super) fn forget(&mut self, slot: ServerSlot) {
+        if let Some(known) = self.entries.get_mut(slot.index()) {
+            known.version = NEVER;
+        }
+    }
 }
 
 impl Known<KnownWay> {
@@ -164,7 +188,9 @@ fn look_server_up(
         };
     };
     let addr = V4::from_ip(server.endpoint.addr);
-    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| resolve(snapshot, addr));
+    // Replies of a removed server go the general way, which counts them in their session only.
+    let addr = addr.filter(|_| server.available);
+    let way = addr.map_or(AdjacencyRef::NOWHERE, |addr| towards_server(snapshot, addr));
     KnownServer {
         version,
         available: server.available,
@@ -199,7 +225,10 @@ fn look_hop_up(snapshot: &Snapshot, slot: AdjacencySlot) -> KnownHop {
         ethdev: interface.ethdev,
         interface: interface.id,
         room: adjacency.mtu,
-        tunnel_room: interface.address.map_or(0, |_| tun::room(adjacency.mtu)),
+        tunnel_room: match interface.address {
+            Some(_) if snapshot.knobs.pmtu_disc => tun::room(adjacency.mtu),
+            _ => 0,
+        },
         tunnel_source: interface.address.unwrap_or_default(),
         header: FrameHeader::new(mac, interface.mac, interface.vlan),
     }

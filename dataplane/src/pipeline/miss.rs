@@ -1,19 +1,25 @@
 //! A packet that belongs to no session here: a new session, another worker's, Linux's, or none.
 
+use super::hit::resolve;
 use super::{Context, Pipeline, Work};
-use crate::address::{FlowKey, Protocol, V4};
+use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::Io;
+use crate::knobs::Knobs;
 use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
 use crate::service::{Service, ServiceKey, Unserved};
 use crate::session::Event;
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
+use crate::wire::sctp::chunk;
+
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
 
 impl<I: Io> Pipeline<I> {
     /// Decides what becomes of a packet that met no session.
@@ -29,15 +35,18 @@ impl<I: Io> Pipeline<I> {
             return self.hand_over(to, work);
         }
         match target {
-            Target::Service(service) if opens_session(&work.parsed) => {
-                self.open(context, service, work);
+            Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
+                self.begin_or_not(context, service, work);
             }
-            Target::Service(_) => {
-                let target = classify::by_role(snapshot, &key).unwrap_or(Target::Transit);
-                self.do_without_session(context, target, work);
-            }
+            Target::Service(_) => self.leave_unopened(context, work),
             target => self.do_without_session(context, target, work),
         }
+    }
+
+    /// Does with a service's packet that begins no session what is done without the service.
+    fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let target = classify::by_role(context.snapshot, &work.parsed.key);
+        self.do_without_session(context, target.unwrap_or(Target::Transit), work);
     }
 
     /// Gives a packet that begins no session to Linux, or drops it.
@@ -54,10 +63,43 @@ impl<I: Io> Pipeline<I> {
                     .discard(work.packet, DropReason::NoSessionForLocalAddress);
             }
             Target::Host => self.punt(context, classify::host_class(&work.parsed.key), work),
+            Target::NatReply if context.snapshot.knobs.nat_icmp_send && !ends_it(&work.parsed) => {
+                self.tell_server(context, work);
+            }
             Target::Service(_) | Target::NatReply | Target::Transit => {
                 self.punt(context, PuntClass::Transit, work);
             }
         }
+    }
+
+    /// Lets a session begin, unless a defence drops the packet or it comes from where no session
+    /// comes from (connections.md §4.1, in this order).
+    fn begin_or_not(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
+        const FTP_DATA: u16 = 20;
+
+        if self.defence.drops_opening() {
+            return self.out.discard(work.packet, DropReason::DropPacket);
+        }
+        if work.parsed.key.source.port == FTP_DATA {
+            return self.leave_unopened(context, work);
+        }
+        self.open(context, service, work);
+    }
+
+    /// Tells a NAT server that its packet belongs to no session: from the gateway's own address
+    /// on its side, for the packet was sent to somebody else.
+    fn tell_server(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Work { packet, parsed, .. } = work;
+        let snapshot = context.snapshot;
+        let way = resolve(snapshot, parsed.key.source.addr);
+        let interface = snapshot
+            .adjacency(way.slot)
+            .and_then(|adjacency| snapshot.interfaces.get(adjacency.interface));
+        if let Some(source) = interface.and_then(|interface| interface.address) {
+            let error = IcmpError::PortUnreachable;
+            self.send_icmp_error(context, source, &parsed, &packet, error);
+        }
+        self.out.discard(packet, DropReason::NoSessionForReply);
     }
 
     /// Hands a packet to the worker that owns its session, or may.
@@ -73,11 +115,15 @@ impl<I: Io> Pipeline<I> {
             packet,
             interface,
             visited,
+            from_linux: false,
         };
         self.out.hand_over(to, handed);
     }
 
     fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
+        if work.parsed.ip.fragment == FragmentKind::First {
+            self.remember_punted_fragment(context, &work.parsed);
+        }
         self.out
             .punt(context.now, work.interface, class, work.packet);
     }
@@ -101,7 +147,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The other worker that a packet should visit next; none when it has visited all it may
     /// belong to, or this is the one.
-    fn next_owner(
+    pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
         target: Target<'_>,
@@ -132,7 +178,7 @@ impl<I: Io> Pipeline<I> {
     ) -> Option<WorkerId> {
         let client_owner = client_owner(&snapshot.steering, key);
         let may_be_reply = matches!(service.key, ServiceKey::Mark(_))
-            && snapshot.is_nat_server((key.protocol, key.source));
+            && snapshot.may_reply_by_nat((key.protocol, key.source));
         if may_be_reply {
             // It is none when all candidates have seen it; then whose it is as a client's packet
             // sees it once more.
@@ -151,26 +197,11 @@ impl<I: Io> Pipeline<I> {
         visited: Visited,
     ) -> Option<WorkerId> {
         let visited = visited.with(self.worker);
-        let (steering, source) = (&*snapshot.steering, (key.protocol, key.source));
-        let owner = |vip| {
-            let from_client = FlowKey {
-                source: key.destination,
-                destination: vip,
-                protocol: key.protocol,
-            };
-            client_owner(steering, &from_client)
-        };
+        let source = (key.protocol, key.source);
         let serves_a_mark = snapshot.serves_a_mark_by_nat(source);
-        // By software the VIP does not matter.
-        let of_any_vip = serves_a_mark.then(|| owner(key.source));
-        let all = match steering {
-            Steering::Toeplitz(_) if serves_a_mark => 0..steering.workers(),
-            _ => 0..0,
-        };
-        let mut owners = (snapshot.nat_vips(source).map(owner))
-            .chain(of_any_vip)
-            .chain(all.map(WorkerId));
-        owners.find(|owner| !visited.contains(*owner))
+        let vips = snapshot.nat_vips(source);
+        reply_owners(&snapshot.steering, key, vips, serves_a_mark)
+            .find(|owner| !visited.contains(*owner))
     }
 
     /// What a service's administrator wants done with packets that it does not serve.
@@ -194,19 +225,27 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN without RST, for
-/// SCTP an INIT, for UDP anything; and never from port 20 (§4.1, step 1).
-const fn opens_session(parsed: &Parsed) -> bool {
-    const TCP_SYN: u8 = 0x02;
-    const TCP_RST: u8 = 0x04;
-    const SCTP_INIT: u8 = 1;
-
-    let may = match parsed.key.protocol {
-        Protocol::Tcp => parsed.tcp_flags & (TCP_SYN | TCP_RST) == TCP_SYN,
+/// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN, or with
+/// `sloppy_tcp` anything, without RST; for SCTP an INIT, or with `sloppy_sctp` anything but an
+/// ABORT; for UDP anything.
+const fn may_open(knobs: &Knobs, parsed: &Parsed) -> bool {
+    if ends_it(parsed) {
+        return false;
+    }
+    match parsed.key.protocol {
+        Protocol::Tcp => knobs.sloppy_tcp || parsed.tcp_flags & TCP_SYN != 0,
         Protocol::Udp => true,
-        Protocol::Sctp => parsed.sctp_chunk == SCTP_INIT,
-    };
-    may && parsed.key.source.port != 20
+        Protocol::Sctp => knobs.sloppy_sctp || parsed.sctp_chunk == chunk::INIT,
+    }
+}
+
+/// Whether a packet ends what it belongs to: an RST, or an ABORT before all else.
+const fn ends_it(parsed: &Parsed) -> bool {
+    match parsed.key.protocol {
+        Protocol::Tcp => parsed.tcp_flags & TCP_RST != 0,
+        Protocol::Udp => false,
+        Protocol::Sctp => parsed.sctp_chunk == chunk::ABORT,
+    }
 }
 
 /// The worker that owns a client's sessions with this VIP.
@@ -217,8 +256,33 @@ fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
     }
 }
 
+/// The owners of the sessions that a server's packet may belong to: one for each of these VIPs,
+/// or any worker's if the server serves a mark.
+pub(super) fn reply_owners(
+    steering: &Steering,
+    key: &FlowKey<V4>,
+    vips: impl Iterator<Item = Endpoint<V4>>,
+    serves_a_mark: bool,
+) -> impl Iterator<Item = WorkerId> {
+    let owner = move |vip| {
+        let from_client = FlowKey {
+            source: key.destination,
+            destination: vip,
+            protocol: key.protocol,
+        };
+        client_owner(steering, &from_client)
+    };
+    // By software the VIP does not matter.
+    let of_any_vip = serves_a_mark.then(|| owner(key.source));
+    let all = match steering {
+        Steering::Toeplitz(_) if serves_a_mark => 0..steering.workers(),
+        _ => 0..0,
+    };
+    vips.map(owner).chain(of_any_vip).chain(all.map(WorkerId))
+}
+
 /// The ethdev that an interface is of.
-fn ethdev_of(snapshot: &Snapshot, interface: InterfaceId) -> EthdevId {
+pub(super) fn ethdev_of(snapshot: &Snapshot, interface: InterfaceId) -> EthdevId {
     let interface = snapshot.interfaces.get(interface);
     interface.map_or(EthdevId::default(), |interface| interface.ethdev)
 }
@@ -229,13 +293,17 @@ pub(super) const fn event(parsed: &Parsed) -> Event {
     match parsed.key.protocol {
         Protocol::Tcp => Event::from_tcp_flags(parsed.tcp_flags),
         Protocol::Udp => Event::Datagram,
-        Protocol::Sctp => Event::from_sctp_chunks(parsed.sctp_chunk, None),
+        Protocol::Sctp => Event::from_sctp_chunk(parsed.sctp_chunk),
     }
 }
 
-/// Whether a packet asks for a new connection (connections.md §1, step 5): a SYN, with or
-/// without ACK, or an INIT.
+/// Whether a packet asks for a new connection (connections.md §1, step 5): a SYN, whatever else
+/// it has, or an INIT.
 #[inline]
-pub(super) fn opens_connection(parsed: &Parsed) -> bool {
-    matches!(event(parsed), Event::Syn | Event::Init)
+pub(super) const fn opens_connection(parsed: &Parsed) -> bool {
+    match parsed.key.protocol {
+        Protocol::Tcp => parsed.tcp_flags & TCP_SYN != 0,
+        Protocol::Udp => false,
+        Protocol::Sctp => parsed.sctp_chunk == chunk::INIT,
+    }
 }

@@ -11,7 +11,9 @@
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
 //! its packets overlap. Packets leave in the order in which they came.
 
+mod aside;
 mod choose;
+mod defence;
 mod express;
 mod fragment;
 mod hit;
@@ -19,31 +21,41 @@ mod icmp;
 mod import;
 mod known;
 mod lend;
+mod local;
 mod miss;
 mod open;
 mod output;
+mod path_mtu;
+mod related;
 mod rss;
 mod session_life;
+mod sweep;
+mod waiting;
 
 use arrayvec::ArrayVec;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::classify::{self, RecentServices};
+use crate::classify::RecentServices;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
 use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
-use crate::punt::PuntClass;
 use crate::rewrite::ip_id::IpIds;
-use crate::session::{Candidate, FragmentTable, HashSecret, SessionTable};
+use crate::rewrite::tun;
+use crate::session::{Candidate, Direction, HashSecret, SessionTable};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
+use aside::Aside;
+use defence::Defence;
+use fragment::Datagrams;
 use known::{Known, KnownServer, KnownWay};
 pub use output::Outputs;
+use path_mtu::PathMtus;
+use sweep::Sweep;
 
 /// What every stage may look at: the configuration and the time of this burst.
 #[derive(Clone, Copy)]
@@ -79,16 +91,19 @@ pub struct Pipeline<I: Io> {
     worker: WorkerId,
     /// The IPv4 sessions this worker owns.
     pub sessions: SessionTable<V4>,
-    fragments: FragmentTable<V4>,
+    datagrams: Datagrams<I::Packet>,
     /// Where packets leave.
     pub out: Outputs<I>,
     recent: RecentServices,
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
+    path_mtus: PathMtus,
     rss: rss::RssWatch,
     servers: Known<KnownServer>,
     hops: Known<KnownWay>,
+    defence: Defence,
+    sweep: Sweep,
     /// False sends every packet the general way.
     has_express_lane: bool,
     /// Packets that went the general way.
@@ -106,14 +121,17 @@ impl<I: Io> Pipeline<I> {
         Self {
             worker,
             sessions,
-            fragments: FragmentTable::new(FragmentTable::<V4>::DEFAULT_PLACES, secret),
+            datagrams: Datagrams::new(secret),
             out,
             recent: RecentServices::new(),
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
+            path_mtus: PathMtus::new(),
             rss: rss::RssWatch::default(),
             servers: Known::new(),
             hops: Known::new(),
+            defence: Defence::new(secret),
+            sweep: Sweep::default(),
             has_express_lane: true,
             general_packets: 0,
         }
@@ -136,8 +154,14 @@ impl<I: Io> Pipeline<I> {
     /// Gets ready for packets under another snapshot than before.
     pub fn adopt(&mut self, snapshot: &Snapshot) {
         self.servers.adopt(snapshot.servers.len());
+        for (slot, mtu) in self.path_mtus.servers() {
+            let room = tun::room(mtu);
+            self.servers.narrow(snapshot, self.worker, slot, room);
+        }
         self.hops.adopt(snapshot.adjacencies.len());
         self.recent = RecentServices::new();
+        self.judge_defence(snapshot);
+        self.notice_removals(snapshot);
     }
 
     /// The worker's counters.
@@ -209,14 +233,16 @@ impl<I: Io> Pipeline<I> {
         for (handed, lane) in burst.drain(..).zip(&lanes) {
             let Some(lane) = lane else {
                 general += 1;
-                if let Some(work) = self.admit_handed(context, handed) {
-                    self.handle(context, work);
-                }
+                self.take_handed(context, handed);
                 continue;
             };
             if let Err(packet) = self.express(context, lane, handed.packet) {
                 general += 1;
-                self.take_slowly(context, lane, packet, handed.visited);
+                if handed.from_linux {
+                    self.take_handed(context, Handed { packet, ..handed });
+                } else {
+                    self.take_slowly(context, lane, packet, handed.visited);
+                }
             }
         }
         self.counters().session_hits.add(count as u64 - general);
@@ -310,6 +336,7 @@ impl<I: Io> Pipeline<I> {
                 packet,
                 interface: lane.interface,
                 visited: visited.with(self.worker),
+                from_linux: false,
             };
             return self.out.hand_over(to, handed);
         }
@@ -340,10 +367,21 @@ impl<I: Io> Pipeline<I> {
     #[inline]
     fn handle(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         self.general_packets += 1;
-        if work.parsed.ip.fragment == FragmentKind::Later {
-            return self.later_fragment(context, work);
+        if work.parsed.ip.fragment == FragmentKind::Whole {
+            self.handle_flow(context, work);
+        } else {
+            self.fragment(context, work);
         }
+    }
+
+    /// Takes a packet with ports to its session, or finds out what it is.
+    #[inline]
+    fn handle_flow(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         match self.sessions.find(work.hash, &work.parsed.key, context.now) {
+            // A client's port 0 names no session (connections.md §3).
+            Some((_, Direction::ToServer)) if work.parsed.key.source.port == 0 => {
+                self.miss(context, work);
+            }
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }
@@ -387,7 +425,13 @@ impl<I: Io> Pipeline<I> {
                 visited: Visited::default(),
             }),
             _ => {
-                self.not_for_a_session(context, id, group, &frame, packet);
+                let aside = Aside {
+                    packet,
+                    interface: id,
+                    group,
+                    visited: Visited::default(),
+                };
+                self.not_for_a_session(context, &frame, aside);
                 None
             }
         }
@@ -395,7 +439,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Parses a frame again that another worker has parsed before.
     fn admit_handed(
-        &self,
+        &mut self,
         context: Context<'_>,
         handed: Handed<I::Packet>,
     ) -> Option<Work<I::Packet>> {
@@ -403,11 +447,21 @@ impl<I: Io> Pipeline<I> {
             packet,
             interface,
             visited,
+            ..
         } = handed;
         debug_assert!(context.snapshot.interfaces.get(interface).is_some());
-        let frame = parse::parse(packet.bytes(), RxChecksum::Good);
-        let Some(parsed) = frame.ok().and_then(|(_, frame)| for_a_session(&frame)) else {
+        let Ok((_, frame)) = parse::parse(packet.bytes(), RxChecksum::Good) else {
             self.out.discard(packet, DropReason::BadIpHeader);
+            return None;
+        };
+        let Some(parsed) = for_a_session(&frame) else {
+            let aside = Aside {
+                packet,
+                interface,
+                group: false,
+                visited,
+            };
+            self.not_for_a_session(context, &frame, aside);
             return None;
         };
         Some(Work {
@@ -417,38 +471,6 @@ impl<I: Io> Pipeline<I> {
             parsed,
             visited,
         })
-    }
-
-    /// Gives what can belong to no session to Linux.
-    fn not_for_a_session(
-        &mut self,
-        context: Context<'_>,
-        interface: InterfaceId,
-        group: bool,
-        frame: &Frame,
-        packet: I::Packet,
-    ) {
-        let class = match frame {
-            Frame::Ipv4Other(other) => classify::other_class(
-                context.snapshot,
-                other.ip.protocol,
-                other.destination,
-                group,
-            ),
-            Frame::Ipv4(parsed) => {
-                let class = classify::host_class(&parsed.key);
-                debug_assert!(group);
-                class
-            }
-            Frame::Ipv6(other) => {
-                self.counters().ipv6_packets.add(1);
-                let icmp_type = packet.bytes().get(usize::from(other.l4_offset)).copied();
-                classify::ipv6_class(other.protocol, icmp_type)
-            }
-            Frame::Arp => PuntClass::Control,
-            Frame::Other(_) => PuntClass::Host,
-        };
-        self.out.punt(context.now, interface, class, packet);
     }
 }
 

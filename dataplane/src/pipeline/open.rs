@@ -4,10 +4,9 @@ use super::choose::Choice;
 use super::express::leave;
 use super::hit::{note_client_end, resolve};
 use super::known::KnownServer;
-use super::lend::Loan;
 use super::miss::event;
 use super::{Context, Pipeline, Work};
-use crate::address::{Protocol, V4};
+use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
 use crate::id::SessionId;
@@ -39,7 +38,11 @@ impl<I: Io> Pipeline<I> {
     /// Chooses a server for a client's first packet, lets a session begin and takes the packet on.
     pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
         self.sessions.prefetch_place();
-        let Some(choice) = self.choose(context, service, &work.parsed.key) else {
+        let key = work.parsed.key;
+        if key.source.port == 0 {
+            self.thin_out(context, work.hash, &key);
+        }
+        let Some(choice) = self.choose(context, service, &key) else {
             // The kernel answers so for TCP too (connections.md §4.2).
             let Work { packet, parsed, .. } = work;
             let vip = parsed.key.destination.addr;
@@ -76,8 +79,9 @@ impl<I: Io> Pipeline<I> {
         choice: Choice<'_>,
         work: Work<I::Packet>,
     ) {
-        let mut session = self.session_for(context, service, choice, &work, None);
-        let _datagrams_are_never_active = advance_first(&mut session, &work.parsed);
+        let way = self.way_to(context, choice.server);
+        let mut session = session_for(context, service, choice, way, &work.parsed.key);
+        let _datagrams_are_never_active = self.advance_first(&mut session, &work.parsed);
         load::bind(choice.server, false);
         self.count_first(choice.server, &work.parsed);
         self.counters().one_packets.add(1);
@@ -100,19 +104,20 @@ impl<I: Io> Pipeline<I> {
         work: &Work<I::Packet>,
     ) -> Result<SessionId, DropReason> {
         let key = work.parsed.key;
-        let method = choice.server.method;
-        let loan = match method {
+        let mut way = self.way_to(context, choice.server);
+        let loan = match way.method {
             Method::Fullnat => Some(self.find_port(context, service, choice.end, key.protocol)?),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
-        let mut session = self.session_for(context, service, choice, work, loan);
+        way.local = loan.map(|loan| loan.local);
+        let mut session = session_for(context, service, choice, way, &key);
         if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
             shift_sequence(&mut session, work, end);
             self.counters().local_port_reuses.add(1);
         }
         let hashes = Hashes {
             client: work.hash,
-            server: method.sees_replies().then(|| match loan {
+            server: way.method.sees_replies().then(|| match loan {
                 Some(loan) => loan.reply_hash,
                 None => self.sessions.hash(&session.server_key()),
             }),
@@ -120,43 +125,21 @@ impl<I: Io> Pipeline<I> {
         self.begin(context, choice.server, session, hashes, &work.parsed)
     }
 
-    /// The session that a packet begins, with its next hops.
+    /// How packets reach a server.
     #[inline]
-    fn session_for(
-        &mut self,
-        context: Context<'_>,
-        service: &Service,
-        choice: Choice<'_>,
-        work: &Work<I::Packet>,
-        loan: Option<Loan>,
-    ) -> Session<V4> {
-        let key = work.parsed.key;
-        let server = choice.server;
+    fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
         let known = self.servers.get(context.snapshot, self.worker, server.slot);
         let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
-        let to_client = if server.method.sees_replies() {
-            resolve(context.snapshot, key.source.addr)
-        } else {
-            AdjacencyRef::default()
+        let method = match server.method {
+            // Linux would answer a local address of its own without a twin, so the client stays.
+            Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
+            method => method,
         };
-        let mut session = Session::new(
-            &NewSession {
-                client: key.source,
-                vip: key.destination,
-                local: loan.map_or(key.source, |loan| loan.local),
-                server: choice.end,
-                protocol: key.protocol,
-                method: server.method,
-                service: service.slot,
-                server_slot: server.slot,
-                to_server,
-                to_client,
-            },
-            context.now,
-        );
-        session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
-        session.template = choice.template;
-        session
+        WayTo {
+            to_server,
+            method,
+            local: None,
+        }
     }
 
     /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
@@ -170,7 +153,7 @@ impl<I: Io> Pipeline<I> {
         hashes: Hashes,
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
-        let activity = advance_first(&mut session, first);
+        let activity = self.advance_first(&mut session, first);
         let id = self.file(context, &session, hashes)?;
         if session.proves_template(State::None, Direction::ToServer) {
             context.snapshot.templates.assure(session.template);
@@ -178,6 +161,13 @@ impl<I: Io> Pipeline<I> {
         load::bind(server, activity == Activity::Began);
         self.count_first(server, first);
         Ok(id)
+    }
+
+    /// Counts a session's first packet and moves its state on.
+    #[inline]
+    fn advance_first(&self, session: &mut Session<V4>, first: &Parsed) -> Activity {
+        session.count(Direction::ToServer, u64::from(first.ip.total_len));
+        session.advance_under(self.defence.tcp_rules(), Direction::ToServer, event(first))
     }
 
     /// Counts a session and its first packet at its server.
@@ -237,6 +227,47 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
+/// How a session's packets reach its server.
+#[derive(Clone, Copy)]
+struct WayTo {
+    to_server: AdjacencyRef,
+    method: Method,
+    /// Whom the server sees, if that is not the client.
+    local: Option<Endpoint<V4>>,
+}
+
+/// The session that a packet with this key begins, with its next hops.
+#[inline]
+fn session_for(
+    context: Context<'_>,
+    service: &Service,
+    choice: Choice<'_>,
+    way: WayTo,
+    key: &FlowKey<V4>,
+) -> Session<V4> {
+    let to_client = if way.method.sees_replies() {
+        resolve(context.snapshot, key.source.addr)
+    } else {
+        AdjacencyRef::default()
+    };
+    let new = NewSession {
+        client: key.source,
+        vip: key.destination,
+        local: way.local.unwrap_or(key.source),
+        server: choice.end,
+        protocol: key.protocol,
+        method: way.method,
+        service: service.slot,
+        server_slot: choice.server.slot,
+        to_server: way.to_server,
+        to_client,
+    };
+    let mut session = Session::new(&new, context.now);
+    session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
+    session.template = choice.template;
+    session
+}
+
 /// Changes a plain packet as its session's method says; false, with the packet as it was, when
 /// that is the general way's to do.
 #[inline]
@@ -260,13 +291,6 @@ fn rewrite_first(session: &mut Session<V4>, ip: &mut [u8]) -> bool {
         note_client_end(session, ip);
     }
     is_done
-}
-
-/// Counts a session's first packet and moves its state on.
-#[inline]
-fn advance_first(session: &mut Session<V4>, first: &Parsed) -> Activity {
-    session.count(Direction::ToServer, u64::from(first.ip.total_len));
-    session.advance(Direction::ToServer, event(first))
 }
 
 /// The MSS that a session's SYNs may carry at most; 0 leaves them alone.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::choose::leave_template;
 use super::{Context, Pipeline};
-use crate::address::{Address, Endpoint, Protocol, V4};
+use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::counters::Counter;
 use crate::drop_reason::DropReason;
 use crate::id::{SessionId, WorkerId};
@@ -16,10 +16,14 @@ use crate::snapshot::Snapshot;
 use crate::snat::LocalAddress;
 use crate::time::Tick;
 
+/// Sessions that a client without a port may have with one VIP at a time.
+const NAMESAKES: usize = 8;
+
 impl<I: Io> Pipeline<I> {
     /// Ends the sessions whose time has come, at most `budget` of them; returns how many.
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: u32) -> u32 {
         let context = Context { snapshot, now };
+        self.expire_fragments(context);
         let worker = self.worker;
         snapshot.templates.sweep(snapshot, now);
         let soon = |session: &Session<V4>| prefetch_held(context, worker, session);
@@ -78,6 +82,15 @@ impl<I: Io> Pipeline<I> {
         Ok(())
     }
 
+    /// Makes sure that not too many sessions of one client, VIP and source port 0 are there: each
+    /// of its packets begins one (connections.md §3), and the table finds them by one hash. The
+    /// kernel knows no limit.
+    pub(super) fn thin_out(&mut self, context: Context<'_>, hash: u64, key: &FlowKey<V4>) {
+        if let (NAMESAKES.., Some(first)) = self.sessions.namesakes(hash, key) {
+            self.evict(context, first);
+        }
+    }
+
     /// Ends a session that matters little so that a local port of one of `pools` can be lent
     /// towards `server`: without it, a flood of openings that nobody means would keep all ports.
     /// False when there is none.
@@ -103,7 +116,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Ends a session so that another one gets what it had.
-    fn evict(&mut self, context: Context<'_>, id: SessionId) {
+    pub(super) fn evict(&mut self, context: Context<'_>, id: SessionId) {
         let overdue = self.sessions.get(id).deadline().is_due(context.now);
         self.end_session(context, id);
         let counters = self.counters();

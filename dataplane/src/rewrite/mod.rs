@@ -15,10 +15,15 @@
 //! SCTP            carried over if a port        dropped if a port  addresses only
 //!                 changes, else left alone      changes
 //! ```
+//!
+//! A first fragment of the last two kinds goes through [`datagram::settle`] before, when the others
+//! are known: then it has a checksum that can be carried over, or its ports already.
 
+pub mod datagram;
 pub mod dr;
 pub mod fragment;
 pub mod fullnat;
+pub mod icmp;
 pub mod ip_id;
 pub mod mss;
 pub mod nat;

@@ -18,7 +18,7 @@
 //! | ECN | the inner one, but ECT(0) for CE: RFC 3168 §9.1.1, full functionality (RFC 6040 §4.1 would copy CE) |
 //! | total length | inner + 20 |
 //! | identification | 0 with DF, else the worker's counter (RFC 6864 §4.1) |
-//! | DF | the inner one: RFC 2003 §5.1 |
+//! | DF | the inner one: RFC 2003 §5.1; with `pmtu_disc=0` none |
 //! | TTL | the inner one, after its decrement |
 //! | protocol | 4 |
 
@@ -87,6 +87,26 @@ pub fn encapsulate<P: Packet>(
     ids: &mut IpIds,
 ) -> Result<(), DropReason> {
     let inner = inner(packet.bytes().get(l3..).ok_or(DropReason::TruncatedIp)?)?;
+    enclose(packet, l3, tunnel, &inner, ids)
+}
+
+/// [`encapsulate`] into an outer packet that routers may fragment, whatever the inner one says:
+/// what Linux's IPVS does with `pmtu_disc=0`.
+///
+/// # Errors
+///
+/// As [`encapsulate`].
+pub fn encapsulate_fragmentable<P: Packet>(
+    packet: &mut P,
+    l3: usize,
+    tunnel: Tunnel,
+    ids: &mut IpIds,
+) -> Result<(), DropReason> {
+    let ip = packet.bytes().get(l3..).ok_or(DropReason::TruncatedIp)?;
+    let inner = Inner {
+        dont_fragment: false,
+        ..inner(ip)?
+    };
     enclose(packet, l3, tunnel, &inner, ids)
 }
 
@@ -209,6 +229,20 @@ mod tests {
         assert!(outer.dont_fragment());
         assert_eq!(outer.id(), 0);
         assert_eq!(ids.next(), 7);
+    }
+
+    #[test]
+    fn an_outer_packet_may_be_fragmentable_around_one_that_is_not() {
+        let inner = with_ip(udp(CLIENT, VIP, b"hello"), |ip| ip.set_dont_fragment(true));
+        let mut packet = frame(&inner, 0);
+        let mut ids = IpIds::starting_at(7);
+
+        encapsulate_fragmentable(&mut packet, L3, TUNNEL, &mut ids).unwrap();
+
+        let (outer, carried) = Ipv4::parse(&packet.bytes()[L3..]).unwrap();
+        assert!(!outer.dont_fragment());
+        assert_eq!((outer.id(), carried), (7, &*inner));
+        assert_eq!(ids.next(), 8);
     }
 
     #[test]

@@ -82,13 +82,19 @@ enum Cause {
 /// A session was bound to `server`, in an active state or not.
 #[inline]
 pub fn bind(server: &RealServer, is_active: bool) {
+    bind_unmarked(server, is_active);
+    server.shared.seat().mark();
+}
+
+/// As [`bind`], by whoever judges the server anew itself before anybody else decides.
+#[inline]
+pub(super) fn bind_unmarked(server: &RealServer, is_active: bool) {
     let share = SessionCounts::share(is_active);
     let before = server.shared.counts().0.fetch_add(share, Ordering::SeqCst);
     let (sessions, upper) = (sessions(before) + 1, server.upper_threshold);
     if sessions == upper || (sessions > upper && upper > 0 && is_old(server)) {
         update(server, Cause::Rose);
     }
-    server.shared.seat().mark();
 }
 
 /// A session of `server` ended, in an active state or not.

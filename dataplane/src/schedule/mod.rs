@@ -98,6 +98,25 @@ pub trait Schedule {
     /// The place in `servers` of the server for the new session `flow`, or `None` when none of
     /// them can take it. `servers` are those the scheduler was made for. Allocates nothing.
     fn pick(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize>;
+
+    /// As [`pick`](Self::pick), and binds the session to the server, in an active state or not
+    /// ([`load::bind`]). Who then cannot make the session unbinds it.
+    #[inline]
+    fn take(&self, servers: &[Arc<RealServer>], flow: FlowInfo, is_active: bool) -> Option<usize> {
+        pick_and_bind(self, servers, flow, is_active)
+    }
+}
+
+#[inline]
+fn pick_and_bind(
+    scheduler: &(impl Schedule + ?Sized),
+    servers: &[Arc<RealServer>],
+    flow: FlowInfo,
+    is_active: bool,
+) -> Option<usize> {
+    let place = scheduler.pick(servers, flow)?;
+    load::bind(servers.get(place)?, is_active);
+    Some(place)
 }
 
 /// What happened to a service's list of servers.
@@ -246,6 +265,19 @@ impl Schedule for Scheduler {
             Self::Lblc(lblc) => lblc.pick(servers, flow),
             Self::Lblcr(lblcr) => lblcr.pick(servers, flow),
             Self::None => None,
+        }
+    }
+
+    #[inline]
+    fn take(&self, servers: &[Arc<RealServer>], flow: FlowInfo, is_active: bool) -> Option<usize> {
+        match self {
+            Self::Lc(lc) => lc.take(servers, flow, is_active),
+            Self::Wlc(wlc) => wlc.take(servers, flow, is_active),
+            Self::Sed(sed) => sed.take(servers, flow, is_active),
+            Self::Nq(nq) => nq.take(servers, flow, is_active),
+            Self::Fo(fo) => fo.take(servers, flow, is_active),
+            Self::Ovf(ovf) => ovf.take(servers, flow, is_active),
+            _ => pick_and_bind(self, servers, flow, is_active),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::field::{Board, Field};
 use super::min_tree::{Key, MinTree};
-use super::{FlowInfo, Schedule};
+use super::{FlowInfo, Schedule, load};
 use crate::service::RealServer;
 
 /// How a scheduler ranks servers.
@@ -72,6 +72,25 @@ impl<R: Rank> Schedule for Tournament<R> {
         let field = self.field.as_ref()?;
         field.decide(servers, |ranking| ranking.tree.winner())
     }
+
+    /// Judges the winner with its new session while nobody else decides, so that nothing has to
+    /// be marked for the next decision.
+    #[inline(never)]
+    fn take(
+        &self,
+        servers: &[Arc<RealServer>],
+        _client: FlowInfo,
+        is_active: bool,
+    ) -> Option<usize> {
+        let field = self.field.as_ref()?;
+        field.decide(servers, |ranking| {
+            let place = ranking.tree.winner()?;
+            let server = servers.get(place)?;
+            load::bind_unmarked(server, is_active);
+            ranking.judge(place, server);
+            Some(place)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::samples::{FLOW, server};
-    use super::super::{Scheduler, Standings, load};
+    use super::super::{Scheduler, Standings};
     use super::*;
     use crate::id::Weight;
     use crate::service::SchedulerKind;
@@ -192,7 +211,7 @@ mod tests {
             }
         }
 
-        fn take(&mut self, at: usize, step: Step) {
+        fn step(&mut self, at: usize, step: Step) {
             let server = &self.servers[at];
             let sessions = server.shared.sessions();
             let active = server.shared.active();
@@ -247,18 +266,23 @@ mod tests {
         fn every_decision_is_that_of_a_walk_over_all_servers(
             kind in prop::sample::select(&KINDS[..]),
             servers in prop::collection::vec((weight(), upper()), 1..300),
-            steps in prop::collection::vec((any::<prop::sample::Index>(), step(), 0..3_u8), 1..200),
+            steps in prop::collection::vec(
+                (any::<prop::sample::Index>(), step(), 0..4_u8, any::<bool>()),
+                1..200,
+            ),
         ) {
             let mut service = Service::new(kind, &servers);
-            for (at, step, picks) in steps {
-                service.take(at.index(service.servers.len()), step);
-                for _ in 0..picks {
-                    let picked = service.pick();
+            for (at, step, picks, is_active) in steps {
+                service.step(at.index(service.servers.len()), step);
+                for turn in 0..picks {
+                    let first = service.scan();
+                    let picked = if turn % 2 == 0 {
+                        service.scheduler.take(&service.servers, FLOW, is_active)
+                    } else {
+                        service.pick()
+                    };
 
-                    prop_assert_eq!(picked, service.scan(), "{:?}", kind);
-                    if let Some(at) = picked {
-                        load::bind(&service.servers[at], false);
-                    }
+                    prop_assert_eq!(picked, first, "{:?}", kind);
                 }
             }
         }
@@ -287,7 +311,7 @@ mod tests {
             load::bind(&servers[picked[1].unwrap()], false);
             load::bind(&old.servers[picked[0].unwrap()], false);
             if round % 3 == 0 {
-                old.take(0, Step::Unbind);
+                old.step(0, Step::Unbind);
             }
         }
     }
@@ -322,9 +346,8 @@ mod tests {
         let worker = || {
             let mut bound = std::collections::VecDeque::new();
             for n in 0..SESSIONS {
-                let at = service.pick().unwrap();
-                let server = &service.servers[at];
-                load::bind(server, false);
+                let at = service.scheduler.take(&service.servers, FLOW, false);
+                let server = &service.servers[at.unwrap()];
                 load::activate(&server.shared);
                 bound.push_back(server);
                 if n >= 300 {

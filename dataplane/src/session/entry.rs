@@ -12,7 +12,7 @@
 //! open to the pipeline.
 
 use super::state::State;
-use super::transition::{Direction, Event, next_state};
+use super::transition::{Direction, Event, TcpRules, next_state, next_state_under};
 use super::wheel::{Links, Timed};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4, V6};
 use crate::id::{AdjacencySlot, ServerSlot, ServiceSlot};
@@ -40,6 +40,13 @@ impl AdjacencyRef {
     /// No next hop.
     pub const NOWHERE: Self = Self {
         slot: AdjacencySlot(u32::MAX),
+        epoch: 0,
+    };
+
+    /// No next hop, because the address is the gateway's own. No snapshot has this slot either, so
+    /// it is looked up again and again, and only who finds no next hop has to ask for it.
+    pub const LOCAL: Self = Self {
+        slot: AdjacencySlot(u32::MAX - 1),
         epoch: 0,
     };
 }
@@ -389,15 +396,34 @@ impl<A: Address> Session<A> {
         }
     }
 
+    /// Counts `bytes` more of a packet that was counted before.
+    pub const fn count_more(&mut self, direction: Direction, bytes: u64) {
+        match direction {
+            Direction::ToServer => self.in_bytes += bytes,
+            Direction::ToClient => self.out_bytes += bytes,
+        }
+    }
+
+    /// [`Self::advance_under`] the usual rules.
+    #[inline]
+    pub fn advance(&mut self, direction: Direction, event: Event) -> Activity {
+        self.advance_under(TcpRules::Usual, direction, event)
+    }
+
     /// Moves the state as a packet asks. The caller tells the server's count of active sessions
     /// what comes back, and extends the session by the new state's time-out.
     #[inline]
-    pub fn advance(&mut self, direction: Direction, event: Event) -> Activity {
+    pub fn advance_under(
+        &mut self,
+        rules: TcpRules,
+        direction: Direction,
+        event: Event,
+    ) -> Activity {
         if direction == Direction::ToClient {
             // The replies do pass here, whatever the method promised: both sides count now.
             self.flags.remove(SessionFlags::NO_OUTPUT);
         }
-        self.state = next_state(self.state, direction, self.flags, event);
+        self.state = next_state_under(rules, self.state, direction, self.flags, event);
         let steady = self.is_kept_by_more_of_the_same();
         self.flags.set(SessionFlags::STEADY, steady);
 
@@ -430,7 +456,11 @@ impl<A: Address> Session<A> {
 
     /// Whether a TCP segment with nothing but ACK, or a datagram, leaves the session as it is
     /// whichever side sends it, and nothing in the packet but its ends has to be changed. A first
-    /// reply that nobody promised does not: from then on both sides count.
+    /// reply that nobody promised does not: from then on both sides count. What `secure_tcp` says
+    /// makes no difference to an ACK that keeps the state.
+    ///
+    /// A client's port 0 names no session (`connections.md` §3), so its packets are not to be
+    /// taken for more of anything.
     #[inline]
     fn is_kept_by_more_of_the_same(&self) -> bool {
         let event = match self.protocol() {
@@ -448,6 +478,7 @@ impl<A: Address> Session<A> {
         !self.flags.contains(SessionFlags::SEQ_SHIFT)
             && !self.flags.contains(SessionFlags::OUTDATED)
             && !is_unproven
+            && self.client().port != 0
             && keeps(Direction::ToServer)
             && (!self.method.sees_replies() || promised && keeps(Direction::ToClient))
     }
@@ -596,7 +627,9 @@ mod tests {
         session.count(Direction::ToServer, 40);
         session.count(Direction::ToClient, 1_500);
 
+        session.count_more(Direction::ToClient, 8);
+
         assert_eq!((session.in_packets, session.in_bytes), (2, 100));
-        assert_eq!((session.out_packets, session.out_bytes), (1, 1_500));
+        assert_eq!((session.out_packets, session.out_bytes), (1, 1_508));
     }
 }

@@ -60,6 +60,32 @@ impl<A: Address> SessionTable<A> {
         })
     }
 
+    /// The session in the place that `random` falls on, of those that were ever used, if there is
+    /// one that is not overdue.
+    #[must_use]
+    pub fn drawn(&self, random: u32, now: Tick) -> Option<SessionId> {
+        let places = u64::from(self.unused);
+        let place = u32::try_from((u64::from(random) * places) >> 32).ok()?;
+        if place >= self.unused {
+            return None;
+        }
+        let session = self.sessions.get(place as usize)?;
+        let lives = session.is_occupied() && !session.deadline.is_due(now);
+        lives.then_some(SessionId(place))
+    }
+
+    /// Places that were ever used, from which [`Self::drawn`] draws.
+    #[must_use]
+    pub const fn used_places(&self) -> u32 {
+        self.unused
+    }
+
+    /// Places for which there is no session.
+    #[must_use]
+    pub fn free_places(&self) -> usize {
+        self.capacity() - self.len()
+    }
+
     /// The first by `rank` of the next 64 places.
     fn search<R: Ord>(&mut self, rank: impl Fn(&Session<A>) -> Option<R>) -> Option<SessionId> {
         let mut best: Option<(R, u32)> = None;
@@ -103,7 +129,7 @@ fn class<A: Address>(session: &Session<A>, now: Tick, timeouts: &Timeouts) -> Op
 }
 
 /// Ticks since the session's last packet.
-fn quiet_ticks<A: Address>(session: &Session<A>, now: Tick, timeouts: &Timeouts) -> i32 {
+pub(crate) fn quiet_ticks<A: Address>(session: &Session<A>, now: Tick, timeouts: &Timeouts) -> i32 {
     let left = now.until(session.deadline);
     timeouts.ticks(session.state).cast_signed() - left
 }
@@ -205,6 +231,22 @@ mod tests {
         // 130 lies in the third search, and after a round of 200 places in the sixth.
         let none = None;
         assert_eq!(found, [none, none, Some(130), none, none, Some(130), none]);
+    }
+
+    #[test]
+    fn every_session_may_be_drawn_and_no_vacant_or_overdue_place() {
+        let mut table = full(&[State::SynRecv; 4]);
+        table.remove(SessionId(1));
+        table.extend(SessionId(2), NOW, 0);
+
+        let quarter = u32::MAX / 4 + 1;
+        let drawn = [0, 1, 2, 3].map(|n| table.drawn(n * quarter, NOW).map(|id| id.0));
+
+        assert_eq!(drawn, [Some(0), None, None, Some(3)]);
+        assert_eq!(table.drawn(u32::MAX, NOW), Some(SessionId(3)));
+        assert_eq!((table.used_places(), table.free_places()), (4, 1));
+        let empty = SessionTable::<V4>::new(4, KeysPerSession::One, SECRET, NOW).unwrap();
+        assert_eq!(empty.drawn(7, NOW), None);
     }
 
     #[test]

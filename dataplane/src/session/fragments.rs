@@ -10,7 +10,8 @@
 //! The table has a fixed number of places and never grows: a flood of first fragments makes it
 //! forget others sooner, nothing worse. What it gives is a [`SessionHandle`], which must be
 //! resolved by the session table, so a session that has ended misdirects nothing; or the worker
-//! that was handed the first fragment, which then knows more.
+//! that was handed the first fragment, which then knows more; or that the first one went to Linux,
+//! or nowhere.
 
 use super::hash::HashSecret;
 use super::table::SessionHandle;
@@ -23,8 +24,9 @@ use crate::wire::tuple::Tuple;
 /// Places of a bucket.
 const WAYS: usize = 4;
 
-/// Ticks a first fragment is remembered: 30 s, as long as Linux keeps unfinished datagrams.
-const LIFE_TICKS: u32 = 30 * TICKS_PER_SECOND;
+/// Ticks a first fragment is remembered, and a later one waits for it: 30 s, as long as Linux keeps
+/// unfinished datagrams.
+pub const FRAGMENT_LIFE_TICKS: u32 = 30 * TICKS_PER_SECOND;
 
 /// What all fragments of a datagram have in common (RFC 791 §3.2, RFC 8200 §4.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,21 @@ pub enum FragmentWay {
     Session(SessionHandle, Direction),
     /// To the worker that owns its session.
     Worker(WorkerId),
+    /// To Linux.
+    Linux,
+    /// Nowhere yet: it waits at this worker until all others are here.
+    Waiting,
+    /// Nowhere: it was dropped.
+    Nowhere,
+}
+
+/// What is known of a datagram whose first fragment was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentNote {
+    /// Where the first fragment went.
+    pub way: FragmentWay,
+    /// Bytes of the first fragment's payload: none of the later ones begins before that.
+    pub first_len: u16,
 }
 
 /// One datagram of which the first fragment was seen.
@@ -53,7 +70,7 @@ pub enum FragmentWay {
 struct Place<A> {
     key: FragmentKey<A>,
     forgotten_at: Tick,
-    way: FragmentWay,
+    note: FragmentNote,
 }
 
 /// The datagrams a worker has seen the first fragment of.
@@ -78,12 +95,12 @@ impl<A: Address> FragmentTable<A> {
     }
 
     /// Remembers which way the datagram `key` goes, for 30 s from `now` on.
-    pub fn remember(&mut self, key: &FragmentKey<A>, way: FragmentWay, now: Tick) {
+    pub fn remember(&mut self, key: &FragmentKey<A>, note: FragmentNote, now: Tick) {
         let bucket = self.bucket(key);
         let place = Place {
             key: *key,
-            forgotten_at: now.plus(LIFE_TICKS),
-            way,
+            forgotten_at: now.plus(FRAGMENT_LIFE_TICKS),
+            note,
         };
         // The datagram's own place, else the one that has the least life left.
         let worth = |place: &Option<Place<A>>| match place {
@@ -96,14 +113,14 @@ impl<A: Address> FragmentTable<A> {
         }
     }
 
-    /// The way the datagram's first fragment went.
+    /// What is known of the datagram.
     #[must_use]
-    pub fn find(&self, key: &FragmentKey<A>, now: Tick) -> Option<FragmentWay> {
+    pub fn find(&self, key: &FragmentKey<A>, now: Tick) -> Option<FragmentNote> {
         self.buckets[self.bucket(key)]
             .iter()
             .flatten()
             .find(|place| place.key == *key && !place.forgotten_at.is_due(now))
-            .map(|place| place.way)
+            .map(|place| place.note)
     }
 
     fn bucket(&self, key: &FragmentKey<A>) -> usize {
@@ -126,7 +143,10 @@ mod tests {
 
     const NOW: Tick = Tick(u32::MAX - 100);
 
-    const WAY: FragmentWay = FragmentWay::Worker(WorkerId(1));
+    const NOTE: FragmentNote = FragmentNote {
+        way: FragmentWay::Worker(WorkerId(1)),
+        first_len: 1_480,
+    };
 
     fn key<A: Address>(id: u32) -> FragmentKey<A> {
         FragmentKey {
@@ -148,8 +168,11 @@ mod tests {
     fn every_field_counts<A: Address>() {
         let (_, handle) = one_session();
         let mut fragments = FragmentTable::<A>::new(16, SECRET);
-        let way = FragmentWay::Session(handle, Direction::ToClient);
-        fragments.remember(&key(7), way, NOW);
+        let note = FragmentNote {
+            way: FragmentWay::Session(handle, Direction::ToClient),
+            ..NOTE
+        };
+        fragments.remember(&key(7), note, NOW);
 
         let other_source = FragmentKey {
             source: addr(3),
@@ -163,7 +186,7 @@ mod tests {
             protocol: Protocol::Tcp,
             ..key(7)
         };
-        assert_eq!(fragments.find(&key(7), NOW), Some(way));
+        assert_eq!(fragments.find(&key(7), NOW), Some(note));
         for other in [
             key(8),
             key(7 + (1 << 16)),
@@ -184,7 +207,7 @@ mod tests {
     #[test]
     fn a_datagram_is_forgotten_after_30_seconds() {
         let mut fragments = FragmentTable::<V4>::new(16, SECRET);
-        fragments.remember(&key(7), WAY, NOW);
+        fragments.remember(&key(7), NOTE, NOW);
 
         assert!(fragments.find(&key(7), NOW.plus(30 * 256 - 1)).is_some());
         assert!(fragments.find(&key(7), NOW.plus(30 * 256)).is_none());
@@ -195,12 +218,12 @@ mod tests {
         // Given a table of one bucket that is full.
         let mut fragments = FragmentTable::<V4>::new(WAYS, SECRET);
         for id in 0..4 {
-            fragments.remember(&key(id), WAY, NOW.plus(id));
+            fragments.remember(&key(id), NOTE, NOW.plus(id));
         }
 
         // When the oldest datagram is seen again, and then a new one.
-        fragments.remember(&key(0), WAY, NOW.plus(10));
-        fragments.remember(&key(9), WAY, NOW.plus(11));
+        fragments.remember(&key(0), NOTE, NOW.plus(10));
+        fragments.remember(&key(9), NOTE, NOW.plus(11));
 
         // Then the one that is the oldest by now had to go.
         let known = [0, 1, 2, 3, 9].map(|id| fragments.find(&key(id), NOW.plus(11)).is_some());
@@ -212,8 +235,11 @@ mod tests {
         // Given a fragment's session whose place was given to another.
         let (mut table, handle) = one_session();
         let mut fragments = FragmentTable::<V4>::new(16, SECRET);
-        let way = FragmentWay::Session(handle, Direction::ToServer);
-        fragments.remember(&key(7), way, NOW);
+        let note = FragmentNote {
+            way: FragmentWay::Session(handle, Direction::ToServer),
+            ..NOTE
+        };
+        fragments.remember(&key(7), note, NOW);
         let id = table.resolve(handle, NOW).unwrap();
         table.remove(id);
         assert_eq!(table.insert(&nat(2, NOW), NOW, 100), Ok(id));
@@ -222,7 +248,7 @@ mod tests {
         let found = fragments.find(&key(7), NOW);
 
         // Then the table does not take the new session for the old one.
-        assert_eq!(found, Some(way));
+        assert_eq!(found, Some(note));
         assert_eq!(table.resolve(handle, NOW), None);
     }
 }

@@ -30,10 +30,11 @@ mod wheel;
 
 pub use candidate::Candidate;
 pub use entry::{Activity, AdjacencyRef, NewSession, Session, SessionFlags};
-pub use fragments::{FragmentKey, FragmentTable, FragmentWay};
+pub(crate) use eviction::quiet_ticks;
+pub use fragments::{FRAGMENT_LIFE_TICKS, FragmentKey, FragmentNote, FragmentTable, FragmentWay};
 pub use hash::HashSecret;
 pub use record::{Binding, SessionRecord};
 pub use state::{Phase, State};
 pub use table::{Hashes, KeysPerSession, SessionHandle, SessionTable, TableFull};
 pub use timeouts::Timeouts;
-pub use transition::{Direction, Event, next_state};
+pub use transition::{Direction, Event, TcpRules, next_state, next_state_under};

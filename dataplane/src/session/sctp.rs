@@ -6,22 +6,18 @@
 use super::state::State;
 use super::transition::Event;
 
-const ABORT: u8 = 6;
-
 impl Event {
-    /// What a packet says whose first chunk has type `first`, and whose second, if it has one,
-    /// has type `second`: an ABORT behind a cookie counts as the ABORT it is.
+    /// What a packet says that a chunk of this type leads.
     #[inline]
     #[must_use]
-    pub const fn from_sctp_chunks(first: u8, second: Option<u8>) -> Self {
-        match first {
+    pub const fn from_sctp_chunk(kind: u8) -> Self {
+        match kind {
             1 => Self::Init,
             2 => Self::InitAck,
-            ABORT => Self::Abort,
+            6 => Self::Abort,
             7 => Self::Shutdown,
             8 => Self::ShutdownAck,
             9 => Self::Error,
-            10 | 11 if matches!(second, Some(ABORT)) => Self::Abort,
             10 => Self::CookieEcho,
             11 => Self::CookieAck,
             14 => Self::ShutdownComplete,
@@ -114,7 +110,7 @@ mod tests {
 
     #[test]
     fn chunk_types_are_those_of_the_rfc() {
-        let events = [1, 2, 6, 7, 8, 9, 10, 11, 14].map(|t| Event::from_sctp_chunks(t, None));
+        let events = [1, 2, 6, 7, 8, 9, 10, 11, 14].map(Event::from_sctp_chunk);
 
         assert_eq!(
             events,
@@ -131,15 +127,7 @@ mod tests {
             ]
         );
         for data in [0, 3, 4, 5, 12, 13, 15, 192, 255] {
-            assert_eq!(Event::from_sctp_chunks(data, Some(6)), Event::Data);
+            assert_eq!(Event::from_sctp_chunk(data), Event::Data);
         }
-    }
-
-    #[test]
-    fn an_abort_behind_a_cookie_is_an_abort() {
-        assert_eq!(Event::from_sctp_chunks(10, Some(6)), Event::Abort);
-        assert_eq!(Event::from_sctp_chunks(11, Some(6)), Event::Abort);
-        assert_eq!(Event::from_sctp_chunks(10, Some(0)), Event::CookieEcho);
-        assert_eq!(Event::from_sctp_chunks(1, Some(6)), Event::Init);
     }
 }

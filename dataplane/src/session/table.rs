@@ -154,6 +154,26 @@ impl<A: Address> SessionTable<A> {
         Some(SessionId(entry & !TO_CLIENT))
     }
 
+    /// How many sessions are filed under a client's key, overdue ones included, and the one of
+    /// them that was made first.
+    #[must_use]
+    pub fn namesakes(&self, hash: u64, key: &FlowKey<A>) -> (usize, Option<SessionId>) {
+        let tuple = Tuple::of(key);
+        let (mut count, mut first) = (0, None);
+        let _end = self.buckets.find(hash, |entry| {
+            let session = &self.sessions[(entry & !TO_CLIENT) as usize];
+            if session.matches(&tuple, key.protocol, Direction::ToServer)
+                && direction(entry) == Direction::ToServer
+            {
+                count += 1;
+                let age = self.next_serial.wrapping_sub(session.serial);
+                first = first.max(Some((age, entry)));
+            }
+            false
+        });
+        (count, first.map(|(_, entry)| SessionId(entry)))
+    }
+
     /// Files a session under the client's key and, when its server's replies pass, under
     /// theirs, to end `ticks` after `now`.
     ///

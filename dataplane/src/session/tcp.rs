@@ -1,7 +1,7 @@
 //! TCP: which event a segment is, and where it leads.
 //!
-//! The tables are those of the kernel's IPVS without `secure_tcp` (Linux 6.1,
-//! `ip_vs_proto_tcp.c`); a state's own name in its row means that nothing changes.
+//! The tables are those of the kernel's IPVS (Linux 6.1, `ip_vs_proto_tcp.c`); a state's own name
+//! in its row means that nothing changes. With `secure_tcp` some cells say something else.
 
 use super::state::State;
 use super::transition::Event;
@@ -43,6 +43,15 @@ const CL: State = State::Close;
 const CW: State = State::CloseWait;
 const LA: State = State::LastAck;
 const LI: State = State::Listen;
+const SA: State = State::SynAck;
+
+/// The columns of [`Rows`].
+mod column {
+    pub(super) const SYN: usize = 0;
+    pub(super) const FIN: usize = 1;
+    pub(super) const ACK: usize = 2;
+    pub(super) const RST: usize = 3;
+}
 
 /// The client's segments, where the server's are seen too.
 #[rustfmt::skip]
@@ -94,6 +103,48 @@ pub(super) const IN_ONLY: Rows = [
     /* LI */ [  SR, LI, LI, LI ],
     /* SA */ [  SR, TW, ES, CL ],
 ];
+
+/// What [`IN`] says while `secure_tcp` acts: a session is open when its server says so, and a
+/// client's word alone is not enough.
+pub(super) const SECURE_IN: Rows = with(
+    IN,
+    &[
+        (SA, column::SYN, SA),
+        (SA, column::FIN, SA),
+        (SR, column::ACK, SR),
+        (SA, column::ACK, SA),
+        (SA, column::RST, CL),
+    ],
+);
+
+/// What [`OUT`] says while `secure_tcp` acts.
+pub(super) const SECURE_OUT: Rows = with(OUT, &[(SR, column::SYN, SA), (SA, column::SYN, SA)]);
+
+/// What [`IN_ONLY`] says while `secure_tcp` acts.
+pub(super) const SECURE_IN_ONLY: Rows = with(
+    IN_ONLY,
+    &[
+        (State::None, column::SYN, SA),
+        (FW, column::SYN, SA),
+        (TW, column::SYN, SA),
+        (CL, column::SYN, SA),
+        (CW, column::SYN, SA),
+        (LA, column::SYN, SA),
+        (LI, column::SYN, SA),
+        (SA, column::SYN, SA),
+    ],
+);
+
+/// The rows with other cells: state now, column, next state.
+const fn with(mut rows: Rows, cells: &[(State, usize, State)]) -> Rows {
+    let mut at = 0;
+    while at < cells.len() {
+        let (now, column, next) = cells[at];
+        rows[now as usize][column] = next;
+        at += 1;
+    }
+    rows
+}
 
 #[cfg(test)]
 mod tests {

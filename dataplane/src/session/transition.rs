@@ -68,22 +68,54 @@ const OUT: usize = 1;
 /// What the client's packets do where only they are seen.
 const IN_ONLY: usize = 2;
 
-static TABLES: [Table; 3] = [
-    table(&tcp::IN, &sctp::IN),
-    table(&tcp::OUT, &sctp::OUT),
-    table(&tcp::IN_ONLY, &sctp::IN_ONLY),
+/// By which rules TCP sessions change their states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum TcpRules {
+    /// The usual ones.
+    #[default]
+    Usual,
+    /// Those of `secure_tcp`.
+    Secure,
+}
+
+/// For each of [`TcpRules`].
+static TABLES: [[Table; 3]; 2] = [
+    [
+        table(&tcp::IN, &sctp::IN),
+        table(&tcp::OUT, &sctp::OUT),
+        table(&tcp::IN_ONLY, &sctp::IN_ONLY),
+    ],
+    [
+        table(&tcp::SECURE_IN, &sctp::IN),
+        table(&tcp::SECURE_OUT, &sctp::OUT),
+        table(&tcp::SECURE_IN_ONLY, &sctp::IN_ONLY),
+    ],
 ];
 
-/// The state after a packet that says `event`, of a session in `state`.
+/// The state after a packet that says `event`, of a session in `state`, by the usual rules.
 #[inline]
 #[must_use]
 pub fn next_state(state: State, direction: Direction, flags: SessionFlags, event: Event) -> State {
+    next_state_under(TcpRules::Usual, state, direction, flags, event)
+}
+
+/// [`next_state`] by any rules.
+#[inline]
+#[must_use]
+pub fn next_state_under(
+    rules: TcpRules,
+    state: State,
+    direction: Direction,
+    flags: SessionFlags,
+    event: Event,
+) -> State {
     let table = match direction {
         Direction::ToClient => OUT,
         Direction::ToServer if flags.contains(SessionFlags::NO_OUTPUT) => IN_ONLY,
         Direction::ToServer => IN,
     };
-    TABLES[table][state as usize][event as usize]
+    TABLES[rules as usize][table][state as usize][event as usize]
 }
 
 /// Puts the protocols' rows of one direction together.
@@ -256,6 +288,61 @@ mod tests {
             next(State::Established, Fin),
             ["CLOSE_WAIT", "FIN_WAIT", "FIN_WAIT"]
         );
+    }
+
+    #[test]
+    fn secure_tcp_changes_these_cells_and_no_other() {
+        let mut changed = Vec::new();
+        for (name, direction, flags) in [
+            ("in", ToServer, NAT),
+            ("out", ToClient, NAT),
+            ("in-only", ToServer, DR),
+        ] {
+            for event in [Syn, Fin, Ack, Rst, NoFlags, Datagram, Data, Init, Abort] {
+                for state in State::ALL {
+                    let usual = next_state(state, direction, flags, event);
+                    let rules = TcpRules::Secure;
+                    let secure = next_state_under(rules, state, direction, flags, event);
+                    if usual != secure {
+                        changed.push(format!("{name} {event:?} {state} {usual} {secure}"));
+                    }
+                }
+            }
+        }
+
+        assert_eq!(
+            changed,
+            [
+                "in Syn SYNACK SYN_RECV SYNACK",
+                "in Fin SYNACK TIME_WAIT SYNACK",
+                "in Ack SYN_RECV ESTABLISHED SYN_RECV",
+                "in Ack SYNACK ESTABLISHED SYNACK",
+                "in Rst SYNACK SYN_RECV CLOSE",
+                "out Syn SYN_RECV SYN_RECV SYNACK",
+                "out Syn SYNACK SYN_RECV SYNACK",
+                "in-only Syn NONE SYN_RECV SYNACK",
+                "in-only Syn FIN_WAIT SYN_RECV SYNACK",
+                "in-only Syn TIME_WAIT SYN_RECV SYNACK",
+                "in-only Syn CLOSE SYN_RECV SYNACK",
+                "in-only Syn CLOSE_WAIT SYN_RECV SYNACK",
+                "in-only Syn LAST_ACK SYN_RECV SYNACK",
+                "in-only Syn LISTEN SYN_RECV SYNACK",
+                "in-only Syn SYNACK SYN_RECV SYNACK",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_ack_keeps_by_the_usual_rules_it_keeps_by_secure_tcps() {
+        // So a session that is in full swing stays so when the rules change.
+        for state in State::ALL {
+            for (direction, flags) in [(ToServer, NAT), (ToClient, NAT), (ToServer, DR)] {
+                let usual = next_state(state, direction, flags, Ack);
+                let secure = next_state_under(TcpRules::Secure, state, direction, flags, Ack);
+
+                assert!(usual != state || secure == state, "{state}");
+            }
+        }
     }
 
     #[test]

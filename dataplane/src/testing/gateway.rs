@@ -387,7 +387,7 @@ pub fn counts(workers: &[&WorkerCounters]) -> Vec<(&'static str, u64)> {
 type CounterOf = fn(&WorkerCounters) -> &Counter;
 
 /// The counters of packets and sessions; punts follow by class, drops by reason.
-const COUNTERS: [(&str, CounterOf); 17] = [
+const COUNTERS: [(&str, CounterOf); 19] = [
     ("received", |c| &c.received_packets),
     ("transmitted", |c| &c.transmitted_packets),
     ("hits", |c| &c.session_hits),
@@ -401,6 +401,8 @@ const COUNTERS: [(&str, CounterOf); 17] = [
     ("icmp_suppressed", |c| &c.icmp_errors_suppressed),
     ("ipv6", |c| &c.ipv6_packets),
     ("injected", |c| &c.injected_packets),
+    ("local_node", |c| &c.local_node_packets),
+    ("local_replies", |c| &c.local_node_replies),
     ("port_reuses", |c| &c.local_port_reuses),
     ("one_packets", |c| &c.one_packets),
     ("templates_refused", |c| &c.templates_refused),

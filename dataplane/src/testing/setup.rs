@@ -34,6 +34,8 @@ pub struct Setup {
     timeouts: Timeouts,
     pub(super) transmit_room: usize,
     pub(super) has_express_lane: bool,
+    /// Whether it has the addresses, routes and neighbours of the tests' network.
+    is_furnished: bool,
 }
 
 impl Setup {
@@ -46,6 +48,17 @@ impl Setup {
             timeouts: Timeouts::default(),
             transmit_room: 0,
             has_express_lane: true,
+            is_furnished: true,
+        }
+    }
+
+    /// These interfaces, each at the index of its number, without addresses, routes and
+    /// neighbours: whoever asks for it has a network of its own.
+    #[must_use]
+    pub fn bare(interfaces: Vec<Interface>) -> Self {
+        Self {
+            is_furnished: false,
+            ..Self::new(interfaces)
         }
     }
 
@@ -172,8 +185,8 @@ impl Setup {
         self.interfaces.iter().map(|interface| interface.id)
     }
 
-    /// The configuration it begins with: addresses, connected routes, and the MACs of
-    /// [`CLIENT`] and the three servers.
+    /// The configuration it begins with: unless it is bare, addresses, connected routes, and the
+    /// MACs of [`CLIENT`] and the three servers.
     #[must_use]
     pub fn editor(&self) -> Editor {
         let mut editor = Editor::new(
@@ -182,6 +195,9 @@ impl Setup {
             self.timeouts.clone(),
             self.interfaces.clone(),
         );
+        if !self.is_furnished {
+            return editor;
+        }
         let server_side = self.interfaces[self.interfaces.len() - 1].id;
         let subnets = [
             (DIP_CLIENT_SIDE, CLIENT_SIDE),

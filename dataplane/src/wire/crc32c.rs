@@ -31,6 +31,14 @@ pub fn update(register: u32, bytes: &[u8]) -> u32 {
     register
 }
 
+/// Moves a register over `count` zeros.
+#[must_use]
+pub fn update_by_zeros(register: u32, count: usize) -> u32 {
+    const ZEROS: [u8; 64] = [0; 64];
+    let whole = (0..count / ZEROS.len()).fold(register, |register, _| update(register, &ZEROS));
+    update(whole, &ZEROS[..count % ZEROS.len()])
+}
+
 #[inline]
 fn update_by_eight(register: u32, bytes: [u8; 8]) -> u32 {
     let mixed = (u64::from_le_bytes(bytes) ^ u64::from(register)).to_le_bytes();
@@ -83,6 +91,14 @@ mod tests {
         assert_eq!(crc32c(&[0xff; 32]).to_le_bytes(), [0x43, 0xab, 0xa8, 0x62]);
         assert_eq!(crc32c(&ascending).to_le_bytes(), [0x4e, 0x79, 0xdd, 0x46]);
         assert_eq!(crc32c(&descending).to_le_bytes(), [0x5c, 0xdb, 0x3f, 0x11]);
+    }
+
+    #[test]
+    fn zeros_are_bytes_like_others() {
+        for count in [0, 1, 63, 64, 65, 1_000] {
+            let expected = update(0x1234_5678, &vec![0; count]);
+            assert_eq!(update_by_zeros(0x1234_5678, count), expected, "{count}");
+        }
     }
 
     #[test]

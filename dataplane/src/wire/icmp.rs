@@ -179,6 +179,59 @@ impl<'a> IcmpMut<'a> {
     }
 }
 
+/// What an error quotes of a transport header (RFC 792: 8 bytes at least): both ports, and of a TCP
+/// segment the sequence number, if that much is there; to be changed.
+#[derive(Debug)]
+pub struct QuotedTransportMut<'a> {
+    ports: &'a mut [u8; 4],
+    sequence: Option<&'a mut [u8; 4]>,
+}
+
+impl<'a> QuotedTransportMut<'a> {
+    /// Takes the front of what stands behind the quoted IP header.
+    ///
+    /// # Errors
+    /// `Truncated` when there are not both ports.
+    #[inline]
+    pub fn parse(bytes: &'a mut [u8]) -> Result<Self, ParseError> {
+        let (ports, rest) = bytes.split_first_chunk_mut().ok_or(ParseError::Truncated)?;
+        let sequence = rest.first_chunk_mut();
+        Ok(Self { ports, sequence })
+    }
+
+    /// Source and destination port.
+    #[inline]
+    #[must_use]
+    pub const fn ports(&self) -> (u16, u16) {
+        let [a, b, c, d] = *self.ports;
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    }
+
+    /// Sets both ports.
+    #[inline]
+    pub const fn set_ports(&mut self, source: u16, destination: u16) {
+        [self.ports[0], self.ports[1]] = source.to_be_bytes();
+        [self.ports[2], self.ports[3]] = destination.to_be_bytes();
+    }
+
+    /// The sequence number of a TCP segment.
+    #[inline]
+    #[must_use]
+    pub fn sequence(&self) -> Option<u32> {
+        self.sequence
+            .as_ref()
+            .map(|bytes| u32::from_be_bytes(**bytes))
+    }
+
+    /// Sets the sequence number of a TCP segment, if it is there.
+    #[inline]
+    pub fn set_sequence(&mut self, number: u32) {
+        if let Some(bytes) = &mut self.sequence {
+            **bytes = number.to_be_bytes();
+        }
+    }
+}
+
 impl fmt::Display for Icmp<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "icmp type {} code {}", self.kind(), self.code())
@@ -219,6 +272,28 @@ mod tests {
         for kind in [kind::ECHO_REPLY, kind::ECHO_REQUEST, 13, 255] {
             assert!(!Icmp::parse(&message(kind)).unwrap().0.is_error(), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_quoted_segment_has_its_ports_and_sequence_number_changed() {
+        let mut bytes = [0x9c, 0x40, 0, 80, 1, 2, 3, 4, 0xff];
+
+        let mut quoted = QuotedTransportMut::parse(&mut bytes).unwrap();
+        assert_eq!(
+            (quoted.ports(), quoted.sequence()),
+            ((40_000, 80), Some(0x0102_0304))
+        );
+        quoted.set_ports(80, 40_000);
+        quoted.set_sequence(0x0506_0708);
+
+        assert_eq!(bytes, [0, 80, 0x9c, 0x40, 5, 6, 7, 8, 0xff]);
+        assert_eq!(
+            QuotedTransportMut::parse(&mut bytes[..7])
+                .unwrap()
+                .sequence(),
+            None
+        );
+        assert!(QuotedTransportMut::parse(&mut bytes[..3]).is_err());
     }
 
     #[test]

@@ -97,6 +97,31 @@ impl<'a> Sctp<'a> {
         self.0[12]
     }
 
+    /// The type of the chunk that IPVS takes a packet for: the first, or an ABORT right behind a
+    /// COOKIE ECHO or COOKIE ACK. `rest` is what `parse` gave beside this view.
+    #[inline]
+    #[must_use]
+    pub fn leading_chunk(&self, rest: &[u8]) -> u8 {
+        let first = self.first_chunk();
+        let is_cookie = matches!(first, chunk::COOKIE_ECHO | chunk::COOKIE_ACK);
+        if is_cookie && self.second_chunk(rest) == Some(chunk::ABORT) {
+            return chunk::ABORT;
+        }
+        first
+    }
+
+    /// The type of the second chunk, if there is one. `rest` is what `parse` gave beside this view.
+    #[inline]
+    #[must_use]
+    pub fn second_chunk(&self, rest: &[u8]) -> Option<u8> {
+        // RFC 9260 §3.2: the length counts the chunk's head of 4 bytes, and not the padding to a
+        // whole word behind it.
+        let length = usize::from(u16::from_be_bytes([self.0[14], self.0[15]]));
+        let value = length.checked_sub(4)?.next_multiple_of(4);
+        let second: &[u8; 4] = rest.get(value..)?.first_chunk()?;
+        Some(second[0])
+    }
+
     /// Whether the checksum is right. `rest` is what `parse` gave beside this view.
     #[must_use]
     pub fn verify_checksum(&self, rest: &[u8]) -> bool {
@@ -203,6 +228,39 @@ mod tests {
         );
         assert!(header.verify_checksum(rest));
         assert_eq!(bytes[12..16], [10, 0, 0, 8]);
+    }
+
+    #[test]
+    fn the_second_chunk_stands_behind_the_padding_of_the_first() {
+        let second = |length: u16, rest: &[u8]| {
+            let mut bytes = [0; 16];
+            bytes[14..].copy_from_slice(&length.to_be_bytes());
+            let (header, _) = Sctp::parse(&bytes).unwrap();
+            header.second_chunk(rest)
+        };
+
+        assert_eq!(second(4, &[6, 0, 0, 4]), Some(6));
+        assert_eq!(second(9, &[1, 1, 1, 1, 1, 0, 0, 0, 11, 0, 0, 4]), Some(11));
+        assert_eq!(second(8, &[1, 1, 1, 1]), None);
+        assert_eq!(second(4, &[6, 0, 0]), None);
+        // Lengths that cannot be: shorter than the head, and beyond the packet.
+        assert_eq!(second(3, &[6, 0, 0, 4]), None);
+        assert_eq!(second(u16::MAX, &[6; 64]), None);
+    }
+
+    #[test]
+    fn an_abort_leads_behind_a_cookie_and_nothing_else() {
+        let leading = |first| {
+            let mut bytes = [0; 16];
+            (bytes[12], bytes[15]) = (first, 4);
+            let (header, _) = Sctp::parse(&bytes).unwrap();
+            header.leading_chunk(&[chunk::ABORT, 0, 0, 4])
+        };
+
+        assert_eq!(leading(chunk::COOKIE_ECHO), chunk::ABORT);
+        assert_eq!(leading(chunk::COOKIE_ACK), chunk::ABORT);
+        assert_eq!(leading(chunk::DATA), chunk::DATA);
+        assert_eq!(leading(chunk::INIT), chunk::INIT);
     }
 
     #[test]

@@ -284,10 +284,10 @@ fn fragments() {
                 vec![mac(first)],
             ),
         ),
-        dropped(
+        row(
             "A later fragment to a VIP or local address whose first one was not seen",
             frames[1].clone(),
-            DropReason::FragmentWithoutFirst,
+            Fate::Waits("waits for it, at most 30 s"),
         ),
         dropped(
             "A first fragment without its whole transport header",
@@ -304,10 +304,21 @@ fn fragments() {
             udp().fragment_offset(65_520).payload_len(40).build(),
             DropReason::BadIpHeader,
         ),
-        dropped(
-            "A first fragment of SCTP whose port changes",
+        row(
+            "A first fragment of SCTP, to a service",
             sctp().init().payload_len(2_000).fragments(1_300).remove(0),
-            DropReason::FragmentedSctp,
+            Fate::Waits("waits for the others, at most 30 s, and then has the CRC over all"),
+        ),
+        row(
+            "A first fragment of UDP without a checksum, to a service",
+            udp()
+                .no_checksum()
+                .payload_len(2_000)
+                .fragments(1_300)
+                .remove(0),
+            Fate::Waits(
+                "waits for the others, at most 30 s; with NAT it then has a checksum over all",
+            ),
         ),
         linux(
             "A later fragment to the gateway's own address",

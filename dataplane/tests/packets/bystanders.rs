@@ -66,7 +66,7 @@ fn packets_for_the_box_itself() {
             PuntClass::Host,
         ),
         linux(
-            "An ICMP error about a load-balanced packet (not forwarded yet)",
+            "An ICMP error about a packet of no session",
             icmp_error(3, 4).about(&about).build(),
             PuntClass::Host,
         ),

@@ -34,7 +34,10 @@ pub(crate) fn shown(end: Endpoint<std::net::IpAddr>) -> String {
 pub(crate) fn taker(frame: &[u8]) -> Endpoint<V4> {
     let servers = [(RIP_1_MAC, RIP_1), (RIP_2_MAC, RIP_2), (RIP_3_MAC, RIP_3)];
     let taker = servers.iter().find(|(mac, _)| frame[..6] == mac.0);
-    taker.expect("it goes to a server").1
+    let Some((_, taker)) = taker else {
+        unreachable!("it goes to none of the servers");
+    };
+    *taker
 }
 
 /// Lets worker 0 receive a client's frame and gives the server that gets it.

@@ -12,6 +12,8 @@ pub(crate) enum Fate {
     /// The sender gets this frame.
     Answered(DropReason, &'static str, Vec<u8>),
     Linux(PuntClass),
+    /// Nothing happens yet.
+    Waits(&'static str),
     /// These frames leave on the servers' side.
     Forwarded(&'static str, Vec<Vec<u8>>),
 }
@@ -30,7 +32,7 @@ impl Row {
             Fate::Dropped(reason) => format!("dropped: `{reason}`"),
             Fate::Answered(reason, answer, _) => format!("dropped: `{reason}`; {answer}"),
             Fate::Linux(class) => format!("to Linux: `{}`", class.name()),
-            Fate::Forwarded(how, _) => (*how).to_owned(),
+            Fate::Waits(how) | Fate::Forwarded(how, _) => (*how).to_owned(),
         };
         format!("| {} | {fate} |", self.packet)
     }
@@ -84,6 +86,10 @@ fn check(row: &Row) {
             assert!(counts(class.name()), "{name}: {moved:?}");
             assert_eq!(punted, std::slice::from_ref(&row.frame), "{name}");
             assert_eq!([to_client, to_server].concat(), none, "{name}");
+        }
+        Fate::Waits(_) => {
+            assert_eq!(moved, [("received", 1)], "{name}");
+            assert_eq!([to_client, to_server, punted].concat(), none, "{name}");
         }
         Fate::Forwarded(_, frames) => {
             assert_eq!(to_server, *frames, "{name}");

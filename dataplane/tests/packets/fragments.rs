@@ -1,22 +1,23 @@
-//! IP fragments: later ones follow their first, and what is too large becomes some.
+//! IP fragments: later ones follow their first, and what is too large becomes some. Those that
+//! come too early or too many are in `fragment_order.rs`.
 
 use std::time::Duration;
 
 use dataplane::address::{Endpoint, Protocol};
 use dataplane::drop_reason::DropReason;
 use dataplane::io::memory::MemoryPacket;
-use dataplane::service::Method;
+use dataplane::service::{Method, Unserved};
 use dataplane::testing::*;
 
 use crate::common::*;
 
 /// A datagram that takes three frames.
-fn datagram() -> Builder<Udp> {
+pub(crate) fn datagram() -> Builder<Udp> {
     udp().id(77).payload_len(3_000)
 }
 
 /// Lets all frames arrive in one burst and gives what is sent on the other side.
-fn burst(gateway: &mut TestGateway, ethdev: u16, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub(crate) fn burst(gateway: &mut TestGateway, ethdev: u16, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     for frame in frames {
         gateway.put(0, ethdev, MemoryPacket::new(frame));
     }
@@ -64,32 +65,29 @@ fn each_fragment_travels_in_a_tunnel_of_its_own() {
 }
 
 #[test]
-fn the_first_fragment_counts_and_later_ones_leave_the_session_alone() {
-    let mut gateway = gateway(Protocol::Udp, Method::Nat);
+fn a_datagram_counts_as_one_packet_with_all_its_bytes() {
+    for (method, server_sees) in [(Method::Nat, CLIENT), (Method::Fullnat, LIP)] {
+        let mut gateway = gateway(Protocol::Udp, method);
+        let _ = burst(&mut gateway, 0, &datagram().fragments(1_500));
+        let reply = on(datagram(), &hop(FROM_SERVER, (RIP_1, server_sees), 64));
+        let _ = burst(&mut gateway, 1, &reply.fragments(600));
 
-    burst(&mut gateway, 0, &datagram().fragments(1_500));
-
-    let expected = [
-        ("received", 3),
-        ("transmitted", 3),
-        ("hits", 2),
-        ("created", 1),
-    ];
-    assert_eq!(gateway.moved(), expected);
-    assert_eq!(gateway.traffic(RIP_1).in_packets, 1);
-}
-
-#[test]
-fn a_later_fragment_before_its_first_is_dropped_by_name() {
-    let mut gateway = gateway(Protocol::Udp, Method::Nat);
-    let mut frames = datagram().fragments(1_500);
-    frames.rotate_left(1);
-
-    let sent = burst(&mut gateway, 0, &frames);
-
-    let expected = on(datagram(), &hop(TO_SERVER, (CLIENT, RIP_1), 63));
-    assert_eq!(sent, expected.fragments(1_500)[..1]);
-    assert_eq!(gateway.drops(DropReason::FragmentWithoutFirst), 2);
+        let expected = [
+            ("received", 9),
+            ("transmitted", 9),
+            ("hits", 8),
+            ("created", 1),
+        ];
+        assert_eq!(gateway.moved(), expected);
+        // Put together it has one IP header, one UDP header and the payload.
+        let whole = (1, 20 + 8 + 3_000);
+        let traffic = gateway.traffic(RIP_1);
+        assert_eq!((traffic.in_packets, traffic.in_bytes), whole);
+        assert_eq!((traffic.out_packets, traffic.out_bytes), whole);
+        let session = gateway.session();
+        assert_eq!((session.in_packets, session.in_bytes), whole);
+        assert_eq!((session.out_packets, session.out_bytes), whole);
+    }
 }
 
 #[test]
@@ -103,7 +101,59 @@ fn a_first_fragment_is_forgotten_after_30_seconds() {
     gateway.advance(Duration::from_secs(1));
     assert!(burst(&mut gateway, 0, &frames[2..]).is_empty());
 
-    assert_eq!(gateway.drops(DropReason::FragmentWithoutFirst), 1);
+    // The last one waits for another first one then, and in vain.
+    gateway.advance(Duration::from_secs(30));
+    assert_eq!(gateway.drops(DropReason::FragmentTimeout), 1);
+}
+
+#[test]
+fn a_fragment_that_reaches_into_the_first_goes_nowhere() {
+    let frames = datagram().fragments(1_500);
+    let at = |offset| udp().id(77).fragment_offset(offset).payload_len(64).build();
+    for (offset, drops) in [(8, 1), (1_472, 1), (1_480, 0)] {
+        let mut gateway = gateway(Protocol::Udp, Method::Nat);
+
+        let sent = burst(&mut gateway, 0, &[frames[0].clone(), at(offset)]);
+
+        assert_eq!(gateway.drops(DropReason::FragmentOverlap), drops);
+        assert_eq!(sent.len(), if drops == 1 { 1 } else { 2 }, "{offset}");
+    }
+}
+
+#[test]
+fn fragments_of_what_linux_or_nobody_gets_follow_their_first_too() {
+    // Given a VIP where nothing serves port 81.
+    let unserved = datagram().to(Endpoint::new(VIP.addr, 81)).fragments(1_500);
+    for (policy, punts) in [(Unserved::Linux, 3), (Unserved::Drop, 0)] {
+        let service = service(Protocol::Udp, VIP).nat(RIP_1).unserved(policy);
+        let mut gateway = serving(Setup::two_arm(), &service);
+
+        let [first, second, last] = &unserved[..] else {
+            unreachable!("three fragments");
+        };
+        let frames = [last, first, second].map(Clone::clone);
+        assert!(burst(&mut gateway, 0, &frames).is_empty());
+
+        // Then Linux gets all of a datagram, and in order, or none.
+        let punted = gateway.punted(CLIENT_SIDE);
+        assert_eq!(punted.len(), punts);
+        let in_order = [first, last, second].map(Clone::clone);
+        assert_eq!(punted, in_order[..punts]);
+        let lost = gateway.drops(DropReason::FragmentWithoutFirst);
+        assert_eq!(lost, if punts == 0 { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn fragments_of_transit_never_wait() {
+    let mut gateway = gateway(Protocol::Udp, Method::Nat);
+    let elsewhere = endpoint([192, 0, 2, 1], 9);
+    let mut frames = datagram().to(elsewhere).fragments(1_500);
+    frames.rotate_left(1);
+
+    assert!(burst(&mut gateway, 0, &frames).is_empty());
+
+    assert_eq!(gateway.punted(CLIENT_SIDE), frames);
 }
 
 #[test]
@@ -153,22 +203,6 @@ fn fragments_that_are_linuxs_go_there() {
     assert!(burst(&mut gateway, 0, &frames).is_empty());
 
     assert_eq!(gateway.punted(CLIENT_SIDE), frames);
-}
-
-#[test]
-fn fragmented_sctp_passes_only_if_its_port_stays() {
-    let packet = sctp().init().payload_len(3_000);
-    for (port, drops) in [(80, 0), (8_080, 1)] {
-        let server = endpoint([10, 2, 0, 11], port);
-        let service = service(Protocol::Sctp, VIP).nat(server);
-        let mut gateway = serving(Setup::two_arm(), &service);
-
-        let sent = burst(&mut gateway, 0, &packet.fragments(1_500)[..1]);
-
-        assert_eq!(gateway.drops(DropReason::FragmentedSctp), drops);
-        let expected = on(packet.clone(), &hop(TO_SERVER, (CLIENT, server), 63));
-        assert_eq!(sent == expected.fragments(1_500)[..1], drops == 0);
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use dataplane::address::{Endpoint, V4};
 use dataplane::testing::*;
 use proptest::prelude::*;
 
@@ -41,7 +42,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         let client = client(1_024 + port);
         let flags = dataplane::wire::tcp::Flags(flags);
         let len = len.min(1_400);
-        match kind % 8 {
+        match kind % 10 {
             0 => tcp().syn().from(client).mss(1_460).build(),
             1 => tcp().flags(flags).from(client).payload_len(len).build(),
             2 if df => udp().from(client).payload_len(len).dont_fragment().build(),
@@ -50,9 +51,39 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
             4 => udp().from(client).payload_len(len).fragments(600).remove(0),
             5 => udp().fragment_offset(576).payload_len(len.min(64)).build(),
             6 => on(tcp().flags(flags), &hop(FROM_SERVER, (RIP_2, client), 64)).build(),
-            _ => on(udp(), &hop(FROM_SERVER, (RIP_1, LIP), 64)).build(),
+            7 => on(udp(), &hop(FROM_SERVER, (RIP_1, LIP), 64)).build(),
+            8 => any_error(kind / 10, client),
+            _ => error_about_a_tunnel(kind / 10, client),
         }
     })
+}
+
+/// An ICMP error about a packet of some session's.
+fn any_error(kind: u8, client: Endpoint<V4>) -> Vec<u8> {
+    let ends = match kind % 3 {
+        0 => (VIP, client),
+        1 => (client, RIP_2),
+        _ => (
+            Endpoint::new(LIP.addr, LIP.port + u16::from(kind)),
+            endpoint([10, 2, 0, 13], 8_080),
+        ),
+    };
+    let about = udp().from(ends.0).to(ends.1).build();
+    icmp_error([3, 4, 11][usize::from(kind % 3)], kind % 5)
+        .about(&about)
+        .to(ends.0)
+        .build()
+}
+
+/// An ICMP error about a packet that the gateway sent through a tunnel.
+fn error_about_a_tunnel(kind: u8, client: Endpoint<V4>) -> Vec<u8> {
+    let dip = Endpoint::new(DIP_SERVER_SIDE, 0);
+    let inner = udp().from(client).dont_fragment().payload_len(100).build();
+    let about = ip(4).from(dip).to(RIP_3).payload(&inner[14..]).build();
+    let error = icmp_error(3, kind % 5)
+        .mtu(600 + u16::from(kind))
+        .about(&about);
+    error.to(dip).build()
 }
 
 proptest! {

@@ -7,5 +7,35 @@
 //!                 └─► gateway: workers in memory, a virtual clock ► Outcome ┘
 //! ```
 
-pub mod outcome;
+/// A scenario: a network, rules, and what happens then.
 pub mod scenario;
+
+/// Reads scenario files, and writes them.
+pub mod read;
+
+/// Scenarios in the making: one network, frames by name, time.
+pub mod draft;
+
+/// Random scenarios, and how to make one smaller.
+pub mod random;
+
+/// The scenarios of the folder `scenarios`, one for each rule.
+pub mod written;
+
+/// What came out of one side.
+pub mod outcome;
+
+/// Plays scenarios into real IPVS, in user-mode Linux.
+pub mod kernel;
+
+/// Tells in one line what a frame is.
+pub mod describe;
+
+/// Holds what the gateway did against what the kernel did.
+pub mod compare;
+
+/// Plays scenarios into both sides and says how they compare.
+pub mod judge;
+
+/// Tells what became of scenarios.
+pub mod report;

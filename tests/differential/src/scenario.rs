@@ -106,3 +106,32 @@ pub enum PlayLine {
     /// `dump LABEL`: `ipvsadm -Ln` and `-Lnc` here.
     Dump(String),
 }
+
+impl Scenario {
+    /// How long the play takes at least.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        (self.play.iter()).fold(Duration::ZERO, |now, line| match line {
+            PlayLine::Wait(time) => now + *time,
+            PlayLine::At(time) => now.max(*time),
+            _ => now,
+        })
+    }
+
+    /// Every shell command and every line of `ipvsadm` arguments, in order.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        let net = self.net.iter().filter_map(|line| match line {
+            NetLine::Command(command) => Some(command.as_str()),
+            _ => None,
+        });
+        let ipvs = self.ipvs.iter().filter_map(|line| match line {
+            IpvsLine::Rule(line) | IpvsLine::Shell(line) => Some(line.as_str()),
+            IpvsLine::Each => None,
+        });
+        let play = self.play.iter().filter_map(|line| match line {
+            PlayLine::Shell(command) | PlayLine::Ipvsadm(command) => Some(command.as_str()),
+            _ => None,
+        });
+        net.chain(ipvs).chain(play)
+    }
+}

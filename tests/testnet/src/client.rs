@@ -166,7 +166,7 @@ impl Client {
     pub fn udp(&self, target: SocketAddrV4, payload: &str) -> Option<Answer> {
         let socket = self.udp_socket();
         socket.send_to(payload.as_bytes(), target).ok()?;
-        let mut buffer = [0; 2048];
+        let mut buffer = vec![0; 1 << 16];
         let (length, sender) = socket.recv_from(&mut buffer).ok()?;
         let answer = Answer::parse(std::str::from_utf8(&buffer[..length]).ok()?)?;
         // Only an answer from the address that was asked is one.

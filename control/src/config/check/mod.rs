@@ -9,6 +9,7 @@ use super::document::{Table, Value};
 use super::section::Problems;
 
 mod addresses;
+mod marks;
 mod pools;
 mod ports;
 mod servers;
@@ -20,6 +21,7 @@ pub(super) use services::vips;
 pub(super) fn all(raw: &RawConfig<'_>, problems: &Problems) {
     let names = Names::declared(raw.root);
     ports::check(raw, problems);
+    marks::check(raw, &names, problems);
     pools::check(raw, &names, problems);
     services::check(raw, &names, problems);
     for service in &raw.services {
@@ -33,6 +35,8 @@ pub(super) fn all(raw: &RawConfig<'_>, problems: &Problems) {
 struct Names<'a> {
     /// Of ports and VLANs.
     interfaces: HashSet<&'a str>,
+    /// Of ports alone.
+    ports: HashSet<&'a str>,
     /// Of local pools.
     pools: HashSet<&'a str>,
 }
@@ -48,6 +52,7 @@ impl<'a> Names<'a> {
                 .chain(vlans)
                 .filter_map(name)
                 .collect(),
+            ports: ports.iter().copied().filter_map(name).collect(),
             pools: tables(root, "local_pool")
                 .into_iter()
                 .filter_map(name)

@@ -19,30 +19,27 @@ use std::time::{Duration, Instant};
 
 use dataplane::counters::Counter;
 use netlink_packet_core::{NLM_F_REPLACE, NetlinkPayload};
-use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkMessage;
-use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::RouteMessage;
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc;
 
-use self::fact::Scope;
-use self::view::{Trust, View};
-use super::netlink::{Messages, RouteSocket, receive};
+use self::view::Trust;
+use super::netlink::{Messages, receive};
 use super::twin::TwinLink;
 
 /// What the mirror tells its listener.
 mod event;
 /// Turns rtnetlink messages into facts.
 mod fact;
+/// Everything Linux knows, read when somebody asks.
+mod picture;
 /// What Linux knows, and how it changes.
 mod view;
 
 pub use self::event::{InterfaceAddress, MirrorEvent, NextHop, Prefix, Route, RouteTarget};
+pub use self::picture::Picture;
 
 /// The main routing table (`RT_TABLE_MAIN`).
 pub const MAIN_TABLE: u32 = 254;
@@ -97,20 +94,11 @@ impl Mirror {
         tables: &[u32],
         listener: mpsc::Sender<Vec<MirrorEvent>>,
     ) -> io::Result<Self> {
-        let scope = Scope {
-            twins: twins
-                .iter()
-                .map(|twin| (twin.ifindex, twin.interface))
-                .collect(),
-            tables: tables.to_vec(),
-        };
         let (stop, stopped) = UnixStream::pair()?;
         let counters = Arc::new(MirrorCounters::default());
         let mut reflector = Reflector {
-            view: View::new(scope.twins.clone()),
-            scope,
+            picture: Picture::new(twins, tables)?,
             notifications: subscribe()?,
-            requests: RouteSocket::open()?,
             buffer: Vec::new(),
             listener,
             counters: Arc::clone(&counters),
@@ -147,10 +135,8 @@ fn subscribe() -> io::Result<Socket> {
 
 /// The state of the thread.
 struct Reflector {
-    scope: Scope,
-    view: View,
+    picture: Picture,
     notifications: Socket,
-    requests: RouteSocket,
     buffer: Vec<u8>,
     listener: mpsc::Sender<Vec<MirrorEvent>>,
     counters: Arc<MirrorCounters>,
@@ -250,9 +236,10 @@ impl Reflector {
             let NetlinkPayload::InnerMessage(inner) = &message.payload else {
                 continue;
             };
-            if let Some(fact) = self.scope.fact(inner) {
+            if let Some(fact) = self.picture.scope.fact(inner) {
                 let replaces = message.header.flags & NLM_F_REPLACE != 0;
-                trust_lost |= self.view.apply(fact, replaces, events) == Trust::Lost;
+                let view = &mut self.picture.view;
+                trust_lost |= view.apply(fact, replaces, events) == Trust::Lost;
             }
         }
         if trust_lost {
@@ -268,17 +255,8 @@ impl Reflector {
     /// Reads everything and tells what differs.
     fn resync(&mut self) -> io::Result<Vec<MirrorEvent>> {
         let began = Instant::now();
-        let mut fresh = View::new(self.scope.twins.clone());
-        for question in questions() {
-            for answer in self.requests.dump(question)? {
-                if let Some(fact) = self.scope.fact(&answer) {
-                    fresh.fill(fact);
-                }
-            }
-        }
-        let mut events = self.view.differences(&fresh);
+        let mut events = self.picture.look()?;
         events.push(MirrorEvent::Synchronised);
-        self.view = fresh;
         self.counters.resyncs.add(1);
         self.resync_at = None;
         self.rest_until = Instant::now() + began.elapsed() * RESYNC_REST;
@@ -296,20 +274,4 @@ impl Reflector {
             Err(_) => Listener::Left,
         }
     }
-}
-
-/// The dumps that make a whole picture.
-fn questions() -> [RouteNetlinkMessage; 5] {
-    let routes = |family| {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family;
-        RouteNetlinkMessage::GetRoute(message)
-    };
-    [
-        RouteNetlinkMessage::GetLink(LinkMessage::default()),
-        RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-        RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
-        routes(AddressFamily::Inet),
-        routes(AddressFamily::Inet6),
-    ]
 }

@@ -1,0 +1,65 @@
+//! Packets that can belong to no session: Linux's, except errors about packets that did.
+
+use super::related::Related;
+use super::{Context, Pipeline};
+use crate::classify;
+use crate::handover::Visited;
+use crate::id::InterfaceId;
+use crate::io::{Io, Packet};
+use crate::parse::Frame;
+use crate::punt::PuntClass;
+
+/// A packet that no session can have.
+pub(super) struct Aside<P> {
+    pub(super) packet: P,
+    pub(super) interface: InterfaceId,
+    /// Whether the frame was for a group.
+    pub(super) group: bool,
+    /// The workers it was at before.
+    pub(super) visited: Visited,
+}
+
+impl<I: Io> Pipeline<I> {
+    /// Gives what can belong to no session to Linux, except errors about packets that did.
+    pub(super) fn not_for_a_session(
+        &mut self,
+        context: Context<'_>,
+        frame: &Frame,
+        aside: Aside<I::Packet>,
+    ) {
+        let Aside {
+            interface, group, ..
+        } = aside;
+        let packet = match frame {
+            Frame::Ipv4Other(other) if !group => {
+                let related = Related::new(aside, other);
+                match self.related(context, related) {
+                    Some(packet) => packet,
+                    None => return,
+                }
+            }
+            _ => aside.packet,
+        };
+        let class = match frame {
+            Frame::Ipv4Other(other) => classify::other_class(
+                context.snapshot,
+                other.ip.protocol,
+                other.destination,
+                group,
+            ),
+            Frame::Ipv4(parsed) => {
+                let class = classify::host_class(&parsed.key);
+                debug_assert!(group);
+                class
+            }
+            Frame::Ipv6(other) => {
+                self.counters().ipv6_packets.add(1);
+                let icmp_type = packet.bytes().get(usize::from(other.l4_offset)).copied();
+                classify::ipv6_class(other.protocol, icmp_type)
+            }
+            Frame::Arp => PuntClass::Control,
+            Frame::Other(_) => PuntClass::Host,
+        };
+        self.out.punt(context.now, interface, class, packet);
+    }
+}

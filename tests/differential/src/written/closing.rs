@@ -1,0 +1,408 @@
+//! TCP and SCTP sessions: states, time-outs, what begins one and what ends it.
+
+use dataplane::testing::tcp;
+use dataplane::wire::sctp::chunk;
+use dataplane::wire::tcp::Flags;
+
+use crate::draft::{Draft, client};
+
+use super::Written;
+use super::talk::{
+    ACK, DR, FIN, METHODS, Method, NAT, RST, SYN, SYN_ACK, TUN, Talk, serve, serve_tcp, serve_udp,
+};
+
+pub(super) fn all() -> Vec<Written> {
+    let mut all = Vec::new();
+    for method in METHODS {
+        all.push(client_closes(method));
+        all.push(server_closes(method));
+        all.push(transitions(method, false));
+        all.push(transitions(method, true));
+        all.push(tcp_timeouts(method));
+        all.push(udp_timeouts(method));
+        all.push(sctp_transitions(method));
+    }
+    for mode in 0..4 {
+        all.push(reuse(NAT, mode));
+        all.push(reuse(DR, mode));
+    }
+    all.extend([
+        first_packets(false),
+        first_packets(true),
+        sctp_first_packets(),
+    ]);
+    all.push(set_timeouts());
+    all.push(odd_source_ports());
+    all
+}
+
+fn client_closes(method: Method) -> Written {
+    let mut draft = Draft::new(format!("tcp-client-closes-{}", method.name));
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    let talk = Talk::new(method, 1);
+    talk.ask_tcp(&mut draft, SYN);
+    draft.dump("half open");
+    talk.answer_tcp(&mut draft, SYN_ACK);
+    talk.ask_tcp(&mut draft, ACK);
+    draft.dump("established");
+    talk.ask(&mut draft, tcp().data(b"GET /"));
+    talk.answer(&mut draft, tcp().data(b"200 OK"));
+    talk.ask_tcp(&mut draft, FIN);
+    draft.dump("the client's FIN");
+    talk.answer_tcp(&mut draft, FIN);
+    draft.dump("the server's FIN");
+    talk.ask_tcp(&mut draft, ACK);
+    draft
+        .dump("the last ACK")
+        .wait(100)
+        .dump("before the time-out");
+    draft.wait(45).dump("behind it");
+    Written::new(
+        draft,
+        "A TCP connection that its client closes first; every state is listed.",
+    )
+}
+
+fn server_closes(method: Method) -> Written {
+    let mut draft = Draft::new(format!("tcp-server-closes-{}", method.name));
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    let talk = Talk::new(method, 1);
+    talk.establish(&mut draft);
+    talk.answer_tcp(&mut draft, FIN);
+    draft.dump("the server's FIN");
+    talk.ask_tcp(&mut draft, FIN);
+    draft.dump("the client's FIN");
+    talk.answer_tcp(&mut draft, ACK);
+    talk.answer_tcp(&mut draft, RST);
+    draft
+        .dump("a late RST")
+        .wait(140)
+        .dump("behind the time-out");
+    talk.ask_tcp(&mut draft, ACK);
+    Written::new(
+        draft,
+        "A TCP connection that its server closes first, and a segment behind its end.",
+    )
+}
+
+/// Who sends a segment.
+#[derive(Clone, Copy)]
+enum Side {
+    Client,
+    Server,
+}
+
+const EVENTS: [Flags; 6] = [SYN, FIN, ACK, RST, SYN_ACK, Flags(0)];
+
+/// Segments that lead from nothing to each state that can be reached.
+const PATHS: [&[(Side, Flags)]; 7] = [
+    &[(Side::Client, SYN)],
+    &[(Side::Client, SYN), (Side::Client, ACK)],
+    &[
+        (Side::Client, SYN),
+        (Side::Client, ACK),
+        (Side::Server, FIN),
+    ],
+    &[
+        (Side::Client, SYN),
+        (Side::Client, ACK),
+        (Side::Client, FIN),
+    ],
+    &[
+        (Side::Client, SYN),
+        (Side::Client, ACK),
+        (Side::Client, FIN),
+        (Side::Server, FIN),
+    ],
+    &[
+        (Side::Client, SYN),
+        (Side::Client, ACK),
+        (Side::Client, RST),
+    ],
+    &[
+        (Side::Client, SYN),
+        (Side::Client, ACK),
+        (Side::Server, FIN),
+        (Side::Server, SYN),
+    ],
+];
+
+fn transitions(method: Method, secure: bool) -> Written {
+    let kind = if secure {
+        "secure-transitions"
+    } else {
+        "transitions"
+    };
+    let mut draft = Draft::new(format!("tcp-{kind}-{}", method.name));
+    // A session that is closed takes another SYN as its own.
+    draft.knob("conn_reuse_mode", 0);
+    if secure {
+        draft.knob("secure_tcp", 3);
+    }
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    let mut number = 0;
+    for path in PATHS {
+        for event in EVENTS {
+            for side in [Side::Client, Side::Server] {
+                number += 1;
+                let talk = Talk::new(method, number);
+                for (side, flags) in path.iter().copied().chain([(side, event)]) {
+                    match side {
+                        Side::Client => talk.ask_tcp(&mut draft, flags),
+                        Side::Server => talk.answer_tcp(&mut draft, flags),
+                    }
+                }
+            }
+        }
+        draft.dump("after each event");
+    }
+    let about = match secure {
+        true => "Every TCP state with every event from both sides, by the table of secure_tcp.",
+        false => "Every TCP state with every event from both sides.",
+    };
+    Written::new(draft, about)
+}
+
+fn tcp_timeouts(method: Method) -> Written {
+    let mut draft = Draft::new(format!("tcp-timeouts-{}", method.name));
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    for (number, path) in (1..).zip(PATHS) {
+        let talk = Talk::new(method, number);
+        for (side, flags) in path {
+            match side {
+                Side::Client => talk.ask_tcp(&mut draft, *flags),
+                Side::Server => talk.answer_tcp(&mut draft, *flags),
+            }
+        }
+    }
+    draft.dump("all states");
+    // 10 s, 60 s, 120 s and 900 s, each before it and behind an eighth more.
+    for (seconds, label) in [
+        (8, "8 s"),
+        (5, "13 s"),
+        (45, "58 s"),
+        (12, "70 s"),
+        (47, "117 s"),
+    ] {
+        draft.wait(seconds).dump(label);
+    }
+    for (seconds, label) in [(20, "137 s"), (760, "897 s"), (120, "1017 s")] {
+        draft.wait(seconds).dump(label);
+    }
+    Written::new(
+        draft,
+        "Every TCP state's time-out: before it, and when the latest timer has fired.",
+    )
+}
+
+fn udp_timeouts(method: Method) -> Written {
+    let mut draft = Draft::new(format!("udp-timeouts-{}", method.name));
+    serve_udp(&mut draft, "-s rr", method, &[1]);
+    let (first, second) = (Talk::new(method, 1), Talk::new(method, 2));
+    first.exchange_udp(&mut draft);
+    second.exchange_udp(&mut draft);
+    draft.wait(200);
+    first.exchange_udp(&mut draft);
+    draft
+        .dump("200 s")
+        .wait(140)
+        .dump("340 s")
+        .wait(210)
+        .dump("550 s");
+    Written::new(
+        draft,
+        "A datagram in either direction gives a UDP session 300 s more.",
+    )
+}
+
+fn first_packets(sloppy: bool) -> Written {
+    let name = if sloppy {
+        "tcp-first-packets-sloppy"
+    } else {
+        "tcp-first-packets"
+    };
+    let mut draft = Draft::new(name);
+    draft.knob("sloppy_tcp", sloppy.into());
+    serve_tcp(&mut draft, "-s rr", NAT, &[1, 1]);
+    let all = [
+        SYN,
+        SYN_ACK,
+        ACK,
+        RST,
+        FIN,
+        Flags(0),
+        Flags::FIN,
+        SYN.with(RST),
+        SYN.with(FIN),
+    ];
+    for (number, flags) in (1..).zip(all) {
+        Talk::new(NAT, number).ask_tcp(&mut draft, flags);
+    }
+    Talk::new(NAT, 20).ask(&mut draft, tcp().syn().cut(12));
+    Talk::new(NAT, 21).ask(&mut draft, tcp().syn().bad_checksum());
+    draft.dump("sessions");
+    Written::new(
+        draft,
+        "Which TCP segments begin a session; others are the host's, short ones nobody's.",
+    )
+}
+
+/// SYNs that reuse a connection's ports in the states where that may begin a new one.
+fn reuse(method: Method, mode: u32) -> Written {
+    let mut draft = Draft::new(format!("reuse-mode-{mode}-{}", method.name));
+    draft.knob("conn_reuse_mode", mode);
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    for (number, path) in (1..).zip(PATHS) {
+        let talk = Talk::new(method, number);
+        for (side, flags) in path {
+            match side {
+                Side::Client => talk.ask_tcp(&mut draft, *flags),
+                Side::Server => talk.answer_tcp(&mut draft, *flags),
+            }
+        }
+    }
+    draft.dump("first sessions");
+    // From now on new sessions go to another server.
+    draft.ipvsadm("-a -t 10.1.0.100:80 -r 10.2.0.12:80 -g");
+    draft.ipvsadm(format!(
+        "-e -t 10.1.0.100:80 -r 10.2.0.11:80 {} -w 0",
+        method.option
+    ));
+    for number in (1..).take(PATHS.len()) {
+        Talk::new(method, number).ask_tcp(&mut draft, SYN);
+        draft.tick();
+    }
+    draft.dump("after a SYN each");
+    Written::new(
+        draft,
+        "Which states a SYN from the same port begins a new session in, by conn_reuse_mode.",
+    )
+}
+
+fn set_timeouts() -> Written {
+    let mut draft = Draft::new("set-timeouts");
+    serve_tcp(&mut draft, "-s rr", NAT, &[1]);
+    serve_udp(&mut draft, "-s rr", NAT, &[1]);
+    let (early, late, udp) = (Talk::new(NAT, 1), Talk::new(NAT, 2), Talk::new(NAT, 3));
+    early.establish(&mut draft);
+    udp.exchange_udp(&mut draft);
+    draft.ipvsadm("--set 100 20 50").ipvsadm("-L --timeout");
+    late.establish(&mut draft);
+    late.answer_tcp(&mut draft, FIN);
+    draft
+        .dump("set")
+        .ipvsadm("--set 0 0 0")
+        .ipvsadm("-L --timeout");
+    udp.exchange_udp(&mut draft);
+    draft
+        .dump("after another datagram")
+        .wait(40)
+        .dump("40 s")
+        .wait(30)
+        .dump("70 s");
+    Written::new(
+        draft,
+        "`--set` acts on the next packet of each session, and 0 leaves a time-out as it is.",
+    )
+}
+
+fn odd_source_ports() -> Written {
+    let mut draft = Draft::new("odd-source-ports");
+    serve_tcp(&mut draft, "-s rr", NAT, &[1, 1]);
+    for port in [0, 0, 20, 1] {
+        let talk = Talk {
+            client: client(1, port),
+            ..Talk::new(NAT, 1)
+        };
+        talk.ask_tcp(&mut draft, SYN);
+    }
+    draft.dump("sessions");
+    Written::new(
+        draft,
+        "A packet from port 0 begins a session each time, one from port 20 none.",
+    )
+}
+
+/// Chunks that lead from nothing to states of an association.
+const SCTP_PATHS: [&[(Side, u8)]; 6] = [
+    &[(Side::Client, chunk::INIT)],
+    &[(Side::Client, chunk::INIT), (Side::Server, chunk::INIT_ACK)],
+    &[
+        (Side::Client, chunk::INIT),
+        (Side::Server, chunk::INIT_ACK),
+        (Side::Client, chunk::COOKIE_ECHO),
+    ],
+    &[
+        (Side::Client, chunk::INIT),
+        (Side::Client, chunk::COOKIE_ECHO),
+        (Side::Server, chunk::COOKIE_ACK),
+    ],
+    &[
+        (Side::Client, chunk::INIT),
+        (Side::Server, chunk::COOKIE_ACK),
+        (Side::Client, chunk::SHUTDOWN),
+    ],
+    &[(Side::Client, chunk::INIT), (Side::Client, chunk::ABORT)],
+];
+
+const CHUNKS: [u8; 10] = [
+    chunk::DATA,
+    chunk::INIT,
+    chunk::INIT_ACK,
+    chunk::COOKIE_ECHO,
+    chunk::COOKIE_ACK,
+    chunk::SHUTDOWN,
+    chunk::SHUTDOWN_ACK,
+    chunk::SHUTDOWN_COMPLETE,
+    chunk::ERROR,
+    chunk::ABORT,
+];
+
+fn sctp_transitions(method: Method) -> Written {
+    let mut draft = Draft::new(format!("sctp-transitions-{}", method.name));
+    draft.knob("conn_reuse_mode", 0);
+    serve(
+        &mut draft,
+        "--sctp-service 10.1.0.100:80",
+        "-s rr",
+        method,
+        &[1],
+    );
+    let mut number = 0;
+    for path in SCTP_PATHS {
+        for event in CHUNKS {
+            for side in [Side::Client, Side::Server] {
+                number += 1;
+                let talk = Talk::new(method, number);
+                for (side, chunk) in path.iter().copied().chain([(side, event)]) {
+                    match side {
+                        Side::Client => talk.ask_sctp(&mut draft, chunk),
+                        Side::Server => talk.answer_sctp(&mut draft, chunk),
+                    }
+                }
+            }
+        }
+        draft.dump("after each chunk");
+    }
+    Written::new(draft, "SCTP states with every chunk from both sides.")
+}
+
+fn sctp_first_packets() -> Written {
+    let mut draft = Draft::new("sctp-first-packets");
+    serve(
+        &mut draft,
+        "--sctp-service 10.1.0.100:80",
+        "-s rr",
+        TUN,
+        &[1, 1],
+    );
+    for (number, chunk) in (1..).zip(CHUNKS) {
+        Talk::new(TUN, number).ask_sctp(&mut draft, chunk);
+    }
+    draft.dump("strict").turn("sloppy_sctp", 1);
+    for (number, chunk) in (21..).zip(CHUNKS) {
+        Talk::new(TUN, number).ask_sctp(&mut draft, chunk);
+    }
+    draft.dump("sloppy");
+    Written::new(draft, "Which SCTP chunks begin a session.")
+}

@@ -1,0 +1,95 @@
+//! A server may be the gateway itself: Linux serves it through the twin, and answers come from the
+//! VIP.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use testnet::client::spread;
+use testnet::gateway_config::{GatewayConfig, IN_TURN, Service, http_port};
+use testnet::nginx::Nginx;
+use testnet::udp_echo::{self, UdpEcho};
+use testnet::{Arms, Gateway, Lab, Method, binaries, lab, require_namespaces};
+
+const REQUESTS: usize = 100;
+
+#[test]
+fn the_gateway_takes_its_turn_by_nat() {
+    require_namespaces!();
+    takes_its_turn(Method::Nat, Arms::Two, 1);
+}
+
+#[test]
+fn the_gateway_takes_its_turn_by_nat_with_one_arm_and_two_workers() {
+    require_namespaces!();
+    takes_its_turn(Method::Nat, Arms::One, 2);
+}
+
+#[test]
+fn the_gateway_takes_its_turn_by_dr() {
+    require_namespaces!();
+    takes_its_turn(Method::Dr, Arms::Two, 1);
+}
+
+/// A service whose servers are the gateway and the first of the lab's.
+fn service(lab: &Lab, method: Method, protocol: &'static str, port: u16, behind: u16) -> Service {
+    Service {
+        vip: lab.vip(method),
+        port,
+        protocol,
+        scheduler: "rr",
+        method,
+        servers: vec![
+            (lab::GATEWAY_SERVER_SIDE, behind, 1),
+            (lab::server_address(1), behind, 1),
+        ],
+    }
+}
+
+fn takes_its_turn(method: Method, arms: Arms, workers: u16) {
+    let lab = Lab::build(arms);
+    let port = http_port(method, IN_TURN);
+    let config = GatewayConfig::of(&lab)
+        .workers(workers)
+        .service(service(&lab, method, "tcp", IN_TURN, port))
+        .service(service(&lab, method, "udp", udp_echo::PORT, udp_echo::PORT));
+    let gateway = Gateway::start(lab.gateway(), binaries!(), &config.text());
+    let _web = Nginx::start(lab.gateway(), "gateway", lab.blob().file());
+    // The VIP is on a twin since the gateway's start, so that Linux can serve it by DR.
+    let own = [lab::GATEWAY_SERVER_SIDE, lab.vip(method)];
+    let _echo = UdpEcho::start(lab.gateway(), "gateway", &own);
+    lab.client().wait_for(lab.at(method, IN_TURN));
+
+    let answers = lab.client().get(lab.at(method, IN_TURN), REQUESTS);
+
+    let even = BTreeMap::from(["gateway", "server-1"].map(|server| (server, REQUESTS / 2)));
+    assert_eq!(spread(&answers), even);
+    let own = answers.iter().filter(|answer| answer.server == "gateway");
+    let reached_at = match method {
+        Method::Dr => lab.at(method, IN_TURN),
+        _ => SocketAddrV4::new(lab::GATEWAY_SERVER_SIDE, port),
+    };
+    for answer in own {
+        assert_eq!(answer.seen_client, lab.client().address(), "{answer:?}");
+        assert_eq!(answer.rest, reached_at.to_string(), "{answer:?}");
+    }
+    datagrams_in_fragments_are_answered(&lab, method);
+    let metrics = gateway.metrics();
+    for name in ["packets", "replies"] {
+        let count = metrics.sum(&format!("sluice_local_node_{name}_total"), &[]);
+        assert!(count > REQUESTS as f64, "{name}: {count}");
+    }
+}
+
+/// Questions and answers of three fragments each, half of them Linux's on the gateway.
+fn datagrams_in_fragments_are_answered(lab: &Lab, method: Method) {
+    let payload = "a long question ".repeat(200);
+    let mut answered = BTreeMap::new();
+    for _ in 0..20 {
+        let answer = lab.client().udp(lab.at(method, udp_echo::PORT), &payload);
+        let answer = answer.unwrap_or_else(|| panic!("no answer after {answered:?}"));
+        assert_eq!(answer.rest, payload);
+        *answered.entry(answer.server).or_default() += 1;
+    }
+    let even = ["gateway", "server-1"].map(|server| (server.to_owned(), 10));
+    assert_eq!(answered, BTreeMap::from(even));
+}
