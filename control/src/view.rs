@@ -123,18 +123,36 @@ pub struct TrafficView {
 pub struct ServiceView {
     /// The operator's name for it.
     pub name: Option<String>,
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
-    /// VIP and port.
-    pub vip: SocketAddr,
+    /// `tcp`, `udp` or `sctp`; none for the service of a mark.
+    pub protocol: Option<String>,
+    /// VIP and port; none for the service of a mark.
+    pub vip: Option<SocketAddr>,
+    /// The mark of its packets, if they are not told by their destination.
+    pub mark: Option<u32>,
     /// Its scheduler.
     pub scheduler: String,
+    /// For how many seconds after their last new session its clients meet their servers again.
+    pub persistent_seconds: Option<u32>,
+    /// Whether every datagram is scheduled for itself.
+    pub one_packet: bool,
     /// Whether its packets are forwarded; IPv6 services are Linux's in this version.
     pub forwarded: bool,
     /// All its servers' traffic, with that of servers it no longer has.
     pub traffic: TrafficView,
     /// Its servers, in the order in which they were added.
     pub servers: Vec<ServerView>,
+}
+
+impl ServiceView {
+    /// What names it: `tcp 10.1.0.100:80`, or `mark 3`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let first = self.protocol.as_deref().unwrap_or("mark");
+        match (self.vip, self.mark) {
+            (Some(vip), _) => format!("{first} {vip}"),
+            (None, mark) => format!("{first} {}", mark.unwrap_or_default()),
+        }
+    }
 }
 
 /// A real server of a service.
@@ -150,6 +168,8 @@ pub struct ServerView {
     pub active: u32,
     /// Other sessions.
     pub inactive: u32,
+    /// Clients that meet it again, or networks of them.
+    pub persistent: u32,
     /// Whether its upper threshold was reached.
     pub overloaded: bool,
     /// False when it was removed and its last sessions have not ended yet.

@@ -222,10 +222,7 @@ fn server(number: u32, weight: u32, standings: &Arc<Standings>) -> Arc<RealServe
     let weight = Weight(weight);
     Arc::new(RealServer {
         slot: ServerSlot(number),
-        service: ServiceKey {
-            protocol: Protocol::Tcp,
-            virtual_endpoint: Endpoint::new([10, 1, 0, 100].into(), 80),
-        },
+        service: ServiceKey::address(Protocol::Tcp, Endpoint::new([10, 1, 0, 100].into(), 80)),
         endpoint: Endpoint::new(addr, 80),
         weight,
         last_weight: weight,

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::id::ServiceSlot;
+use crate::id::{EthdevId, ServiceSlot};
 use crate::punt::PuntClass;
 use crate::service::{Service, Unserved};
 use crate::snapshot::{Role, Snapshot};
 
 /// What a TCP, UDP or SCTP packet without a session is.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// It may begin a session of this service.
     Service(&'a Arc<Service>),
@@ -44,9 +44,18 @@ impl RecentServices {
         Self([None; Self::PLACES])
     }
 
-    /// Says what a packet with this key is; the snapshot is the one that it is always asked with.
+    /// Says what a packet with this key is that arrived on `ethdev`; the snapshot is the one that
+    /// it is always asked with.
     #[inline]
-    pub fn classify<'a>(&mut self, snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Target<'a> {
+    pub fn classify<'a>(
+        &mut self,
+        snapshot: &'a Snapshot,
+        ethdev: EthdevId,
+        key: &FlowKey<V4>,
+    ) -> Target<'a> {
+        if let Some(service) = marked_service(snapshot, ethdev, key) {
+            return Target::Service(service);
+        }
         let Endpoint { addr, port } = key.destination;
         // 2^32 divided by the golden ratio: neighbours get places apart.
         let mixed = (addr.0 ^ u32::from(port)).wrapping_mul(0x9e37_79b1);
@@ -57,7 +66,7 @@ impl RecentServices {
         {
             return Target::Service(service);
         }
-        let target = classify(snapshot, key);
+        let target = by_address(snapshot, key);
         if let Target::Service(service) = target {
             *place = Some((key.protocol, key.destination, service.slot));
         }
@@ -71,26 +80,44 @@ impl Default for RecentServices {
     }
 }
 
-/// Says what a packet with this key is.
-#[must_use]
-pub fn classify<'a>(snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Target<'a> {
-    match snapshot.role(key.destination.addr) {
-        Some(Role::Local { pool, host }) => {
+/// The service of the packet's mark, which comes before any of its destination's (connections.md
+/// §2). Only what is for a local address's pool of ports is never its: no client speaks to that.
+#[inline]
+fn marked_service<'a>(
+    snapshot: &'a Snapshot,
+    ethdev: EthdevId,
+    key: &FlowKey<V4>,
+) -> Option<&'a Arc<Service>> {
+    let service = snapshot.marked_service(ethdev, key)?;
+    let is_reply = matches!(by_role(snapshot, key), Some(Target::LocalAddress));
+    (!is_reply).then_some(service)
+}
+
+/// What a packet is that has no mark, or one that no service has.
+fn by_address<'a>(snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Target<'a> {
+    match by_role(snapshot, key) {
+        Some(Target::UnservedVip(unserved)) => snapshot
+            .service_for(key.protocol, key.destination)
+            .map_or(Target::UnservedVip(unserved), Target::Service),
+        Some(target) => target,
+        None if snapshot.may_reply_by_nat((key.protocol, key.source)) => Target::NatReply,
+        None => Target::Transit,
+    }
+}
+
+/// What a packet is to an address of the gateway that no service wants.
+pub(crate) fn by_role<'a>(snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Option<Target<'a>> {
+    Some(match snapshot.role(key.destination.addr)? {
+        Role::Local { pool, host } => {
             if *host && !pool.ports().contains(&key.destination.port) {
                 Target::Host
             } else {
                 Target::LocalAddress
             }
         }
-        Some(Role::Vip(unserved)) => snapshot
-            .service_for(key.protocol, key.destination)
-            .map_or(Target::UnservedVip(*unserved), Target::Service),
-        Some(Role::Host) => Target::Host,
-        None => match snapshot.nat_vips((key.protocol, key.source)).next() {
-            Some(_) => Target::NatReply,
-            None => Target::Transit,
-        },
-    }
+        Role::Vip(unserved) => Target::UnservedVip(*unserved),
+        Role::Host => Target::Host,
+    })
 }
 
 /// The punt class of a packet to the box itself.
@@ -149,8 +176,8 @@ mod tests {
                 destination,
                 protocol,
             };
-            match recent.classify(&snapshot, &key) {
-                Target::Service(service) => Some(service.key.protocol),
+            match recent.classify(&snapshot, EthdevId(0), &key) {
+                Target::Service(service) => service.key.protocol(),
                 _ => None,
             }
         };

@@ -182,6 +182,10 @@ pub struct WorkerCounters {
     pub local_node_replies: Counter,
     /// FULLNAT sessions that took a port freed less than 120 s ago.
     pub local_port_reuses: Counter,
+    /// Datagrams of one-packet services, each of which was scheduled for itself.
+    pub one_packets: Counter,
+    /// Sessions of persistent services whose clients got no template: there was no room.
+    pub templates_refused: Counter,
     /// Ethdevs whose RSS hash is not what they say.
     pub rss_mismatches: Counter,
     /// Loop turns that found packets.
@@ -216,6 +220,8 @@ impl Default for WorkerCounters {
             local_node_packets: Counter::default(),
             local_node_replies: Counter::default(),
             local_port_reuses: Counter::default(),
+            one_packets: Counter::default(),
+            templates_refused: Counter::default(),
             rss_mismatches: Counter::default(),
             busy_turns: Counter::default(),
             idle_turns: Counter::default(),

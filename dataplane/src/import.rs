@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::address::{Address, Endpoint, FlowKey, V4};
 use crate::hasher::FastMap;
-use crate::id::{ServiceSlot, WorkerId};
+use crate::id::{ServerSlot, ServiceSlot, WorkerId};
 use crate::service::{RealServer, Service, ServiceKey};
 use crate::session::SessionRecord;
 use crate::snapshot::Snapshot;
@@ -152,21 +152,40 @@ impl Binder {
     /// [`Outcome::NoService`] and [`Outcome::NoServer`].
     pub fn bind(&mut self, record: &mut SessionRecord) -> Result<WorkerId, Outcome> {
         let key = client_key(record).ok_or(Outcome::NoService)?;
-        let service = self
-            .snapshot
-            .service_for(key.protocol, key.destination)
-            .ok_or(Outcome::NoService)?;
+        let snapshot = Arc::clone(&self.snapshot);
+        let by_address = snapshot.service_for(key.protocol, key.destination);
+        let mut services = by_address.into_iter().chain(marked(&snapshot)).peekable();
+        services.peek().ok_or(Outcome::NoService)?;
+        let server = services
+            .find_map(|service| self.server_of(service, record))
+            .ok_or(Outcome::NoServer)?;
+        (record.service, record.server_slot) = server;
+        Ok(snapshot.steering.client_owner_rss(&key))
+    }
+
+    /// The places of a service and of its server that a record names.
+    fn server_of(
+        &mut self,
+        service: &Service,
+        record: &SessionRecord,
+    ) -> Option<(ServiceSlot, ServerSlot)> {
         let servers = (self.servers.entry(service.slot)).or_insert_with(|| by_endpoint(service));
         let any_port = Endpoint::new(record.server.addr, 0);
         let server = [record.server, any_port]
             .iter()
             .filter_map(|end| servers.get(end))
-            .find(|server| is_server_of(server, service.key, record))
-            .ok_or(Outcome::NoServer)?;
-        record.service = service.slot;
-        record.server_slot = server.slot;
-        Ok(self.snapshot.steering.client_owner_rss(&key))
+            .find(|server| is_server_of(server, service.key, record))?;
+        Some((service.slot, server.slot))
     }
+}
+
+/// The services of marks, in the order of these: which one a session began with is not known, but
+/// one of those with its server.
+fn marked(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Service>> {
+    let mut slots: Vec<_> = snapshot.marked_services.iter().collect();
+    slots.sort_unstable();
+    let services = slots.into_iter().map(|(_, slot)| *slot);
+    services.filter_map(|slot| snapshot.services.get(slot.index())?.as_ref())
 }
 
 /// The service and server that a bound record names, if they still are what they were when it was
@@ -194,10 +213,17 @@ fn by_endpoint(service: &Service) -> FastMap<Endpoint<IpAddr>, Arc<RealServer>> 
 }
 
 fn is_service_of(key: ServiceKey, record: &SessionRecord) -> bool {
-    let Endpoint { addr, port } = key.virtual_endpoint;
-    key.protocol == record.protocol
-        && addr == record.vip.addr
-        && (port == 0 || port == record.vip.port)
+    match key {
+        ServiceKey::Mark(_) => record.vip.addr.is_ipv4(),
+        ServiceKey::Address {
+            protocol,
+            virtual_endpoint: Endpoint { addr, port },
+        } => {
+            protocol == record.protocol
+                && addr == record.vip.addr
+                && (port == 0 || port == record.vip.port)
+        }
+    }
 }
 
 fn is_server_of(server: &RealServer, service: ServiceKey, record: &SessionRecord) -> bool {

@@ -55,6 +55,9 @@ pub mod handover;
 /// Chooses a real server for a new session.
 pub mod schedule;
 
+/// Remembers which server a client of a persistent service has.
+pub mod persistence;
+
 /// Lends local addresses and ports to FULLNAT sessions.
 pub mod snat;
 

@@ -14,6 +14,7 @@ use std::slice;
 
 use crate::address::{V4, V6};
 use crate::id::{AdjacencySlot, ServerSlot, ServiceSlot};
+use crate::persistence::TemplateLink;
 use crate::service::Method;
 use crate::session::{SessionFlags, State};
 use crate::time::Tick;
@@ -42,7 +43,7 @@ macro_rules! zeroed {
 
 zeroed!(u8, u16, u32, u64, u128);
 zeroed!(V4, V6, Tick, ServiceSlot, ServerSlot, AdjacencySlot);
-zeroed!(Method, State, SessionFlags);
+zeroed!(Method, State, SessionFlags, TemplateLink);
 
 // SAFETY: an array of values that are valid when zeroed is valid when zeroed.
 unsafe impl<T: Zeroed, const N: usize> Zeroed for [T; N] {}

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::address::{Endpoint, Protocol};
 use crate::counters::PerWorker;
@@ -56,34 +56,97 @@ impl fmt::Display for Method {
     }
 }
 
-/// What names a virtual service: transport, VIP and port (0: every port).
+/// What names a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceKey {
-    /// The transport.
-    pub protocol: Protocol,
-    /// VIP and port.
-    pub virtual_endpoint: Endpoint<IpAddr>,
+pub enum ServiceKey {
+    /// A transport, a VIP and a port (0: every port).
+    Address {
+        /// The transport.
+        protocol: Protocol,
+        /// VIP and port.
+        virtual_endpoint: Endpoint<IpAddr>,
+    },
+    /// A mark, above 0: all IPv4 packets that the mark rules give it, of any transport and to any
+    /// address (`FWM` in `ipvsadm`).
+    Mark(u32),
+}
+
+impl ServiceKey {
+    /// The service of a transport at a VIP and port.
+    #[must_use]
+    pub const fn address(protocol: Protocol, virtual_endpoint: Endpoint<IpAddr>) -> Self {
+        Self::Address {
+            protocol,
+            virtual_endpoint,
+        }
+    }
+
+    /// Its transport; a mark's services have any.
+    #[must_use]
+    pub const fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Address { protocol, .. } => Some(protocol),
+            Self::Mark(_) => None,
+        }
+    }
+
+    /// Its VIP and port; a mark stands for any.
+    #[must_use]
+    pub const fn virtual_endpoint(self) -> Option<Endpoint<IpAddr>> {
+        match self {
+            Self::Address {
+                virtual_endpoint, ..
+            } => Some(virtual_endpoint),
+            Self::Mark(_) => None,
+        }
+    }
+
+    /// Its port in IPVS's sense, where a mark's services have 0: every port.
+    #[inline]
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Address {
+                virtual_endpoint, ..
+            } => virtual_endpoint.port,
+            Self::Mark(_) => 0,
+        }
+    }
 }
 
 #[cfg(test)]
 impl ServiceKey {
     /// A service for tests that need some service.
-    pub(crate) const WEB: Self = Self {
-        protocol: Protocol::Tcp,
-        virtual_endpoint: Endpoint::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 100)), 80),
-    };
+    pub(crate) const WEB: Self = Self::address(
+        Protocol::Tcp,
+        Endpoint::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 100)), 80),
+    );
 }
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Endpoint { addr, port } = self.virtual_endpoint;
-        write!(
-            f,
-            "{} {}",
-            self.protocol,
-            std::net::SocketAddr::new(addr, port)
-        )
+        match self {
+            Self::Address {
+                protocol,
+                virtual_endpoint: Endpoint { addr, port },
+            } => write!(f, "{protocol} {}", std::net::SocketAddr::new(*addr, *port)),
+            Self::Mark(mark) => write!(f, "mark {mark}"),
+        }
     }
+}
+
+/// Clients of a persistent service meet the same server again: what `ipvsadm -p` and `-M` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Persistence {
+    /// For how long after a client's last new session.
+    pub timeout_seconds: u32,
+    /// The bits of a client's address, in host order, that tell it from others.
+    pub netmask: u32,
+}
+
+impl Persistence {
+    /// The netmask that tells every client from every other.
+    pub const NETMASK: u32 = u32::MAX;
 }
 
 /// How long lblc and lblcr remember a VIP, by default: a day.
@@ -196,6 +259,8 @@ pub enum MssClamp {
 #[repr(align(64))]
 pub struct ServerShared {
     counts: SessionCounts,
+    /// Templates of persistent clients bound to the server.
+    templates: AtomicU32,
     /// The overload flag of the upper and lower thresholds.
     pub overloaded: AtomicBool,
     /// How it is judged.
@@ -213,6 +278,7 @@ impl ServerShared {
     pub fn new(workers: usize, standings: &Arc<Standings>) -> Self {
         Self {
             counts: SessionCounts::default(),
+            templates: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
             rules: standings.rules(),
             traffic: PerWorker::new(workers),
@@ -232,6 +298,24 @@ impl ServerShared {
     #[must_use]
     pub fn active(&self) -> u32 {
         self.counts.active()
+    }
+
+    /// Templates of persistent clients that name the server (`PersistConn`). One whose time is over
+    /// counts until it is found, a moment later.
+    #[must_use]
+    pub fn persistent(&self) -> u32 {
+        self.templates.load(Ordering::Acquire)
+    }
+
+    /// A template names it from now on.
+    pub(crate) fn bind_template(&self) {
+        self.templates.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A template that named it is gone.
+    pub(crate) fn unbind_template(&self) {
+        let before = self.templates.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "a template ended that was not bound");
     }
 
     #[inline]
@@ -257,7 +341,7 @@ pub struct RealServer {
     pub slot: ServerSlot,
     /// The service it belongs to.
     pub service: ServiceKey,
-    /// RIP and port. For DR and TUN the port is the service's.
+    /// RIP and port. For DR and TUN the port is the service's; 0 keeps the packet's.
     pub endpoint: Endpoint<IpAddr>,
     /// Its weight now.
     pub weight: Weight,
@@ -296,7 +380,7 @@ impl RealServer {
 pub struct Service {
     /// Where it stands in the snapshot.
     pub slot: ServiceSlot,
-    /// Transport, VIP and port.
+    /// What it is for.
     pub key: ServiceKey,
     /// The scheduler's name.
     pub kind: SchedulerKind,
@@ -308,4 +392,8 @@ pub struct Service {
     pub local_addresses: Vec<Arc<LocalAddress>>,
     /// Whether SYNs get a lower MSS.
     pub mss_clamp: MssClamp,
+    /// Whether its clients meet their servers again, and for how long.
+    pub persistence: Option<Persistence>,
+    /// Whether each of its datagrams is scheduled for itself (UDP only).
+    pub one_packet: bool,
 }

@@ -6,13 +6,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::address::{Endpoint, MacAddr, Protocol, V4};
+use crate::address::{Endpoint, FlowKey, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::hasher::{FastMap, FastSet};
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
 use crate::knobs::Knobs;
 use crate::marks::MarkRules;
 use crate::paged::Paged;
+use crate::persistence::Templates;
 use crate::route::ForwardingTable;
 use crate::service::{RealServer, Service, Unserved};
 use crate::session::Timeouts;
@@ -103,6 +104,15 @@ pub enum Role {
 /// A transport and an endpoint of a real server, as replies carry them in their source.
 pub type ReplySource = (Protocol, Endpoint<V4>);
 
+/// The sessions that a server's reply may belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyVips {
+    /// Those with these VIPs and ports (port 0: the server's own port).
+    pub vips: Vec<Endpoint<V4>>,
+    /// Those with any: the server serves a mark.
+    pub any: bool,
+}
+
 /// Everything a worker needs to know that it does not find out itself.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -114,18 +124,22 @@ pub struct Snapshot {
     pub roles: Arc<FastMap<V4, Role>>,
     /// Which service a VIP and port belong to.
     pub service_index: Arc<FastMap<(Protocol, Endpoint<V4>), ServiceSlot>>,
+    /// Which service a mark belongs to.
+    pub marked_services: Arc<FastMap<u32, ServiceSlot>>,
+    /// Which packets have which mark.
+    pub marks: Arc<MarkRules>,
     /// The services by slot.
     pub services: Paged<Option<Arc<Service>>>,
     /// The real servers by slot, those with sessions left included.
     pub servers: Paged<Option<Arc<RealServer>>>,
-    /// Whose replies come back by NAT (port 0: from any port), and the VIPs and ports they may
-    /// belong to (port 0: the server's own port). [`Self::nat_vips`] asks it.
-    pub nat_servers: Arc<FastMap<ReplySource, Vec<Endpoint<V4>>>>,
+    /// Whose replies come back by NAT (port 0: from any port), and what they may belong to.
+    /// [`Self::nat_vips`] and [`Self::serves_a_mark_by_nat`] ask it.
+    pub nat_servers: Arc<FastMap<ReplySource, ReplyVips>>,
     /// The addresses in `nat_servers`.
     pub nat_addresses: Arc<FastSet<V4>>,
     /// What the gateway itself answers with as a real server, by what [`Self::local_vips`] is
     /// asked; empty in most gateways.
-    pub local_servers: Arc<FastMap<ReplySource, Vec<Endpoint<V4>>>>,
+    pub local_servers: Arc<FastMap<ReplySource, ReplyVips>>,
     /// IPv4 routes.
     pub routes: ForwardingTable<V4>,
     /// The next hops by slot.
@@ -136,10 +150,11 @@ pub struct Snapshot {
     pub timeouts: Arc<Timeouts>,
     /// What steers IPVS.
     pub knobs: Arc<Knobs>,
-    /// Which packets have firewall marks.
-    pub marks: Arc<MarkRules>,
     /// Counts the servers that were removed.
     pub removals: u64,
+    /// Which servers persistent clients have: one table for all snapshots of a gateway, once it
+    /// has a persistent service.
+    pub templates: Arc<Templates<V4>>,
 }
 
 impl Snapshot {
@@ -156,8 +171,40 @@ impl Snapshot {
         self.services.get(slot.index())?.as_ref()
     }
 
+    /// The service whose mark the rules give to packets that arrive on `ethdev` with this key.
+    #[inline]
+    #[must_use]
+    pub fn marked_service(&self, ethdev: EthdevId, key: &FlowKey<V4>) -> Option<&Arc<Service>> {
+        if self.marked_services.is_empty() {
+            return None;
+        }
+        let mark = self
+            .marks
+            .mark(ethdev, key.protocol as u8, key.source, key.destination);
+        let slot = self.marked_services.get(&mark)?;
+        self.services.get(slot.index())?.as_ref()
+    }
+
+    /// Whether `source` may send NAT replies.
+    #[must_use]
+    pub fn may_reply_by_nat(&self, source: ReplySource) -> bool {
+        replies_of(&self.nat_servers, source).next().is_some()
+    }
+
+    /// Whether `source` may send NAT replies of sessions to any address, since it serves a mark.
+    #[must_use]
+    pub fn serves_a_mark_by_nat(&self, source: ReplySource) -> bool {
+        replies_of(&self.nat_servers, source).any(|replies| replies.any)
+    }
+
+    /// Whether Linux's packets from `source` may belong to sessions to any address.
+    #[must_use]
+    pub fn serves_a_mark_locally(&self, source: ReplySource) -> bool {
+        replies_of(&self.local_servers, source).any(|replies| replies.any)
+    }
+
     /// The VIPs and ports that a NAT reply from `source` may belong to; none when `source` is no
-    /// server that is reached by NAT.
+    /// server that is reached by NAT, or serves nothing but a mark.
     pub fn nat_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
         vips_of(&self.nat_servers, source)
     }
@@ -228,15 +275,24 @@ impl Snapshot {
 
 /// The VIPs and ports that packets from `source` may belong to.
 fn vips_of(
-    sources: &FastMap<ReplySource, Vec<Endpoint<V4>>>,
+    sources: &FastMap<ReplySource, ReplyVips>,
     source: ReplySource,
 ) -> impl Iterator<Item = Endpoint<V4>> {
-    let (protocol, server) = source;
-    let any_port = (protocol, Endpoint::new(server.addr, 0));
-    let vips = sources.get(&source).into_iter();
-    let vips = vips.chain(sources.get(&any_port)).flatten();
+    let server = source.1;
+    let vips = replies_of(sources, source).flat_map(|replies| &replies.vips);
     vips.map(move |vip| match vip.port {
         0 => Endpoint::new(vip.addr, server.port),
         _ => *vip,
     })
+}
+
+/// What packets from `source` may belong to, by its port and as a server of all ports.
+fn replies_of(
+    sources: &FastMap<ReplySource, ReplyVips>,
+    source: ReplySource,
+) -> impl Iterator<Item = &ReplyVips> {
+    let (protocol, server) = source;
+    let any_port = (protocol, Endpoint::new(server.addr, 0));
+    let by_port = sources.get(&source).into_iter();
+    by_port.chain(sources.get(&any_port))
 }

@@ -216,14 +216,13 @@ fn service(shape: &Shape) -> ServiceSpec {
         host: false,
     });
     ServiceSpec {
-        key: ServiceKey {
-            protocol: shape.protocol,
-            virtual_endpoint: to_ip(VIP),
-        },
+        key: ServiceKey::address(shape.protocol, to_ip(VIP)),
         scheduler: shape.scheduler,
         servers: servers.collect(),
         local_addresses: locals.collect(),
         unserved: Unserved::Drop,
         mss_clamp: MssClamp::Auto,
+        persistence: None,
+        one_packet: false,
     }
 }

@@ -460,14 +460,16 @@ mod tests {
 
     fn service() -> impl Strategy<Value = Json> {
         let servers = prop::collection::vec(server(), 0..4);
+        let persistence = (0..3_usize, 1..=86_400_u32);
         (
             0..3_usize,
             0..SCHEDULERS.len(),
             0..4_usize,
             any::<bool>(),
+            persistence,
             servers,
         )
-            .prop_map(|(protocol, scheduler, clamp, is_named, mut servers)| {
+            .prop_map(|(protocol, scheduler, clamp, is_named, (mask, seconds), mut servers)| {
                 for (index, server) in servers.iter_mut().enumerate() {
                     server["address"] = json!(format!("10.2.0.{}", index + 1));
                 }
@@ -482,6 +484,8 @@ mod tests {
                     "scheduler_flags": flags,
                     "mss_clamp": ([json!("auto"), json!("off"), json!(1400), json!(536)][clamp]),
                     "local_pool": "lips",
+                    "persistent": ([Json::Null, json!(seconds), json!(seconds)][mask]),
+                    "persistent_netmask": ([Json::Null, Json::Null, json!("255.0.255.0")][mask]),
                     "unserved": (is_named.then_some("reject")),
                     "server": servers,
                 })
@@ -506,6 +510,7 @@ mod tests {
             lips in 0..255_u8,
             services in prop::collection::vec(service(), 0..6),
             placement in 0..3_usize,
+            marks in any::<bool>(),
         ) -> Json {
             let vlans: Vec<_> = vlans
                 .iter()
@@ -515,6 +520,14 @@ mod tests {
                 .into_iter()
                 .zip(80_u16..)
                 .map(|(mut service, port)| {
+                    if marks {
+                        let unlike_addresses = service.as_object_mut().unwrap();
+                        unlike_addresses.retain(|key, _| key != "protocol" && key != "unserved");
+                        service["mark"] = json!(port);
+                        service["one_packet"] = json!(port % 2 == 0);
+                        service["server"] = json!([{"address": "10.2.0.1", "method": "nat"}]);
+                        return service;
+                    }
                     service["port"] = json!(port);
                     service["vip"] = [
                         json!("10.1.0.100"),

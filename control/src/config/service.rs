@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use dataplane::address::{Endpoint, Protocol};
 use dataplane::id::Weight;
 use dataplane::service::{
-    LOCALITY_EXPIRATION_SECONDS, Method, MssClamp, SchedulerKind, ServiceKey, Unserved,
+    LOCALITY_EXPIRATION_SECONDS, Method, MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved,
 };
 
 use super::document::{Node, Table, Value};
 use super::network::{not_a_host, parse_address};
 use super::section::{Section, Written};
+use super::timeouts::read_duration;
 
 /// The most sessions a threshold can ask for: more than a session table can hold.
 const MAX_THRESHOLD: u32 = i32::MAX as u32;
@@ -26,14 +27,11 @@ const MAX_MSS: u16 = u16::MAX - 40;
 pub struct Service {
     /// What tables and metrics call it; `None` is its key.
     pub name: Option<String>,
-    /// The transport.
-    pub protocol: Protocol,
-    /// The address that clients speak to.
-    pub vip: IpAddr,
+    /// What it is for: a transport, a VIP and a port (0 is every port that no other service of the
+    /// VIP has), or a mark.
+    pub key: ServiceKey,
     /// Who puts the VIP on a twin, and on which; the same for every service of the VIP.
     pub placement: Placement,
-    /// The L4 port; 0 is every port that no other service of the VIP has.
-    pub port: u16,
     /// How a server is chosen.
     pub scheduler: SchedulerKind,
     /// The pool of its FULLNAT servers.
@@ -43,6 +41,10 @@ pub struct Service {
     pub unserved: Option<Unserved>,
     /// Whether the MSS of TCP is lowered.
     pub mss_clamp: MssClamp,
+    /// Whether clients meet their servers again.
+    pub persistence: Option<Persistence>,
+    /// Whether every datagram is scheduled for itself.
+    pub one_packet: bool,
     /// Its servers, in the order of the file.
     pub servers: Vec<Server>,
 }
@@ -51,9 +53,15 @@ impl Service {
     /// What names the service on the packet path.
     #[must_use]
     pub const fn key(&self) -> ServiceKey {
-        ServiceKey {
-            protocol: self.protocol,
-            virtual_endpoint: Endpoint::new(self.vip, self.port),
+        self.key
+    }
+
+    /// The address that clients speak to, unless the service has a mark.
+    #[must_use]
+    pub const fn vip(&self) -> Option<IpAddr> {
+        match self.key.virtual_endpoint() {
+            Some(end) => Some(end.addr),
+            None => None,
         }
     }
 }
@@ -158,30 +166,26 @@ impl Service {
     pub(super) fn read(mut section: Section<'_>) -> Option<Written<'_, Self>> {
         let at = section.table();
         let name = section.optional("name", read_name);
-        let protocol = section.required("protocol", "give \"tcp\", \"udp\" or \"sctp\"", |node| {
-            node.word(&PROTOCOLS)
-        });
-        let vip = read_vip(&mut section);
-        let port = section.required("port", "give the L4 port, or 0 for every port", |node| {
-            node.number(0, u16::MAX)
-        });
+        let key = read_key(&mut section);
         let scheduler = read_scheduler(&mut section);
         let local_pool = section.optional("local_pool", |node| Ok(node.text()?.to_owned()));
         let unserved = section.optional("unserved", |node| node.word(&UNSERVED));
         let mss_clamp = section.or("mss_clamp", MssClamp::Auto, read_mss_clamp);
-        let (servers, parts) = read_servers(&mut section, port);
+        let persistence = read_persistence(&mut section);
+        let one_packet = section.or("one_packet", false, Node::boolean);
+        let (servers, parts) = read_servers(&mut section, key.port);
         section.finish();
-        let (vip, placement) = vip?;
+        let (key, placement) = key.whole?;
         let value = Self {
             name,
-            protocol: protocol?,
-            vip,
+            key,
             placement,
-            port: port?,
             scheduler,
             local_pool,
             unserved,
             mss_clamp,
+            persistence,
+            one_packet,
             servers,
         };
         Some(Written { value, at, parts })
@@ -209,6 +213,91 @@ impl Server {
             upper_threshold,
             lower_threshold,
         })
+    }
+}
+
+/// What a service is for, as far as it can be read.
+struct ReadKey {
+    /// All of it.
+    whole: Option<(ServiceKey, Placement)>,
+    /// The port, which its servers have too if they do not say another.
+    port: Option<u16>,
+}
+
+/// `mark = 3`, or `protocol`, `vip` and `port`.
+fn read_key(section: &mut Section<'_>) -> ReadKey {
+    if section.has("mark") {
+        return read_mark(section);
+    }
+    let protocol = section.required("protocol", "give \"tcp\", \"udp\" or \"sctp\"", |node| {
+        node.word(&PROTOCOLS)
+    });
+    let vip = read_vip(section);
+    let port = section.required("port", "give the L4 port, or 0 for every port", |node| {
+        node.number(0, u16::MAX)
+    });
+    // Known, so that a misspelt one gets the right advice.
+    let _absent = section.optional("mark", |node| node.number(1, u32::MAX));
+    let whole = protocol.zip(vip).zip(port);
+    let whole = whole.map(|((protocol, (vip, placement)), port)| {
+        let key = ServiceKey::address(protocol, Endpoint::new(vip, port));
+        (key, placement)
+    });
+    ReadKey { whole, port }
+}
+
+fn read_mark(section: &mut Section<'_>) -> ReadKey {
+    let mark = section.optional("mark", |node| node.number(1, u32::MAX));
+    for key in ["protocol", "vip", "port"] {
+        if section.optional(key, |_| Ok(())).is_some() {
+            let line = section.table().line_of(key);
+            let message = format!(
+                "`{key}` says what the service is for, but `mark` does too: take one of them away"
+            );
+            section.refuse(line, &message);
+        }
+    }
+    ReadKey {
+        whole: mark.map(|mark| (ServiceKey::Mark(mark), Placement::Auto)),
+        port: Some(0),
+    }
+}
+
+/// `persistent = "5m"`, and `persistent_netmask = "255.255.255.0"` for clients that change their
+/// addresses within a network.
+fn read_persistence(section: &mut Section<'_>) -> Option<Persistence> {
+    let timeout = section.optional("persistent", read_duration);
+    let netmask = section.optional("persistent_netmask", read_netmask);
+    if netmask.is_some() && !section.has("persistent") {
+        let line = section.table().line_of("persistent_netmask");
+        section.refuse(
+            line,
+            "`persistent_netmask` needs `persistent`, which says for how long: give both or none",
+        );
+    }
+    timeout.map(|timeout_seconds| Persistence {
+        timeout_seconds,
+        netmask: netmask.unwrap_or(Persistence::NETMASK),
+    })
+}
+
+/// A netmask of any bits in dots, or the length of a prefix.
+fn read_netmask(node: &Node) -> Result<u32, String> {
+    match &node.value {
+        Value::Integer(_) => {
+            let len = node.number(0, 32_u32)?;
+            Ok(u32::MAX.checked_shl(32 - len).unwrap_or(0))
+        }
+        Value::Text(text) => match text.parse::<std::net::Ipv4Addr>() {
+            Ok(mask) => Ok(mask.to_bits()),
+            Err(_) => Err(format!(
+                "\"{text}\" is not a netmask: write it like \"255.255.255.0\", or 24"
+            )),
+        },
+        other => Err(format!(
+            "must be a netmask like \"255.255.255.0\", or the length of a prefix, not {}",
+            other.kind()
+        )),
     }
 }
 
@@ -339,14 +428,17 @@ mod tests {
             service,
             Service {
                 name: None,
-                protocol: Protocol::Tcp,
-                vip: "10.1.0.100".parse().unwrap(),
+                key: ServiceKey::address(
+                    Protocol::Tcp,
+                    Endpoint::new("10.1.0.100".parse().unwrap(), 80),
+                ),
                 placement: Placement::Auto,
-                port: 80,
                 scheduler: SchedulerKind::Wlc,
                 local_pool: None,
                 unserved: None,
                 mss_clamp: MssClamp::Auto,
+                persistence: None,
+                one_packet: false,
                 servers: vec![Server {
                     endpoint: Endpoint::new("10.2.0.11".parse().unwrap(), 80),
                     weight: Weight(1),
@@ -427,6 +519,91 @@ mod tests {
             placement("{ address = \"10.1.0.1\", place = \"auto\", interface = \"wan\" }"),
             Placement::Interface("wan".to_owned())
         );
+    }
+
+    #[test]
+    fn a_service_may_be_for_a_mark() {
+        let text = "[[service]]\nmark = 4294967295\n[[service.server]]\naddress = \"10.2.0.11\"\n";
+
+        let config = config(text);
+
+        let service = &config.services()[0];
+        assert_eq!(service.key(), ServiceKey::Mark(u32::MAX));
+        assert_eq!(service.key().to_string(), "mark 4294967295");
+        assert_eq!(service.servers[0].endpoint.port, 0);
+        assert_eq!(
+            refusals("[[service]]\nmark = 0\n"),
+            ["2: `mark` 0 is below 1: give 1 to 4294967295"]
+        );
+        let both = "says what the service is for, but `mark` does too: take one of them away";
+        assert_eq!(
+            refusals("[[service]]\nmark = 1\nport = 80\nvip = \"10.1.0.1\"\nprotocol = \"tcp\"\n"),
+            [
+                format!("3: `port` {both}"),
+                format!("4: `vip` {both}"),
+                format!("5: `protocol` {both}")
+            ]
+        );
+    }
+
+    #[test]
+    fn clients_may_meet_their_servers_again() {
+        let persistence = |lines: &str| service(lines).persistence;
+        let by = |netmask| {
+            Some(Persistence {
+                timeout_seconds: 300,
+                netmask,
+            })
+        };
+
+        assert_eq!(persistence(""), None);
+        assert_eq!(persistence("persistent = 300"), by(u32::MAX));
+        let masks = [
+            ("\"255.255.255.0\"", 0xffff_ff00),
+            ("24", 0xffff_ff00),
+            ("0", 0),
+            ("32", u32::MAX),
+            ("\"0.255.0.255\"", 0x00ff_00ff),
+        ];
+        for (written, netmask) in masks {
+            let lines = format!("persistent = \"5m\"\npersistent_netmask = {written}");
+            assert_eq!(persistence(&lines), by(netmask));
+        }
+        assert!(service("one_packet = false").persistence.is_none());
+    }
+
+    #[test]
+    fn netmasks_that_are_none_are_refused() {
+        let begin = "[[service]]\nprotocol = \"udp\"\nvip = \"10.1.0.1\"\nport = 53\n";
+        for (lines, refusal) in [
+            (
+                "persistent_netmask = 24\n",
+                "5: `persistent_netmask` needs `persistent`, which says for how long: \
+                 give both or none",
+            ),
+            (
+                "persistent = 0\n",
+                "5: `persistent` 0 is no time at all: give at least 1 second",
+            ),
+            (
+                "persistent = 1\npersistent_netmask = 33\n",
+                "6: `persistent_netmask` 33 is above 32: give 0 to 32",
+            ),
+            (
+                "persistent = 1\npersistent_netmask = \"/24\"\n",
+                "6: `persistent_netmask` \"/24\" is not a netmask: \
+                 write it like \"255.255.255.0\", or 24",
+            ),
+            (
+                "persistent = 1\npersistent_netmask = true\n",
+                "6: `persistent_netmask` must be a netmask like \"255.255.255.0\", \
+                 or the length of a prefix, not true or false",
+            ),
+        ] {
+            assert_eq!(refusals(&format!("{begin}{lines}")), [refusal]);
+        }
+        let one_packet = config(&format!("{begin}one_packet = true\n"));
+        assert!(one_packet.services()[0].one_packet);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! A key that says what its absence says is left out, so that a file written by the gateway
 //! looks like one written by an operator.
 
-use dataplane::service::{MssClamp, SchedulerKind, Unserved};
+use std::net::{IpAddr, Ipv4Addr};
+
+use dataplane::address::Endpoint;
+use dataplane::service::{MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
@@ -11,16 +14,32 @@ use super::service::{Placement, Server, Service, UNSERVED};
 
 impl Serialize for Service {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut keys = serializer.serialize_struct("Service", 10)?;
+        let mut keys = serializer.serialize_struct("Service", 14)?;
         optional(&mut keys, "name", self.name.as_deref())?;
-        keys.serialize_field("protocol", self.protocol.name())?;
-        keys.serialize_field("vip", &WrittenVip(self))?;
-        keys.serialize_field("port", &self.port)?;
+        match self.key() {
+            ServiceKey::Address {
+                protocol,
+                virtual_endpoint: Endpoint { addr, port },
+            } => {
+                keys.serialize_field("protocol", protocol.name())?;
+                keys.serialize_field("vip", &WrittenVip(addr, &self.placement))?;
+                keys.serialize_field("port", &port)?;
+            }
+            ServiceKey::Mark(mark) => keys.serialize_field("mark", &mark)?,
+        }
         keys.serialize_field("scheduler", self.scheduler.name())?;
         optional(&mut keys, "scheduler_flags", flags(self.scheduler))?;
         optional(&mut keys, "local_pool", self.local_pool.as_deref())?;
         optional(&mut keys, "unserved", self.unserved.map(unserved_word))?;
         keys.serialize_field("mss_clamp", &WrittenClamp(self.mss_clamp))?;
+        let seconds = self.persistence.map(|it| it.timeout_seconds);
+        optional(&mut keys, "persistent", seconds)?;
+        let netmask = self.persistence.map(|it| it.netmask);
+        let netmask = netmask.filter(|mask| *mask != Persistence::NETMASK);
+        let netmask = netmask.map(Ipv4Addr::from_bits);
+        optional(&mut keys, "persistent_netmask", netmask)?;
+        let one_packet = Some(true).filter(|_| self.one_packet);
+        optional(&mut keys, "one_packet", one_packet)?;
         let servers = Some(&self.servers).filter(|servers| !servers.is_empty());
         optional(&mut keys, "server", servers)?;
         keys.end()
@@ -50,17 +69,17 @@ impl Serialize for Server {
 }
 
 /// The VIP as text, or as a table when its placement has to be said.
-struct WrittenVip<'a>(&'a Service);
+struct WrittenVip<'a>(IpAddr, &'a Placement);
 
 impl Serialize for WrittenVip<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (key, value) = match &self.0.placement {
-            Placement::Auto => return self.0.vip.serialize(serializer),
+        let (key, value) = match self.1 {
+            Placement::Auto => return self.0.serialize(serializer),
             Placement::Interface(name) => ("interface", name.as_str()),
             Placement::External => ("place", "external"),
         };
         let mut keys = serializer.serialize_struct("Vip", 2)?;
-        keys.serialize_field("address", &self.0.vip)?;
+        keys.serialize_field("address", &self.0)?;
         keys.serialize_field(key, value)?;
         keys.end()
     }

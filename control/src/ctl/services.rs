@@ -58,22 +58,27 @@ fn service_row(service: &ServiceView) -> Vec<String> {
         service.servers.iter().map(|it| u64::from(number(it))).sum()
     };
     let mut row = vec![
-        format!("{:<4} {}", service.protocol, service.vip),
+        padded(&service.key()),
         service.scheduler.clone(),
         String::new(),
         sum(|server| server.active).to_string(),
         sum(|server| server.inactive).to_string(),
     ];
     row.extend(traffic_cells(&service.traffic));
-    let left_to_linux = (!service.forwarded).then_some("IPv6: left to Linux");
-    let notes: Vec<_> = service
-        .name
-        .as_deref()
-        .into_iter()
-        .chain(left_to_linux)
-        .collect();
+    let persistent = service.persistent_seconds;
+    let persistent = persistent.map(|seconds| format!("persistent {seconds} s"));
+    let one_packet = service.one_packet.then(|| "one-packet".to_owned());
+    let left_to_linux = (!service.forwarded).then(|| "IPv6: left to Linux".to_owned());
+    let notes = [service.name.clone(), persistent, one_packet, left_to_linux];
+    let notes: Vec<_> = notes.into_iter().flatten().collect();
     row.push(notes.join(", "));
     row
+}
+
+/// A service's key with the VIPs below each other: `tcp  10.1.0.100:80`.
+fn padded(key: &str) -> String {
+    let (kind, rest) = key.split_once(' ').unwrap_or((key, ""));
+    format!("{kind:<4} {rest}")
 }
 
 fn server_row(server: &ServerView) -> Vec<String> {
@@ -124,6 +129,7 @@ mod tests {
             weight: 1,
             active: 3,
             inactive: 20,
+            persistent: 0,
             overloaded: false,
             available: true,
             traffic: traffic(1_234),
@@ -141,9 +147,12 @@ mod tests {
         let services = [
             ServiceView {
                 name: Some("web".to_owned()),
-                protocol: "tcp".to_owned(),
-                vip: "10.1.0.100:80".parse().unwrap(),
+                protocol: Some("tcp".to_owned()),
+                vip: "10.1.0.100:80".parse().ok(),
+                mark: None,
                 scheduler: "wlc".to_owned(),
+                persistent_seconds: None,
+                one_packet: false,
                 forwarded: true,
                 traffic: traffic(2_468),
                 servers: vec![
@@ -157,10 +166,25 @@ mod tests {
             },
             ServiceView {
                 name: None,
-                protocol: "sctp".to_owned(),
-                vip: "[2001:db8::1]:53".parse().unwrap(),
+                protocol: Some("sctp".to_owned()),
+                vip: "[2001:db8::1]:53".parse().ok(),
+                mark: None,
                 scheduler: "mh".to_owned(),
+                persistent_seconds: None,
+                one_packet: false,
                 forwarded: false,
+                traffic: traffic(0),
+                servers: vec![],
+            },
+            ServiceView {
+                name: Some("cache".to_owned()),
+                protocol: None,
+                vip: None,
+                mark: Some(3),
+                scheduler: "lblc".to_owned(),
+                persistent_seconds: Some(300),
+                one_packet: true,
+                forwarded: true,
                 traffic: traffic(0),
                 servers: vec![],
             },
@@ -173,6 +197,7 @@ tcp  10.1.0.100:80     wlc                         6         40   2468   24680  
   -> 10.2.0.11:8080    fullnat         1           3         20   1234   12340     9872   740400  123400000
   -> 10.2.0.12:80      nat             1           3         20   1234   12340     9872   740400  123400000  overloaded, removed, its last sessions end
 sctp [2001:db8::1]:53  mh                          0          0      0       0        0        0          0  IPv6: left to Linux
+mark 3                 lblc                        0          0      0       0        0        0          0  cache, persistent 300 s, one-packet
 ";
         assert_eq!(rendered(&services), expected);
     }

@@ -21,7 +21,8 @@ pub(super) fn services_under(config: &Config, knobs: &Knobs) -> Vec<ServiceSpec>
     let vips = config.vips();
     (config.services().iter())
         .map(|service| {
-            let vip = vips.iter().find(|vip| vip.address == service.vip);
+            let own = service.vip();
+            let vip = vips.iter().find(|vip| Some(vip.address) == own);
             ServiceSpec {
                 key: service.key(),
                 scheduler: scheduler(knobs, service),
@@ -29,6 +30,8 @@ pub(super) fn services_under(config: &Config, knobs: &Knobs) -> Vec<ServiceSpec>
                 local_addresses: local_addresses(config, service),
                 unserved: vip.map(|vip| vip.unserved).unwrap_or_default(),
                 mss_clamp: service.mss_clamp,
+                persistence: service.persistence,
+                one_packet: service.one_packet,
             }
         })
         .collect()

@@ -195,12 +195,19 @@ fn service_view(
         traffic += totals(server.traffic);
     }
     let key = service.key;
+    let end = key.virtual_endpoint();
     ServiceView {
         name,
-        protocol: key.protocol.name().to_owned(),
-        vip: SocketAddr::new(key.virtual_endpoint.addr, key.virtual_endpoint.port),
+        protocol: key.protocol().map(|it| it.name().to_owned()),
+        vip: end.map(|end| SocketAddr::new(end.addr, end.port)),
+        mark: match key {
+            ServiceKey::Mark(mark) => Some(mark),
+            ServiceKey::Address { .. } => None,
+        },
         scheduler: service.kind.name().to_owned(),
-        forwarded: key.virtual_endpoint.addr.is_ipv4(),
+        persistent_seconds: service.persistence.map(|it| it.timeout_seconds),
+        one_packet: service.one_packet,
+        forwarded: end.is_none_or(|end| end.addr.is_ipv4()),
         traffic: traffic_view(traffic),
         servers,
     }
@@ -215,6 +222,7 @@ fn server_view(server: &RealServer) -> ServerView {
         weight: server.weight.0,
         active,
         inactive: sessions.saturating_sub(active),
+        persistent: server.shared.persistent(),
         overloaded: server.is_overloaded(),
         available: server.available,
         traffic: traffic_view(server.shared.traffic.totals()),

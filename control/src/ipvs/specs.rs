@@ -3,10 +3,10 @@
 use dataplane::editor::{ServerSpec, ServiceSpec};
 use dataplane::id::Weight;
 use dataplane::service::{
-    LOCALITY_EXPIRATION_SECONDS, MssClamp, SchedulerKind, ServiceKey, Unserved,
+    LOCALITY_EXPIRATION_SECONDS, MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved,
 };
 
-use super::command::{SchedulerFlags, ServerLine, ServiceName};
+use super::command::{Family, SchedulerFlags, ServerLine, ServiceName};
 use super::table::{Entry, Table};
 
 /// How long schedulers remember a VIP that nobody asks for: variables of `net.ipv4.vs`, which all
@@ -81,10 +81,11 @@ impl ServiceName {
     #[must_use]
     pub const fn key(&self) -> Option<ServiceKey> {
         match *self {
-            Self::Address { protocol, endpoint } => Some(ServiceKey {
-                protocol,
-                virtual_endpoint: endpoint,
-            }),
+            Self::Address { protocol, endpoint } => Some(ServiceKey::address(protocol, endpoint)),
+            Self::Mark {
+                mark,
+                family: Family::V4,
+            } => Some(ServiceKey::Mark(mark)),
             Self::Mark { .. } => None,
         }
     }
@@ -98,6 +99,11 @@ fn spec(entry: &Entry, locality: Locality) -> Option<ServiceSpec> {
         local_addresses: Vec::new(),
         unserved: Unserved::default(),
         mss_clamp: MssClamp::default(),
+        persistence: entry.service.persistence.map(|persistent| Persistence {
+            timeout_seconds: persistent.timeout_seconds,
+            netmask: persistent.netmask,
+        }),
+        one_packet: entry.service.one_packet,
     })
 }
 

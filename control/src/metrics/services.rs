@@ -71,7 +71,7 @@ const TRAFFIC: [Traffic; 5] = [
 type Read = fn(&ServerView) -> u64;
 
 /// What goes up and down about a server.
-const GAUGES: [(&str, &str, Read); 5] = [
+const GAUGES: [(&str, &str, Read); 6] = [
     (
         "sluice_server_active_sessions",
         "Sessions in an active state (TCP: established and alike).",
@@ -80,6 +80,11 @@ const GAUGES: [(&str, &str, Read); 5] = [
     ("sluice_server_inactive_sessions", "Other sessions.", |it| {
         it.inactive.into()
     }),
+    (
+        "sluice_server_persistent_clients",
+        "Clients of persistent services, or networks of them, that meet the real server again.",
+        |it| it.persistent.into(),
+    ),
     (
         "sluice_server_weight",
         "The real server's weight; 0 takes no new sessions.",
@@ -101,7 +106,7 @@ pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
     // A server's labels are written once and copied into each of its metrics.
     let servers: Vec<_> = (services.iter())
         .flat_map(|service| {
-            let service_label = label(service);
+            let service_label = service.key();
             let servers = service.servers.iter();
             servers.map(move |server| (server_labels(&service_label, server), server))
         })
@@ -110,7 +115,7 @@ pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
         let (name, help) = traffic.of_service;
         Family::counter(name, help).each(services, |service| {
             (
-                [("service", label(service))],
+                [("service", service.key())],
                 (traffic.read)(&service.traffic),
             )
         })
@@ -125,11 +130,6 @@ pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
         Family::gauge(name, help).each(&servers, |(labels, server)| (labels.clone(), read(server)))
     });
     of_services.chain(of_servers).chain(gauges).collect()
-}
-
-/// What names a service: `tcp 10.1.0.100:80`.
-fn label(service: &ServiceView) -> String {
-    format!("{} {}", service.protocol, service.vip)
 }
 
 fn server_labels(service: &str, server: &ServerView) -> [(&'static str, String); 3] {

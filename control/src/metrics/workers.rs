@@ -14,7 +14,7 @@ use crate::gateway::Plane;
 type Read = fn(&WorkerCounters) -> &Counter;
 
 /// What a worker counts with no label but its own: name, help, and where it stands.
-const COUNTERS: [(&str, &str, Read); 19] = [
+const COUNTERS: [(&str, &str, Read); 21] = [
     (
         "sluice_received_packets_total",
         "Packets received from ethdevs.",
@@ -102,6 +102,16 @@ const COUNTERS: [(&str, &str, Read); 19] = [
         "sluice_reused_local_ports_total",
         "FULLNAT sessions that took a local port freed less than 120 s ago.",
         |it| &it.local_port_reuses,
+    ),
+    (
+        "sluice_one_packet_datagrams_total",
+        "Datagrams of one-packet services, each of which was scheduled for itself.",
+        |it| &it.one_packets,
+    ),
+    (
+        "sluice_refused_templates_total",
+        "Sessions of persistent services whose clients got no template, because there was no room.",
+        |it| &it.templates_refused,
     ),
     (
         "sluice_rss_mismatches_total",

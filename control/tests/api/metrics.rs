@@ -90,7 +90,7 @@ fn every_metric_has_a_sentence_and_a_name_that_says_its_type() {
 fn each_counter_of_a_worker_moves_its_own_metric() {
     let sources = sources();
     let counters = Arc::clone(&sources.gateway.plane().counters[0]);
-    let expected: [(&str, &Counter); 20] = [
+    let expected: [(&str, &Counter); 22] = [
         ("sluice_received_packets_total", &counters.received_packets),
         ("sluice_received_bytes_total", &counters.received_bytes),
         (
@@ -133,6 +133,11 @@ fn each_counter_of_a_worker_moves_its_own_metric() {
         (
             "sluice_reused_local_ports_total",
             &counters.local_port_reuses,
+        ),
+        ("sluice_one_packet_datagrams_total", &counters.one_packets),
+        (
+            "sluice_refused_templates_total",
+            &counters.templates_refused,
         ),
         ("sluice_rss_mismatches_total", &counters.rss_mismatches),
     ];

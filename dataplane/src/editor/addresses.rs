@@ -35,6 +35,16 @@ impl AddressBook {
         LocalAddress::new(spec.addr, ports, steering, workers, self.port_seed)
     }
 
+    /// Numbers that nobody can foresee who does not know the seed (SplitMix64).
+    pub(super) fn secret(&self) -> [u64; 4] {
+        [1, 2, 3, 4].map(|turn: u64| {
+            let mixed = (self.port_seed).wrapping_add(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        })
+    }
+
     /// The port pool of a local address, in use or retired.
     pub(super) fn pool_of(&self, addr: V4) -> Option<&Arc<LocalAddress>> {
         self.pools.get(&addr).map(|(_, pool)| pool)
@@ -168,7 +178,10 @@ impl Editor {
     /// Learns the VIPs of all services, and what becomes of what nothing there serves.
     pub(super) fn set_vips(&mut self, specs: &[ServiceSpec]) {
         let vips: BTreeMap<V4, Unserved> = (specs.iter())
-            .filter_map(|spec| Some((V4::from_ip(spec.key.virtual_endpoint.addr)?, spec.unserved)))
+            .filter_map(|spec| {
+                let vip = V4::from_ip(spec.key.virtual_endpoint()?.addr)?;
+                Some((vip, spec.unserved))
+            })
             .collect();
         let before = std::mem::replace(&mut self.addresses.vips, vips.clone());
         let all: BTreeSet<V4> = before.keys().chain(vips.keys()).copied().collect();

@@ -15,6 +15,7 @@ use crate::address::V4;
 use crate::id::InterfaceId;
 use crate::knobs::Knobs;
 use crate::marks::{MarkRule, MarkRules};
+use crate::persistence::Templates;
 use crate::session::Timeouts;
 use crate::snapshot::{Interface, Interfaces, Snapshot};
 use crate::steering::Steering;
@@ -30,6 +31,7 @@ pub struct Editor {
     services: services::ServiceBook,
     routes: routes::RouteBook,
     addresses: addresses::AddressBook,
+    template_room: usize,
 }
 
 impl Editor {
@@ -53,6 +55,7 @@ impl Editor {
             services: services::ServiceBook::default(),
             routes: routes::RouteBook::default(),
             addresses: addresses::AddressBook::default(),
+            template_room: Templates::<V4>::CAPACITY,
         }
     }
 
@@ -78,6 +81,12 @@ impl Editor {
     /// with each service's scheduler.
     pub fn set_knobs(&mut self, knobs: Knobs) {
         self.next.knobs = Arc::new(knobs);
+    }
+
+    /// Says for how many persistent clients there is room; [`Templates::CAPACITY`] otherwise. Only
+    /// before the first persistent service.
+    pub const fn set_template_room(&mut self, templates: usize) {
+        self.template_room = templates;
     }
 
     /// Replaces the rules that give packets firewall marks.

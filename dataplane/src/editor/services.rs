@@ -6,13 +6,15 @@ use std::sync::{Arc, Weak};
 
 use super::Editor;
 use super::specs::{ServerSpec, ServiceSpec};
-use crate::address::{Address, Endpoint, V4};
+use crate::address::{Address, Endpoint, Protocol, V4};
 use crate::hasher::FastMap;
 use crate::id::{ServerSlot, ServiceSlot};
+use crate::persistence::Templates;
 use crate::schedule::load::{self, Rules};
 use crate::schedule::{Change, Scheduler, Standings};
 use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
-use crate::snapshot::ReplySource;
+use crate::session::HashSecret;
+use crate::snapshot::{ReplySource, ReplyVips};
 
 /// What the editor remembers about services beside the snapshot.
 #[derive(Debug, Default)]
@@ -61,6 +63,7 @@ impl Editor {
     /// with their counts when they come back before that (`schedulers.md` §1.8).
     pub fn set_services(&mut self, specs: &[ServiceSpec]) {
         self.set_local_addresses(specs);
+        self.prepare_templates(specs);
         let wanted: BTreeSet<ServiceKey> = specs.iter().map(|spec| spec.key).collect();
         let gone: Vec<ServiceKey> = self
             .services
@@ -91,6 +94,15 @@ impl Editor {
         self.index_local_servers();
     }
 
+    /// Makes the table of templates when the first service needs it: most gateways never do.
+    fn prepare_templates(&mut self, specs: &[ServiceSpec]) {
+        let is_needed = specs.iter().any(|spec| spec.persistence.is_some());
+        if is_needed && self.next.templates.capacity() == 0 {
+            let secret = HashSecret(self.addresses.secret());
+            self.next.templates = Arc::new(Templates::new(self.template_room, secret));
+        }
+    }
+
     /// Frees the slots of servers and local addresses whose last session has ended. Call it now
     /// and then with the oldest generation that a worker still uses.
     ///
@@ -106,7 +118,9 @@ impl Editor {
         });
         let has_sessions = |slot: ServerSlot| {
             let server = self.next.servers.get(slot.index()).and_then(Option::as_ref);
-            server.is_some_and(|server| server.shared.sessions() > 0)
+            server.is_some_and(|server| {
+                server.shared.sessions() > 0 || server.shared.persistent() > 0
+            })
         };
         // A worker with an older snapshot might still bind a session to it.
         let is_drained = |(generation, slot): (u64, ServerSlot)| {
@@ -174,6 +188,8 @@ impl Editor {
             scheduler: Scheduler::new(spec.scheduler, &[]),
             local_addresses: Vec::new(),
             mss_clamp: spec.mss_clamp,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
         };
         let service = self.with_servers(&empty, spec);
         self.put_service(slot, service, spec);
@@ -259,6 +275,8 @@ impl Editor {
             scheduler,
             local_addresses,
             mss_clamp: spec.mss_clamp,
+            persistence: spec.persistence,
+            one_packet: spec.one_packet,
         }
     }
 
@@ -359,20 +377,31 @@ impl Editor {
     }
 
     fn index_services(&mut self) {
-        self.next.service_index = Arc::new(
-            (self.services.specs.iter())
-                .filter_map(|(key, (slot, _))| {
-                    let endpoint = v4_endpoint(key.virtual_endpoint)?;
-                    Some(((key.protocol, endpoint), *slot))
-                })
-                .collect(),
-        );
+        let mut by_address = FastMap::default();
+        let mut by_mark = FastMap::default();
+        for (key, (slot, _)) in &self.services.specs {
+            match *key {
+                ServiceKey::Mark(mark) => {
+                    by_mark.insert(mark, *slot);
+                }
+                ServiceKey::Address {
+                    protocol,
+                    virtual_endpoint,
+                } => {
+                    if let Some(endpoint) = v4_endpoint(virtual_endpoint) {
+                        by_address.insert((protocol, endpoint), *slot);
+                    }
+                }
+            }
+        }
+        self.next.service_index = Arc::new(by_address);
+        self.next.marked_services = Arc::new(by_mark);
     }
 
     /// Learns whose replies come back by NAT, and to which VIPs they may belong; servers with
     /// sessions left still send some.
     fn index_nat_servers(&mut self) {
-        let mut sources: FastMap<ReplySource, Vec<Endpoint<V4>>> = FastMap::default();
+        let mut sources: FastMap<ReplySource, ReplyVips> = FastMap::default();
         let present = self.services.specs.values().flat_map(|(_, spec)| {
             let by_nat = spec
                 .servers
@@ -382,15 +411,10 @@ impl Editor {
         });
         let past = (self.services.retired.keys()).chain(self.services.once_nat.keys());
         for (key, endpoint) in present.chain(past.copied()) {
-            let (Some(vip), Some(server)) =
-                (v4_endpoint(key.virtual_endpoint), v4_endpoint(endpoint))
-            else {
+            let Some(server) = v4_endpoint(endpoint) else {
                 continue;
             };
-            let vips = sources.entry((key.protocol, server)).or_default();
-            if !vips.contains(&vip) {
-                vips.push(vip);
-            }
+            note_replies(&mut sources, key, server);
         }
         if *self.next.nat_servers != sources {
             let addresses = sources.keys().map(|(_, server)| server.addr).collect();
@@ -402,28 +426,51 @@ impl Editor {
     /// Learns which servers, those with sessions left included, are the gateway itself, and what
     /// Linux's answers come from: the server by NAT, else the VIP.
     pub(super) fn index_local_servers(&mut self) {
-        let mut sources: FastMap<ReplySource, Vec<Endpoint<V4>>> = FastMap::default();
+        let mut sources: FastMap<ReplySource, ReplyVips> = FastMap::default();
         for server in self.next.servers.iter().flatten() {
-            let key = server.service;
-            let ends = (
-                v4_endpoint(key.virtual_endpoint),
-                v4_endpoint(server.endpoint),
-            );
-            let (Some(vip), Some(end)) = ends else {
+            let Some(end) = v4_endpoint(server.endpoint).filter(|end| self.next.is_local(end.addr))
+            else {
                 continue;
             };
-            if !self.next.is_local(end.addr) {
-                continue;
+            note_replies(&mut sources, server.service, end);
+            // Except by NAT they come from the VIP. A mark has any: answers to its sessions that
+            // are right as they are go unseen.
+            if let ServiceKey::Address {
+                virtual_endpoint, ..
+            } = server.service
+                && let Some(vip) = v4_endpoint(virtual_endpoint)
+            {
+                note_replies(&mut sources, server.service, vip);
             }
-            for source in [end, vip] {
-                let vips = sources.entry((key.protocol, source)).or_default();
+        }
+        if *self.next.local_servers != sources {
+            self.next.local_servers = Arc::new(sources);
+        }
+    }
+}
+
+/// Notes that packets from `source` may be replies of this service's sessions.
+fn note_replies(
+    sources: &mut FastMap<ReplySource, ReplyVips>,
+    key: ServiceKey,
+    source: Endpoint<V4>,
+) {
+    match key {
+        ServiceKey::Address {
+            protocol,
+            virtual_endpoint,
+        } => {
+            if let Some(vip) = v4_endpoint(virtual_endpoint) {
+                let vips = &mut sources.entry((protocol, source)).or_default().vips;
                 if !vips.contains(&vip) {
                     vips.push(vip);
                 }
             }
         }
-        if *self.next.local_servers != sources {
-            self.next.local_servers = Arc::new(sources);
+        ServiceKey::Mark(_) => {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+                sources.entry((protocol, source)).or_default().any = true;
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::address::Endpoint;
 use crate::id::Weight;
-use crate::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+use crate::service::{Method, MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved};
 
 /// A real server as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct LocalSpec {
 /// A virtual service as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
-    /// Transport, VIP and port; services differ in it.
+    /// What it is for; services differ in it.
     pub key: ServiceKey,
     /// Chooses among the servers.
     pub scheduler: SchedulerKind,
@@ -44,8 +44,13 @@ pub struct ServiceSpec {
     pub servers: Vec<ServerSpec>,
     /// Local addresses of its FULLNAT servers.
     pub local_addresses: Vec<LocalSpec>,
-    /// What becomes of packets to the VIP that nothing serves.
+    /// What becomes of packets to the VIP that nothing serves; a mark's service has no say in it.
     pub unserved: Unserved,
     /// Whether SYNs get a lower MSS.
     pub mss_clamp: MssClamp,
+    /// Whether its clients meet their servers again, and for how long.
+    pub persistence: Option<Persistence>,
+    /// Whether each of its datagrams is scheduled for itself (UDP only; FULLNAT servers, which
+    /// could not answer, get sessions all the same).
+    pub one_packet: bool,
 }

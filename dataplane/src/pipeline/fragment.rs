@@ -12,6 +12,7 @@
 use arrayvec::ArrayVec;
 
 use super::hit::{Way, barrier};
+use super::miss::ethdev_of;
 use super::waiting::{Gathered, PLACES_OF_ONE, Part, Refusal, WaitingRoom};
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, Protocol, V4};
@@ -255,8 +256,10 @@ impl<I: Io> Pipeline<I> {
         if self.sessions.find(work.hash, key, now).is_some() {
             return true;
         }
-        let is_for_another = self.foreign_owner(snapshot, key, work.visited).is_some();
-        !is_for_another && matches!(self.recent.classify(snapshot, key), Target::Service(_))
+        let foreign_owner = self.foreign_owner(snapshot, work.interface, key, work.visited);
+        let ethdev = ethdev_of(snapshot, work.interface);
+        let target = self.recent.classify(snapshot, ethdev, key);
+        foreign_owner.is_none() && matches!(target, Target::Service(_))
     }
 
     /// Keeps a fragment until all of its datagram are here, and then takes them on in order.

@@ -204,6 +204,9 @@ impl<I: Io> Pipeline<I> {
         let activity = session.advance_under(self.defence.tcp_rules(), direction, event(parsed));
         let state = session.state;
         let frees_port = has_port(session) && frees_port(before, direction, state);
+        if session.proves_template(before, direction) {
+            context.snapshot.templates.assure(session.template);
+        }
         if let Some(server) = context.snapshot.server(session.server_slot) {
             if server.available {
                 let traffic = server.shared.traffic.of(self.worker);
@@ -331,10 +334,14 @@ fn begins_anew(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool 
         || knobs.expire_nodest_conn && is_nobodys(snapshot, session, opens)
 }
 
-/// Whether a new connection may take the place of this one (connections.md §6.4).
+/// Whether a new connection may take the place of this one (connections.md §6.4). That of a
+/// persistent client goes on.
 const fn is_reusable(mode: u8, session: &Session<V4>) -> bool {
     const ONE_SIDED_TOO: u8 = 2;
 
+    if session.template.is_some() {
+        return false;
+    }
     match session.state {
         State::FinWait => {
             mode & ONE_SIDED_TOO != 0 && session.flags.contains(SessionFlags::NO_OUTPUT)

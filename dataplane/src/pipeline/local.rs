@@ -10,9 +10,8 @@
 //! is known by its source (`Snapshot::local_servers`); what belongs to no session is Linux's own
 //! and leaves as it is.
 
-use super::miss::client_owner;
+use super::miss::reply_owners;
 use super::{Context, Pipeline, Work, for_a_session};
-use crate::address::{Endpoint, FlowKey, V4};
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::id::{InterfaceId, SessionId, WorkerId};
@@ -201,17 +200,11 @@ impl<I: Io> Pipeline<I> {
         }
         let key = &work.parsed.key;
         let visited = work.visited.with(self.worker);
-        let vips = snapshot.local_vips((key.protocol, key.source));
-        let owner_for = |vip: Endpoint<V4>| {
-            let from_client = FlowKey {
-                source: key.destination,
-                destination: vip,
-                protocol: key.protocol,
-            };
-            client_owner(&snapshot.steering, &from_client)
-        };
-        let mut owners = vips.map(owner_for);
-        owners.find(|owner| !visited.contains(*owner))
+        let source = (key.protocol, key.source);
+        let serves_a_mark = snapshot.serves_a_mark_locally(source);
+        let vips = snapshot.local_vips(source);
+        reply_owners(&snapshot.steering, key, vips, serves_a_mark)
+            .find(|owner| !visited.contains(*owner))
     }
 
     /// Sends Linux's answer to the client, as coming from the VIP.

@@ -2,17 +2,17 @@
 
 use super::hit::resolve;
 use super::{Context, Pipeline, Work};
-use crate::address::{Address, FlowKey, Protocol, V4};
+use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
-use crate::id::WorkerId;
+use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::io::Io;
 use crate::knobs::Knobs;
 use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
-use crate::service::{Service, Unserved};
+use crate::service::{Service, ServiceKey, Unserved};
 use crate::session::Event;
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
@@ -26,8 +26,9 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn miss(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let key = work.parsed.key;
         let snapshot = context.snapshot;
-        let target = self.recent.classify(snapshot, &key);
-        if let Some(to) = self.next_owner(snapshot, &target, &key, work.visited) {
+        let ethdev = ethdev_of(snapshot, work.interface);
+        let target = self.recent.classify(snapshot, ethdev, &key);
+        if let Some(to) = self.next_owner(snapshot, target, &key, work.visited) {
             if work.parsed.ip.fragment == FragmentKind::First {
                 self.remember_handed_fragment(context, to, &work.parsed);
             }
@@ -37,19 +38,37 @@ impl<I: Io> Pipeline<I> {
             Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
                 self.begin_or_not(context, service, work);
             }
-            Target::Service(service) => {
-                self.unserved(context, unserved_at(snapshot, service), work)
-            }
+            Target::Service(_) => self.leave_unopened(context, work),
+            target => self.do_without_session(context, target, work),
+        }
+    }
+
+    /// Does with a service's packet that begins no session what is done without the service.
+    fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let target = classify::by_role(context.snapshot, &work.parsed.key);
+        self.do_without_session(context, target.unwrap_or(Target::Transit), work);
+    }
+
+    /// Gives a packet that begins no session to Linux, or drops it.
+    fn do_without_session(
+        &mut self,
+        context: Context<'_>,
+        target: Target<'_>,
+        work: Work<I::Packet>,
+    ) {
+        match target {
             Target::UnservedVip(policy) => self.unserved(context, policy, work),
             Target::LocalAddress => {
                 self.out
                     .discard(work.packet, DropReason::NoSessionForLocalAddress);
             }
-            Target::Host => self.punt(context, classify::host_class(&key), work),
-            Target::NatReply if snapshot.knobs.nat_icmp_send && !ends_it(&work.parsed) => {
+            Target::Host => self.punt(context, classify::host_class(&work.parsed.key), work),
+            Target::NatReply if context.snapshot.knobs.nat_icmp_send && !ends_it(&work.parsed) => {
                 self.tell_server(context, work);
             }
-            Target::NatReply | Target::Transit => self.punt(context, PuntClass::Transit, work),
+            Target::Service(_) | Target::NatReply | Target::Transit => {
+                self.punt(context, PuntClass::Transit, work);
+            }
         }
     }
 
@@ -62,7 +81,7 @@ impl<I: Io> Pipeline<I> {
             return self.out.discard(work.packet, DropReason::DropPacket);
         }
         if work.parsed.key.source.port == FTP_DATA {
-            return self.unserved(context, unserved_at(context.snapshot, service), work);
+            return self.leave_unopened(context, work);
         }
         self.open(context, service, work);
     }
@@ -114,14 +133,16 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn foreign_owner(
         &mut self,
         snapshot: &Snapshot,
+        interface: InterfaceId,
         key: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
         if snapshot.steering.workers() == 1 {
             return None;
         }
-        let target = self.recent.classify(snapshot, key);
-        self.next_owner(snapshot, &target, key, visited)
+        let ethdev = ethdev_of(snapshot, interface);
+        let target = self.recent.classify(snapshot, ethdev, key);
+        self.next_owner(snapshot, target, key, visited)
     }
 
     /// The other worker that a packet should visit next; none when it has visited all it may
@@ -129,7 +150,7 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
-        target: &Target<'_>,
+        target: Target<'_>,
         key: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
@@ -138,7 +159,7 @@ impl<I: Io> Pipeline<I> {
             return None;
         }
         let owner = match target {
-            Target::Service(_) if visited.is_empty() => Some(client_owner(steering, key)),
+            Target::Service(service) => self.service_owner(snapshot, service, key, visited),
             Target::LocalAddress if visited.is_empty() => Some(steering.local_reply_owner(key)),
             Target::NatReply => self.nat_reply_owner(snapshot, key, visited),
             _ => None,
@@ -146,8 +167,29 @@ impl<I: Io> Pipeline<I> {
         owner.filter(|owner| *owner != self.worker)
     }
 
+    /// Where a service's packet goes on: to the owner of the client's sessions. The rules of a mark
+    /// may match its servers' packets too, and those may be replies.
+    fn service_owner(
+        &self,
+        snapshot: &Snapshot,
+        service: &Service,
+        key: &FlowKey<V4>,
+        visited: Visited,
+    ) -> Option<WorkerId> {
+        let client_owner = client_owner(&snapshot.steering, key);
+        let may_be_reply = matches!(service.key, ServiceKey::Mark(_))
+            && snapshot.may_reply_by_nat((key.protocol, key.source));
+        if may_be_reply {
+            // It is none when all candidates have seen it; then whose it is as a client's packet
+            // sees it once more.
+            let candidate = self.nat_reply_owner(snapshot, key, visited);
+            return candidate.or(Some(client_owner));
+        }
+        visited.is_empty().then_some(client_owner)
+    }
+
     /// The candidates of a NAT reply are the owners of the sessions it could belong to, one for
-    /// each VIP its server serves; it visits them in order, each once.
+    /// each VIP its server serves, or any if it serves a mark; it visits them in order, each once.
     fn nat_reply_owner(
         &self,
         snapshot: &Snapshot,
@@ -155,16 +197,11 @@ impl<I: Io> Pipeline<I> {
         visited: Visited,
     ) -> Option<WorkerId> {
         let visited = visited.with(self.worker);
-        let vips = snapshot.nat_vips((key.protocol, key.source));
-        let owners = vips.map(|vip| {
-            let from_client = FlowKey {
-                source: key.destination,
-                destination: vip,
-                protocol: key.protocol,
-            };
-            client_owner(&snapshot.steering, &from_client)
-        });
-        owners.into_iter().find(|owner| !visited.contains(*owner))
+        let source = (key.protocol, key.source);
+        let serves_a_mark = snapshot.serves_a_mark_by_nat(source);
+        let vips = snapshot.nat_vips(source);
+        reply_owners(&snapshot.steering, key, vips, serves_a_mark)
+            .find(|owner| !visited.contains(*owner))
     }
 
     /// What a service's administrator wants done with packets that it does not serve.
@@ -212,21 +249,42 @@ const fn ends_it(parsed: &Parsed) -> bool {
 }
 
 /// The worker that owns a client's sessions with this VIP.
-pub(super) fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
+fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
     match steering {
         Steering::Software { .. } => steering.client_owner_software(key.protocol, key.source),
         Steering::Toeplitz(_) => steering.client_owner_rss(key),
     }
 }
 
-/// The policy of the VIP of a service.
-fn unserved_at(snapshot: &Snapshot, service: &Service) -> Unserved {
-    use crate::snapshot::Role;
-    let vip = V4::from_ip(service.key.virtual_endpoint.addr);
-    match vip.and_then(|vip| snapshot.role(vip)) {
-        Some(Role::Vip(policy)) => *policy,
-        _ => Unserved::Linux,
-    }
+/// The owners of the sessions that a server's packet may belong to: one for each of these VIPs,
+/// or any worker's if the server serves a mark.
+pub(super) fn reply_owners(
+    steering: &Steering,
+    key: &FlowKey<V4>,
+    vips: impl Iterator<Item = Endpoint<V4>>,
+    serves_a_mark: bool,
+) -> impl Iterator<Item = WorkerId> {
+    let owner = move |vip| {
+        let from_client = FlowKey {
+            source: key.destination,
+            destination: vip,
+            protocol: key.protocol,
+        };
+        client_owner(steering, &from_client)
+    };
+    // By software the VIP does not matter.
+    let of_any_vip = serves_a_mark.then(|| owner(key.source));
+    let all = match steering {
+        Steering::Toeplitz(_) if serves_a_mark => 0..steering.workers(),
+        _ => 0..0,
+    };
+    vips.map(owner).chain(of_any_vip).chain(all.map(WorkerId))
+}
+
+/// The ethdev that an interface is of.
+pub(super) fn ethdev_of(snapshot: &Snapshot, interface: InterfaceId) -> EthdevId {
+    let interface = snapshot.interfaces.get(interface);
+    interface.map_or(EthdevId::default(), |interface| interface.ethdev)
 }
 
 /// What a packet means to its session's state.

@@ -12,6 +12,7 @@
 //! its packets overlap. Packets leave in the order in which they came.
 
 mod aside;
+mod choose;
 mod defence;
 mod express;
 mod fragment;
@@ -328,7 +329,7 @@ impl<I: Io> Pipeline<I> {
     ) {
         if lane.candidate == Candidate::ABSENT
             && let Some(key) = lane.plain.key(packet.bytes())
-            && let Some(to) = self.foreign_owner(context.snapshot, &key, visited)
+            && let Some(to) = self.foreign_owner(context.snapshot, lane.interface, &key, visited)
         {
             self.general_packets += 1;
             let handed = Handed {

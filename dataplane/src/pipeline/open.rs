@@ -1,11 +1,12 @@
 //! A client's first packet: a server is chosen, and a session begins.
 
+use super::choose::Choice;
 use super::express::leave;
 use super::hit::{note_client_end, resolve};
 use super::known::KnownServer;
 use super::miss::event;
 use super::{Context, Pipeline, Work};
-use crate::address::{Address, Endpoint, Protocol, V4};
+use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
 use crate::id::SessionId;
@@ -13,12 +14,13 @@ use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Parsed};
 use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::{plain, tun};
-use crate::schedule::{FlowInfo, Schedule, load};
+use crate::schedule::load;
 use crate::service::{Method, MssClamp, RealServer, Service};
 use crate::session::{
-    Activity, AdjacencyRef, Direction, Hashes, NewSession, Session, SessionFlags,
+    Activity, AdjacencyRef, Direction, Hashes, NewSession, Session, SessionFlags, State,
 };
 use crate::snapshot::Snapshot;
+use crate::time::TICKS_PER_SECOND;
 use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
 use crate::wire::tcp::Tcp;
 
@@ -28,6 +30,10 @@ const SEQUENCE_GAP: u32 = 1 << 16;
 /// IPv4 and TCP headers without options: what an MTU is larger than an MSS.
 const HEADERS: u16 = 40;
 
+/// How long the rest of a datagram may come after its first fragment: as long as such notes are
+/// kept for others.
+const ASIDE_TICKS: u32 = 30 * TICKS_PER_SECOND;
+
 impl<I: Io> Pipeline<I> {
     /// Chooses a server for a client's first packet, lets a session begin and takes the packet on.
     pub(super) fn open(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
@@ -36,18 +42,17 @@ impl<I: Io> Pipeline<I> {
         if key.source.port == 0 {
             self.thin_out(context, work.hash, &key);
         }
-        let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
-        let place = service.scheduler.pick(&service.servers, flow);
-        let server = place.and_then(|place| service.servers.get(place));
-        let end = server.and_then(|server| server_end(server, key.destination.port));
-        let (Some(server), Some(server_end)) = (server, end) else {
+        let Some(choice) = self.choose(context, service, &key) else {
             // The kernel answers so for TCP too (connections.md §4.2).
             let Work { packet, parsed, .. } = work;
-            let vip = key.destination.addr;
+            let vip = parsed.key.destination.addr;
             self.send_icmp_error(context, vip, &parsed, &packet, IcmpError::PortUnreachable);
             return self.out.discard(packet, DropReason::NoServer);
         };
-        match self.new_session(context, service, server, server_end, &work) {
+        if choice.one_packet {
+            return self.send_one(context, service, choice, work);
+        }
+        match self.new_session(context, service, choice, &work) {
             Ok(id) => {
                 self.counters().sessions_created.add(1);
                 if work.parsed.ip.fragment == FragmentKind::First {
@@ -55,8 +60,37 @@ impl<I: Io> Pipeline<I> {
                 }
                 self.send_first(context, id, work);
             }
-            Err(reason) => self.out.discard(work.packet, reason),
+            Err(reason) => {
+                context
+                    .snapshot
+                    .templates
+                    .leave(choice.template, context.now);
+                self.out.discard(work.packet, reason);
+            }
         }
+    }
+
+    /// Sends a datagram to a server chosen for it alone. Its session ends with it: the next one
+    /// has another, and no answer finds it (connections.md §9).
+    fn send_one(
+        &mut self,
+        context: Context<'_>,
+        service: &Service,
+        choice: Choice<'_>,
+        work: Work<I::Packet>,
+    ) {
+        let way = self.way_to(context, choice.server);
+        let mut session = session_for(context, service, choice, way, &work.parsed.key);
+        let _datagrams_are_never_active = self.advance_first(&mut session, &work.parsed);
+        load::bind(choice.server, false);
+        self.count_first(choice.server, &work.parsed);
+        self.counters().one_packets.add(1);
+        let id = (self.sessions).put_aside(&session, context.now, ASIDE_TICKS);
+        if work.parsed.ip.fragment == FragmentKind::First {
+            self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
+        }
+        self.send_first(context, id, work);
+        load::unbind(choice.server, false);
     }
 
     /// Puts the session into the table, with a local port if its server is reached by FULLNAT, and
@@ -66,56 +100,46 @@ impl<I: Io> Pipeline<I> {
         &mut self,
         context: Context<'_>,
         service: &Service,
-        server: &RealServer,
-        server_end: Endpoint<V4>,
+        choice: Choice<'_>,
         work: &Work<I::Packet>,
     ) -> Result<SessionId, DropReason> {
         let key = work.parsed.key;
-        let sees_replies = server.method.sees_replies();
-        let known = self.servers.get(context.snapshot, self.worker, server.slot);
-        let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
-        let to_client = if sees_replies {
-            resolve(context.snapshot, key.source.addr)
-        } else {
-            AdjacencyRef::default()
-        };
-        let method = match server.method {
-            // Linux would answer a local address of its own without a twin, so the client stays.
-            Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
-            method => method,
-        };
-        let loan = match method {
-            Method::Fullnat => Some(self.find_port(context, service, server_end, key.protocol)?),
+        let mut way = self.way_to(context, choice.server);
+        let loan = match way.method {
+            Method::Fullnat => Some(self.find_port(context, service, choice.end, key.protocol)?),
             Method::Dr | Method::Nat | Method::Tun => None,
         };
-        let mut session = Session::new(
-            &NewSession {
-                client: key.source,
-                vip: key.destination,
-                local: loan.map_or(key.source, |loan| loan.local),
-                server: server_end,
-                protocol: key.protocol,
-                method,
-                service: service.slot,
-                server_slot: server.slot,
-                to_server,
-                to_client,
-            },
-            context.now,
-        );
-        session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
+        way.local = loan.map(|loan| loan.local);
+        let mut session = session_for(context, service, choice, way, &key);
         if let Some(end) = loan.and_then(|loan| loan.lent.previous_end) {
             shift_sequence(&mut session, work, end);
             self.counters().local_port_reuses.add(1);
         }
         let hashes = Hashes {
             client: work.hash,
-            server: sees_replies.then(|| match loan {
+            server: way.method.sees_replies().then(|| match loan {
                 Some(loan) => loan.reply_hash,
                 None => self.sessions.hash(&session.server_key()),
             }),
         };
-        self.begin(context, server, session, hashes, &work.parsed)
+        self.begin(context, choice.server, session, hashes, &work.parsed)
+    }
+
+    /// How packets reach a server.
+    #[inline]
+    fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
+        let known = self.servers.get(context.snapshot, self.worker, server.slot);
+        let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
+        let method = match server.method {
+            // Linux would answer a local address of its own without a twin, so the client stays.
+            Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
+            method => method,
+        };
+        WayTo {
+            to_server,
+            method,
+            local: None,
+        }
     }
 
     /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
@@ -129,15 +153,28 @@ impl<I: Io> Pipeline<I> {
         hashes: Hashes,
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
-        session.count(Direction::ToServer, u64::from(first.ip.total_len));
-        let activity =
-            session.advance_under(self.defence.tcp_rules(), Direction::ToServer, event(first));
+        let activity = self.advance_first(&mut session, first);
         let id = self.file(context, &session, hashes)?;
+        if session.proves_template(State::None, Direction::ToServer) {
+            context.snapshot.templates.assure(session.template);
+        }
         load::bind(server, activity == Activity::Began);
+        self.count_first(server, first);
+        Ok(id)
+    }
+
+    /// Counts a session's first packet and moves its state on.
+    #[inline]
+    fn advance_first(&self, session: &mut Session<V4>, first: &Parsed) -> Activity {
+        session.count(Direction::ToServer, u64::from(first.ip.total_len));
+        session.advance_under(self.defence.tcp_rules(), Direction::ToServer, event(first))
+    }
+
+    /// Counts a session and its first packet at its server.
+    fn count_first(&self, server: &RealServer, first: &Parsed) {
         let traffic = server.shared.traffic.of(self.worker);
         traffic.sessions.add(1);
         traffic.count(Direction::ToServer, first.ip.total_len);
-        Ok(id)
     }
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
@@ -190,6 +227,47 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
+/// How a session's packets reach its server.
+#[derive(Clone, Copy)]
+struct WayTo {
+    to_server: AdjacencyRef,
+    method: Method,
+    /// Whom the server sees, if that is not the client.
+    local: Option<Endpoint<V4>>,
+}
+
+/// The session that a packet with this key begins, with its next hops.
+#[inline]
+fn session_for(
+    context: Context<'_>,
+    service: &Service,
+    choice: Choice<'_>,
+    way: WayTo,
+    key: &FlowKey<V4>,
+) -> Session<V4> {
+    let to_client = if way.method.sees_replies() {
+        resolve(context.snapshot, key.source.addr)
+    } else {
+        AdjacencyRef::default()
+    };
+    let new = NewSession {
+        client: key.source,
+        vip: key.destination,
+        local: way.local.unwrap_or(key.source),
+        server: choice.end,
+        protocol: key.protocol,
+        method: way.method,
+        service: service.slot,
+        server_slot: choice.server.slot,
+        to_server: way.to_server,
+        to_client,
+    };
+    let mut session = Session::new(&new, context.now);
+    session.set_mss_clamp(mss_clamp(context.snapshot, service.mss_clamp, &session));
+    session.template = choice.template;
+    session
+}
+
 /// Changes a plain packet as its session's method says; false, with the packet as it was, when
 /// that is the general way's to do.
 #[inline]
@@ -213,17 +291,6 @@ fn rewrite_first(session: &mut Session<V4>, ip: &mut [u8]) -> bool {
         note_client_end(session, ip);
     }
     is_done
-}
-
-/// Where a session's packets go at its server: a server without a port has the service's.
-#[inline]
-fn server_end(server: &RealServer, port: u16) -> Option<Endpoint<V4>> {
-    let addr = V4::from_ip(server.endpoint.addr)?;
-    let port = match server.endpoint.port {
-        0 => port,
-        own => own,
-    };
-    Some(Endpoint::new(addr, port))
 }
 
 /// The MSS that a session's SYNs may carry at most; 0 leaves them alone.

@@ -16,6 +16,7 @@
 
 use super::aside::Aside;
 use super::hit::{Way, resolve};
+use super::miss::ethdev_of;
 use super::{Context, Pipeline};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
@@ -161,7 +162,7 @@ impl<I: Io> Pipeline<I> {
         about: &FlowKey<V4>,
         related: Related<I::Packet>,
     ) -> Option<I::Packet> {
-        let Some(to) = self.error_owner(snapshot, about, related.visited) else {
+        let Some(to) = self.error_owner(snapshot, related.interface, about, related.visited) else {
             return Some(related.packet);
         };
         let handed = Handed {
@@ -179,15 +180,17 @@ impl<I: Io> Pipeline<I> {
     fn error_owner(
         &mut self,
         snapshot: &Snapshot,
+        interface: InterfaceId,
         quoted: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
+        let ethdev = ethdev_of(snapshot, interface);
         let received = quoted.reversed();
-        let (target, key) = match self.recent.classify(snapshot, &received) {
-            Target::Transit => (self.recent.classify(snapshot, quoted), quoted),
+        let (target, key) = match self.recent.classify(snapshot, ethdev, &received) {
+            Target::Transit => (self.recent.classify(snapshot, ethdev, quoted), quoted),
             target => (target, &received),
         };
-        self.next_owner(snapshot, &target, key, visited)
+        self.next_owner(snapshot, target, key, visited)
     }
 
     /// Sends an error to a session's server or client.

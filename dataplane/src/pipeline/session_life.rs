@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::choose::leave_template;
 use super::{Context, Pipeline};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::counters::Counter;
@@ -24,6 +25,7 @@ impl<I: Io> Pipeline<I> {
         let context = Context { snapshot, now };
         self.expire_fragments(context);
         let worker = self.worker;
+        snapshot.templates.sweep(snapshot, now);
         let soon = |session: &Session<V4>| prefetch_held(context, worker, session);
         let ended = self
             .sessions
@@ -132,11 +134,13 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Gives back what an ended session held: its place at the server and its local port.
+/// Gives back what an ended session held: its places at the server and at its template, and its
+/// local port.
 fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
     if let Some(server) = context.snapshot.server(session.server_slot) {
         load::unbind(server, session.flags.contains(SessionFlags::ACTIVE));
     }
+    leave_template(context, session);
     release_port(context, worker, session);
 }
 

@@ -18,6 +18,7 @@ pub use self::locality::{LocalityBased, LocalityBasedReplicated};
 pub use self::maglev::{MAX_SERVERS as MAGLEV_MAX_SERVERS, Maglev};
 pub use self::round_robin::RoundRobin;
 pub use self::shortest_delay::{NeverQueue, ShortestExpectedDelay};
+pub(crate) use self::spin::SpinLock;
 pub(crate) use self::standings::Seat;
 pub use self::standings::Standings;
 pub use self::static_hashing::{DestinationHashing, SourceHashing};

@@ -6,13 +6,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 /// A mutex that never enters the kernel, and counts how often it was found taken.
 #[derive(Debug, Default)]
-pub(super) struct SpinLock<T> {
+pub(crate) struct SpinLock<T> {
     value: Mutex<T>,
     waits: AtomicU64,
 }
 
 impl<T> SpinLock<T> {
-    pub(super) const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self {
             value: Mutex::new(value),
             waits: AtomicU64::new(0),
@@ -20,7 +20,7 @@ impl<T> SpinLock<T> {
     }
 
     /// A lock on another value that goes on counting.
-    pub(super) fn successor(&self, value: T) -> Self {
+    pub(crate) fn successor(&self, value: T) -> Self {
         Self {
             value: Mutex::new(value),
             waits: AtomicU64::new(self.waits()),
@@ -29,7 +29,7 @@ impl<T> SpinLock<T> {
 
     /// Waits until the lock is free. Whoever holds it does so for bounded work only.
     #[inline]
-    pub(super) fn lock(&self) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         if let Some(guard) = self.value.try_lock() {
             return guard;
         }
@@ -43,7 +43,7 @@ impl<T> SpinLock<T> {
     }
 
     /// How often the lock was found taken.
-    pub(super) fn waits(&self) -> u64 {
+    pub(crate) fn waits(&self) -> u64 {
         self.waits.load(Ordering::Relaxed)
     }
 }

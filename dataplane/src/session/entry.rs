@@ -3,7 +3,7 @@
 //! ```text
 //!        0        16     24              28        32         40        48         56     60    64
 //! line 1 │ addrs  │ ports│ prot meth st fl│ deadline│ to_server│ in_bytes│ in_packets│ srv  │ end │
-//! line 2 │ out_bytes │ out_packets │ to_client │ wheel links │ created, service, seq, mss, serial │
+//! line 2 │ out_bytes │ out_packets │ to_client │ wheel links │ created, service, seq, template, … │
 //! ```
 //!
 //! (IPv4; an IPv6 session takes three lines.) Its ends are kept as the packets of both sides say
@@ -18,6 +18,7 @@ use crate::address::{Address, Endpoint, FlowKey, Protocol, V4, V6};
 use crate::id::{AdjacencySlot, ServerSlot, ServiceSlot};
 use crate::intrinsics::prefetch_read;
 use crate::memory::plain_data;
+use crate::persistence::TemplateLink;
 use crate::service::Method;
 use crate::time::Tick;
 use crate::wire::tuple::Tuple;
@@ -193,6 +194,8 @@ plain_data! {
         pub seq_delta: u32,
         /// Tells this session from earlier ones in the same place.
         pub(super) serial: u32,
+        /// What chose its server, if that was not the scheduler: it is one of its children.
+        pub template: TemplateLink,
         /// The largest segment size SYN and SYN-ACK may announce; 0 is any.
         mss_clamp: u16,
     }
@@ -233,6 +236,7 @@ impl<A: Address> Session<A> {
             service: new.service,
             seq_delta: 0,
             serial: 0,
+            template: TemplateLink::NONE,
             mss_clamp: 0,
         }
     }
@@ -436,6 +440,20 @@ impl<A: Address> Session<A> {
         }
     }
 
+    /// Whether the packet that went in `direction` and led here from state `before` proves its
+    /// template: its connection is established, or (UDP) its server has answered for the first
+    /// time (connections.md §5). [`Self::count`] comes first.
+    #[inline]
+    #[must_use]
+    pub fn proves_template(&self, before: State, direction: Direction) -> bool {
+        self.template.is_some()
+            && match self.state {
+                State::Established | State::SctpEstablished => before != self.state,
+                State::Udp => direction == Direction::ToClient && self.out_packets == 1,
+                _ => false,
+            }
+    }
+
     /// Whether a TCP segment with nothing but ACK, or a datagram, leaves the session as it is
     /// whichever side sends it, and nothing in the packet but its ends has to be changed. A first
     /// reply that nobody promised does not: from then on both sides count. What `secure_tcp` says
@@ -452,8 +470,14 @@ impl<A: Address> Session<A> {
         };
         let keeps = |direction| next_state(self.state, direction, self.flags, event) == self.state;
         let promised = !self.flags.contains(SessionFlags::NO_OUTPUT);
+        // Its template is told of the first reply.
+        let is_unproven = self.protocol() == Protocol::Udp
+            && self.template.is_some()
+            && self.method.sees_replies()
+            && self.out_packets == 0;
         !self.flags.contains(SessionFlags::SEQ_SHIFT)
             && !self.flags.contains(SessionFlags::OUTDATED)
+            && !is_unproven
             && self.client().port != 0
             && keeps(Direction::ToServer)
             && (!self.method.sees_replies() || promised && keeps(Direction::ToClient))

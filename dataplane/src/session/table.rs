@@ -101,7 +101,8 @@ impl<A: Address> SessionTable<A> {
             KeysPerSession::Two => 2 * capacity,
         };
         Ok(Self {
-            sessions: HugeSlice::new(capacity)?,
+            // One more for the session that is put aside.
+            sessions: HugeSlice::new(capacity + 1)?,
             buckets: Buckets::new(keys_max)?,
             wheel: Wheel::new(now),
             secret,
@@ -224,6 +225,19 @@ impl<A: Address> SessionTable<A> {
         self.keys += keys;
         self.len += 1;
         Ok(SessionId(id))
+    }
+
+    /// Puts a session where no packet finds it, until the next one is put there: it is for one
+    /// packet, and for later fragments of that within `ticks`. It needs no place of the table's.
+    pub fn put_aside(&mut self, session: &Session<A>, now: Tick, ticks: u32) -> SessionId {
+        let id = self.capacity();
+        let place = &mut self.sessions[id];
+        *place = *session;
+        place.deadline = now.plus(ticks);
+        place.serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
+        // A table has fewer than 2^31 places.
+        SessionId(u32::try_from(id).unwrap_or(u32::MAX))
     }
 
     /// Puts a session in front of older ones with the same server's key: a client may use one
@@ -382,7 +396,7 @@ impl<A: Address> SessionTable<A> {
     /// Sessions for which the table has places.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() - 1
     }
 
     /// Whether a session that can be found from both sides would not be taken.
@@ -410,7 +424,7 @@ impl<A: Address> SessionTable<A> {
             self.vacated = self.sessions[id as usize].links().next;
             return Some(id);
         }
-        let is_left = (self.unused as usize) < self.sessions.len();
+        let is_left = (self.unused as usize) < self.capacity();
         is_left.then(|| {
             self.unused += 1;
             self.unused - 1
@@ -823,5 +837,29 @@ mod tests {
             assert!(calls <= 1_001, "{} sessions are left", table.len());
         }
         assert_eq!(table.keys, 0);
+    }
+
+    #[test]
+    fn a_session_put_aside_takes_no_place_and_is_found_by_its_handle_alone() {
+        let mut table = table::<V4>(1);
+        let filed = table.insert(&nat(1, NOW), NOW, 1_000).unwrap();
+        assert!(table.is_full());
+
+        let aside = table.put_aside(&nat(2, NOW), NOW, 100);
+
+        let handle = table.handle(aside);
+        assert_eq!(find(&table, &nat(2, NOW).client_key(), NOW), None);
+        assert_eq!(table.get(aside).client(), nat(2, NOW).client());
+        assert_eq!(table.resolve(handle, NOW), Some(aside));
+        assert_eq!(table.resolve(handle, NOW.plus(100)), None);
+        assert_eq!((table.len(), table.capacity()), (1, 1));
+        assert_eq!(
+            find(&table, &nat(1, NOW).client_key(), NOW).map(|it| it.0),
+            Some(filed)
+        );
+
+        // The next one takes its place.
+        table.put_aside(&nat(3, NOW), NOW, 100);
+        assert_eq!(table.resolve(handle, NOW), None);
     }
 }

@@ -21,6 +21,7 @@ use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::import::{Binder, Outcomes, SessionBatch};
 use crate::io::memory::{MemoryIo, MemoryPacket, MemoryPool, Wire};
 use crate::mailbox::{Mailbox, SessionFilter, SessionPage, WantedNeighbour};
+use crate::persistence::TemplateRecord;
 use crate::pipeline::{Outputs, Pipeline};
 use crate::punt::{PuntClass, RingTwinPort, TwinPort, TwinRings};
 use crate::service::RealServer;
@@ -256,6 +257,20 @@ impl TestGateway {
         (shared.active(), shared.sessions())
     }
 
+    /// Templates of persistent clients that name a real server.
+    #[must_use]
+    pub fn persistent(&self, server: Endpoint<V4>) -> u32 {
+        let server = self.server(server).expect("there is such a server");
+        server.shared.persistent()
+    }
+
+    /// All templates of persistent clients.
+    #[must_use]
+    pub fn templates(&self) -> Vec<TemplateRecord> {
+        let now = Tick::from_nanos(self.nanos);
+        self.editor.state().templates.records(now)
+    }
+
     /// All sessions, worker by worker, as a listing shows them.
     #[must_use]
     pub fn sessions(&mut self) -> Vec<SessionRecord> {
@@ -372,7 +387,7 @@ pub fn counts(workers: &[&WorkerCounters]) -> Vec<(&'static str, u64)> {
 type CounterOf = fn(&WorkerCounters) -> &Counter;
 
 /// The counters of packets and sessions; punts follow by class, drops by reason.
-const COUNTERS: [(&str, CounterOf); 17] = [
+const COUNTERS: [(&str, CounterOf); 19] = [
     ("received", |c| &c.received_packets),
     ("transmitted", |c| &c.transmitted_packets),
     ("hits", |c| &c.session_hits),
@@ -389,6 +404,8 @@ const COUNTERS: [(&str, CounterOf); 17] = [
     ("local_node", |c| &c.local_node_packets),
     ("local_replies", |c| &c.local_node_replies),
     ("port_reuses", |c| &c.local_port_reuses),
+    ("one_packets", |c| &c.one_packets),
+    ("templates_refused", |c| &c.templates_refused),
     ("rss_mismatches", |c| &c.rss_mismatches),
 ];
 

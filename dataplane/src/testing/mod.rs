@@ -26,7 +26,7 @@ pub use conversation::{FROM_SERVER, Hop, IN, OUT, Step, TALKS, TO_SERVER, Talk, 
 pub use gateway::{TestGateway, counts};
 pub use history::{play, record};
 pub use other::{arp_request, ipv6, ipv6_udp};
-pub use services::{SERVICE_KEY, TestService, service};
+pub use services::{TestService, marked_service, service};
 pub use setup::{CLIENT_SIDE, DIP_CLIENT_SIDE, DIP_SERVER_SIDE, SERVER_SIDE, Setup};
 pub use transport::{
     Icmp, Raw, Sctp, Tcp, Transport, Udp, icmp_echo, icmp_error, ip, sctp, tcp, udp,

@@ -1,20 +1,14 @@
 //! Services built by name: `service(Protocol::Tcp, VIP).nat(RIP_1)`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::address::{Address, Endpoint, Protocol, V4};
 use crate::editor::{LocalSpec, ServerSpec, ServiceSpec};
 use crate::id::Weight;
-use crate::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+use crate::service::{Method, MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved};
 
-use super::{LIP, VIP};
-
-/// TCP on [`VIP`].
-pub const SERVICE_KEY: ServiceKey = ServiceKey {
-    protocol: Protocol::Tcp,
-    virtual_endpoint: Endpoint::new(IpAddr::V4(Ipv4Addr::from_bits(VIP.addr.0)), VIP.port),
-};
+use super::LIP;
 
 /// A service in the making: round robin, [`LIP`] with ports 20000–20063 for its FULLNAT servers.
 #[derive(Clone, Debug)]
@@ -25,17 +19,26 @@ pub struct TestService {
 /// A service of `protocol` on `vip`, without servers.
 #[must_use]
 pub fn service(protocol: Protocol, vip: Endpoint<V4>) -> TestService {
+    service_of(ServiceKey::address(protocol, to_ip(vip)))
+}
+
+/// The service of what has this mark, without servers.
+#[must_use]
+pub fn marked_service(mark: u32) -> TestService {
+    service_of(ServiceKey::Mark(mark))
+}
+
+fn service_of(key: ServiceKey) -> TestService {
     TestService {
         spec: ServiceSpec {
-            key: ServiceKey {
-                protocol,
-                virtual_endpoint: to_ip(vip),
-            },
+            key,
             scheduler: SchedulerKind::Rr,
             servers: Vec::new(),
             local_addresses: Vec::new(),
             unserved: Unserved::Linux,
             mss_clamp: MssClamp::Auto,
+            persistence: None,
+            one_packet: false,
         },
     }
 }
@@ -117,6 +120,29 @@ impl TestService {
     #[must_use]
     pub fn mss_clamp(mut self, clamp: MssClamp) -> Self {
         self.spec.mss_clamp = clamp;
+        self
+    }
+
+    /// Lets clients meet their servers again for so many seconds.
+    #[must_use]
+    pub const fn persistent(self, seconds: u32) -> Self {
+        self.persistent_by(seconds, Persistence::NETMASK)
+    }
+
+    /// Lets clients whose addresses agree in the bits of `netmask` meet their servers again.
+    #[must_use]
+    pub const fn persistent_by(mut self, seconds: u32, netmask: u32) -> Self {
+        self.spec.persistence = Some(Persistence {
+            timeout_seconds: seconds,
+            netmask,
+        });
+        self
+    }
+
+    /// Schedules every datagram for itself.
+    #[must_use]
+    pub const fn one_packet(mut self) -> Self {
+        self.spec.one_packet = true;
         self
     }
 

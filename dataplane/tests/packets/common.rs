@@ -24,3 +24,25 @@ pub(crate) fn serving(setup: Setup, service: &TestService) -> TestGateway {
 pub(crate) fn client(port: u16) -> Endpoint<V4> {
     Endpoint::new(CLIENT.addr, port)
 }
+
+/// An end as listings show it.
+pub(crate) fn shown(end: Endpoint<std::net::IpAddr>) -> String {
+    std::net::SocketAddr::new(end.addr, end.port).to_string()
+}
+
+/// The server to which a frame goes.
+pub(crate) fn taker(frame: &[u8]) -> Endpoint<V4> {
+    let servers = [(RIP_1_MAC, RIP_1), (RIP_2_MAC, RIP_2), (RIP_3_MAC, RIP_3)];
+    let taker = servers.iter().find(|(mac, _)| frame[..6] == mac.0);
+    let Some((_, taker)) = taker else {
+        unreachable!("it goes to none of the servers");
+    };
+    *taker
+}
+
+/// Lets worker 0 receive a client's frame and gives the server that gets it.
+pub(crate) fn served(gateway: &mut TestGateway, frame: &[u8]) -> Endpoint<V4> {
+    let frames = gateway.forward(frame);
+    assert_eq!(frames.len(), 1, "{:?}", gateway.moved());
+    taker(&frames[0])
+}

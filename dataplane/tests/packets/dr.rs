@@ -1,5 +1,6 @@
 //! DR: nothing but the MACs and the TTL changes, and replies go another way.
 
+use dataplane::address::Protocol;
 use dataplane::counters::TrafficTotals;
 use dataplane::service::Method;
 use dataplane::testing::*;
@@ -35,7 +36,7 @@ fn every_transport_reaches_its_server_with_the_vip_as_destination() {
 
 #[test]
 fn traffic_is_counted_in_ip_bytes_without_padding() {
-    let service = service(SERVICE_KEY.protocol, VIP).dr(RIP_1);
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
     let mut gateway = serving(Setup::two_arm(), &service);
     let syn = tcp().syn().padded().build();
     assert_eq!(syn.len(), 60, "20 of IP, 20 of TCP, 6 of padding");
@@ -75,7 +76,7 @@ fn a_wrong_transport_checksum_stays_wrong_by_the_same_bits() {
 
 #[test]
 fn with_one_arm_the_packet_leaves_where_it_came_in() {
-    let service = service(SERVICE_KEY.protocol, VIP).dr(RIP_1);
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
     let mut gateway = serving(Setup::one_arm(), &service);
 
     gateway.receive(0, &tcp().syn().build());
@@ -100,10 +101,7 @@ fn a_server_behind_a_router_gets_the_routers_mac() {
     use dataplane::editor::NextHop;
     let far = endpoint([10, 9, 0, 1], 80);
     let router = endpoint([10, 2, 0, 12], 0).addr;
-    let mut gateway = serving(
-        Setup::two_arm(),
-        &service(SERVICE_KEY.protocol, VIP).dr(far),
-    );
+    let mut gateway = serving(Setup::two_arm(), &service(Protocol::Tcp, VIP).dr(far));
     gateway.change(|editor| {
         let hop = NextHop {
             via: Some(std::net::Ipv4Addr::from(router).into()),

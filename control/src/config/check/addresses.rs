@@ -10,8 +10,9 @@ use super::see;
 pub(super) fn check(raw: &RawConfig<'_>, problems: &Problems) {
     let mut vips: HashMap<IpAddr, usize> = HashMap::new();
     for service in &raw.services {
-        vips.entry(service.value.vip)
-            .or_insert(service.at.line_of("vip"));
+        if let Some(vip) = service.value.vip() {
+            vips.entry(vip).or_insert(service.at.line_of("vip"));
+        }
     }
     let mut lips: HashMap<IpAddr, usize> = HashMap::new();
     for pool in &raw.local_pools {

@@ -28,6 +28,7 @@ pub(super) fn check(service: &Written<'_, Service>, raw: &RawConfig<'_>, problem
         check_thresholds(server, at, problems);
         if server.method == Method::Fullnat {
             check_pool(service, server, at, raw, problems);
+            check_sessions(&service.value, server, at, problems);
         }
     }
 }
@@ -37,18 +38,23 @@ fn shown(server: &Server) -> std::net::SocketAddr {
 }
 
 fn check_family(service: &Service, server: &Server, at: &Table, problems: &Problems) {
-    if server.endpoint.addr.is_ipv4() != service.vip.is_ipv4() {
-        let message = format!(
-            "server {} and VIP {} are of different families: \
-             give the server's address in the VIP's family",
-            server.endpoint.addr, service.vip
-        );
-        problems.refuse(at.line_of("address"), message);
-    }
+    let address = server.endpoint.addr;
+    let message = match service.vip() {
+        Some(vip) if address.is_ipv4() != vip.is_ipv4() => format!(
+            "server {address} and VIP {vip} are of different families: \
+             give the server's address in the VIP's family"
+        ),
+        None if address.is_ipv6() => format!(
+            "server {address} is of IPv6, but marks are given to packets of IPv4 alone: \
+             give an IPv4 address"
+        ),
+        _ => return,
+    };
+    problems.refuse(at.line_of("address"), message);
 }
 
 fn check_port(service: &Service, server: &Server, at: &Table, problems: &Problems) {
-    let (port, service_port) = (server.endpoint.port, service.port);
+    let (port, service_port) = (server.endpoint.port, service.key().port());
     let message = if port == service_port {
         return;
     } else if !server.method.sees_replies() {
@@ -89,6 +95,18 @@ fn check_thresholds(server: &Server, at: &Table, problems: &Problems) {
         format!("`lower_threshold` {lower} is above `upper_threshold` {upper}: exchange them")
     };
     problems.refuse(at.line_of("lower_threshold"), message);
+}
+
+/// Without a session there is no local port by which a reply could come home.
+fn check_sessions(service: &Service, server: &Server, at: &Table, problems: &Problems) {
+    if service.one_packet {
+        let message = format!(
+            "server {} is reached by fullnat, which needs sessions, but its service has none \
+             (`one_packet`): use another method, or take `one_packet` away",
+            shown(server)
+        );
+        problems.refuse(at.line_of("method"), message);
+    }
 }
 
 fn check_pool(
@@ -228,6 +246,39 @@ mod tests {
             80,
             &server("lower_threshold = 10\nupper_threshold = 10"),
         ));
+    }
+
+    #[test]
+    fn fullnat_needs_sessions() {
+        let text = "[[service]]\nprotocol = \"udp\"\nvip = \"10.1.0.1\"\nport = 53\n\
+                    one_packet = true\nlocal_pool = \"lips\"\n"
+            .to_owned()
+            + &server("method = \"fullnat\"")
+            + "[[local_pool]]\nname = \"lips\"\naddresses = [\"10.2.0.200\"]\n";
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "9: server 10.2.0.11:53 is reached by fullnat, which needs sessions, but its \
+                 service has none (`one_packet`): use another method, or take `one_packet` away"
+            ]
+        );
+    }
+
+    #[test]
+    fn servers_of_a_mark_keep_the_packets_port_unless_they_say_another() {
+        let text = "[[service]]\nmark = 3\n".to_owned();
+        assert_eq!(config(&(text.clone() + &server(""))).services().len(), 1);
+        config(&(text.clone() + &server("method = \"nat\"\nport = 8080")));
+        assert_eq!(
+            refusals(&(text + &server("port = 80") + &server("").replace("10.2.0.11", "::2"))),
+            [
+                "5: server 10.2.0.11:80 has another port than its service (0), but dr delivers \
+                 packets unchanged: take `port` away, or use method \"nat\" or \"fullnat\"",
+                "7: server ::2 is of IPv6, but marks are given to packets of IPv4 alone: \
+                 give an IPv4 address",
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use dataplane::address::Protocol;
 use dataplane::schedule::MAGLEV_MAX_SERVERS;
 use dataplane::service::{SchedulerKind, Unserved};
 
@@ -17,7 +18,10 @@ pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems)
     check_shared_vips(raw, problems);
     for service in &raw.services {
         check_references(service, names, problems);
-        if service.value.vip.is_ipv6() {
+        if let Err((line, message)) = check_kind(service) {
+            problems.refuse(line, message);
+        }
+        if service.value.vip().is_some_and(|vip| vip.is_ipv6()) {
             let message = format!(
                 "{}: this version does not forward IPv6; its packets go to Linux",
                 service.value.key()
@@ -51,9 +55,12 @@ pub(in super::super) fn vips(services: &[Service]) -> Vec<Vip<'_>> {
     let mut slots: HashMap<IpAddr, usize> = HashMap::new();
     let mut vips: Vec<Vip<'_>> = Vec::new();
     for service in services {
-        let slot = *slots.entry(service.vip).or_insert_with(|| {
+        let Some(address) = service.vip() else {
+            continue;
+        };
+        let slot = *slots.entry(address).or_insert_with(|| {
             vips.push(Vip {
-                address: service.vip,
+                address,
                 placement: &Placement::Auto,
                 unserved: Unserved::Linux,
             });
@@ -75,8 +82,9 @@ fn check_unique(raw: &RawConfig<'_>, problems: &Problems) {
     for service in &raw.services {
         let key = service.value.key();
         if let Some(first) = keys.insert(key, service.at.line) {
+            let other = service.value.vip().map_or("mark", |_| "port");
             let message = format!(
-                "service {key} already exists{}: put these servers there, or change the port",
+                "service {key} already exists{}: put these servers there, or change the {other}",
                 see(first)
             );
             problems.refuse(service.at.line, message);
@@ -99,14 +107,16 @@ fn check_shared_vips(raw: &RawConfig<'_>, problems: &Problems) {
     let mut unserved: HashMap<IpAddr, (Unserved, usize)> = HashMap::new();
     let mut placements: HashMap<IpAddr, (&Placement, usize)> = HashMap::new();
     for Written { value, at, .. } in &raw.services {
+        let Some(vip) = value.vip() else {
+            continue;
+        };
         if let Some(now) = value.unserved {
             let line = at.line_of("unserved");
-            let (first, first_line) = *unserved.entry(value.vip).or_insert((now, line));
+            let (first, first_line) = *unserved.entry(vip).or_insert((now, line));
             if first != now {
                 let message = format!(
-                    "`unserved` of VIP {} is \"{}\" here and \"{}\" elsewhere{}: \
+                    "`unserved` of VIP {vip} is \"{}\" here and \"{}\" elsewhere{}: \
                      it belongs to the VIP, so say the same or leave it out",
-                    value.vip,
                     unserved_word(now),
                     unserved_word(first),
                     see(first_line)
@@ -117,18 +127,37 @@ fn check_shared_vips(raw: &RawConfig<'_>, problems: &Problems) {
         if value.placement != Placement::Auto {
             let line = at.line_of("vip");
             let now = &value.placement;
-            let (first, first_line) = *placements.entry(value.vip).or_insert((now, line));
+            let (first, first_line) = *placements.entry(vip).or_insert((now, line));
             if first != now {
                 let message = format!(
-                    "VIP {} is placed otherwise by another of its services{}: \
+                    "VIP {vip} is placed otherwise by another of its services{}: \
                      say the same or leave it out",
-                    value.vip,
                     see(first_line)
                 );
                 problems.refuse(line, message);
             }
         }
     }
+}
+
+/// What a service of this key cannot have.
+fn check_kind(service: &Written<'_, Service>) -> Result<(), (usize, String)> {
+    let Written { value, at, .. } = service;
+    let key = value.key();
+    if value.one_packet && key.protocol().is_some_and(|it| it != Protocol::Udp) {
+        let message = format!(
+            "`one_packet` schedules every datagram for itself, but {key} has none: take it away"
+        );
+        return Err((at.line_of("one_packet"), message));
+    }
+    if value.unserved.is_some() && value.vip().is_none() {
+        let message = format!(
+            "`unserved` belongs to a VIP, and {key} has none: take it away, or say it in a \
+             service of the VIP"
+        );
+        return Err((at.line_of("unserved"), message));
+    }
+    Ok(())
 }
 
 fn check_references(service: &Written<'_, Service>, names: &Names<'_>, problems: &Problems) {
@@ -297,6 +326,37 @@ mod tests {
             [
                 "5: tcp 10.1.0.1:80 has 4094 servers, but mh chooses among 4093 at most: give it \
               another scheduler, or split it"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_kind_of_service_cannot_have_is_refused() {
+        let text = service("\"10.1.0.1\"", 80, "one_packet = true\n")
+            + "[[service]]\nmark = 3\nunserved = \"drop\"\n\
+               [[service.server]]\naddress = \"10.2.0.11\"\n";
+
+        assert_eq!(
+            refusals(&text),
+            [
+                "5: `one_packet` schedules every datagram for itself, but tcp 10.1.0.1:80 has \
+                 none: take it away",
+                "10: `unserved` belongs to a VIP, and mark 3 has none: take it away, or say it in \
+                 a service of the VIP",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mark_has_one_service_and_no_vip() {
+        let text = "[[service]]\nmark = 3\n[[service.server]]\naddress = \"10.2.0.11\"\n";
+
+        assert!(config(text).vips().is_empty());
+        assert_eq!(
+            refusals(&(text.to_owned() + text)),
+            [
+                "5: service mark 3 already exists (line 1): put these servers there, or change the \
+                 mark"
             ]
         );
     }

@@ -1,0 +1,145 @@
+//! Whom a client's new session goes to: the scheduler decides, or a template has decided before.
+//!
+//! ```text
+//!  persistent?  no ─────────────────────────────────► scheduler ─► server
+//!               yes ─► template? ─ usable ─► server   ▲         └─► new template ─► server
+//!                                └ none ──────────────┘
+//! ```
+
+use super::{Context, Pipeline};
+use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
+use crate::io::Io;
+use crate::persistence::{NewTemplate, TemplateKey, TemplateLink, Virtual, Visit};
+use crate::schedule::{FlowInfo, Schedule};
+use crate::service::{Method, Persistence, RealServer, Service, ServiceKey};
+use crate::session::Session;
+
+/// FTP's control port: its clients keep their server whatever port they ask for.
+const FTP_PORT: u16 = 21;
+
+/// The server of a new session.
+#[derive(Clone, Copy)]
+pub(super) struct Choice<'a> {
+    pub(super) server: &'a RealServer,
+    /// Where the session's packets go there.
+    pub(super) end: Endpoint<V4>,
+    /// The template that chose it, which counts the session as its child.
+    pub(super) template: TemplateLink,
+    /// Whether the session is to be forgotten after its packet.
+    pub(super) one_packet: bool,
+}
+
+impl<I: Io> Pipeline<I> {
+    /// Chooses a server for the session that a packet with this key begins.
+    pub(super) fn choose<'a>(
+        &self,
+        context: Context<'a>,
+        service: &'a Service,
+        key: &FlowKey<V4>,
+    ) -> Option<Choice<'a>> {
+        let Some(persistence) = service.persistence else {
+            let server = scheduled(context, service, key)?;
+            let port = own_port(server).unwrap_or(key.destination.port);
+            return Some(Choice {
+                server,
+                end: end_at(server, port)?,
+                template: TemplateLink::NONE,
+                one_packet: is_one_packet(service, server, key.protocol),
+            });
+        };
+        let (server, template) = self.choose_again(context, service, persistence, key)?;
+        // Only the service's own port is mapped to the server's (connections.md §5, 3).
+        let is_own = key.destination.port == service.key.port();
+        let mapped = own_port(server).filter(|_| is_own);
+        Some(Choice {
+            server,
+            end: end_at(server, mapped.unwrap_or(key.destination.port))?,
+            template,
+            one_packet: is_one_packet(service, server, key.protocol),
+        })
+    }
+
+    /// The server that the client has, or gets now; the session is the template's child.
+    fn choose_again<'a>(
+        &self,
+        context: Context<'a>,
+        service: &'a Service,
+        persistence: Persistence,
+        key: &FlowKey<V4>,
+    ) -> Option<(&'a RealServer, TemplateLink)> {
+        let Context { snapshot, now } = context;
+        let visit = Visit {
+            snapshot,
+            now,
+            as_child: !(service.one_packet && key.protocol == Protocol::Udp),
+        };
+        let template_key = template_key(service, persistence, key);
+        let joined = snapshot.templates.join(visit, &template_key);
+        if let Some(joined) = joined {
+            return Some((snapshot.server(joined.server)?, joined.link));
+        }
+        let server = scheduled(context, service, key)?;
+        let is_of_one_port = matches!(template_key.of, Virtual::Address(_, end) if end.port != 0);
+        let new = NewTemplate {
+            server,
+            server_port: own_port(server).filter(|_| is_of_one_port).unwrap_or(0),
+            timeout_seconds: persistence.timeout_seconds,
+        };
+        match snapshot.templates.found(visit, &template_key, new) {
+            Some(joined) => Some((snapshot.server(joined.server)?, joined.link)),
+            None => {
+                self.counters().templates_refused.add(1);
+                Some((server, TemplateLink::NONE))
+            }
+        }
+    }
+}
+
+/// Whose template a new session asks for (connections.md §5): of one port if that is the
+/// service's, else of all ports of the VIP, or of the mark.
+fn template_key(service: &Service, persistence: Persistence, key: &FlowKey<V4>) -> TemplateKey<V4> {
+    let Endpoint { addr, port } = key.destination;
+    let of_port = |port| Virtual::Address(key.protocol, Endpoint::new(addr, port));
+    let is_own_port = port == service.key.port();
+    TemplateKey {
+        client: V4(key.source.addr.0 & persistence.netmask),
+        of: match service.key {
+            ServiceKey::Mark(mark) if !is_own_port => Virtual::Mark(mark),
+            _ if is_own_port && port != FTP_PORT => of_port(port),
+            _ => of_port(0),
+        },
+    }
+}
+
+/// The server that the scheduler gives.
+fn scheduled<'a>(
+    context: Context<'_>,
+    service: &'a Service,
+    key: &FlowKey<V4>,
+) -> Option<&'a RealServer> {
+    let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+    let place = service.scheduler.pick(&service.servers, flow)?;
+    Some(service.servers.get(place)?)
+}
+
+/// The port that a server has for itself; none when it has the packet's.
+fn own_port(server: &RealServer) -> Option<u16> {
+    Some(server.endpoint.port).filter(|port| *port != 0)
+}
+
+fn end_at(server: &RealServer, port: u16) -> Option<Endpoint<V4>> {
+    Some(Endpoint::new(V4::from_ip(server.endpoint.addr)?, port))
+}
+
+/// Whether a session is for one datagram. FULLNAT could not bring the answer home.
+fn is_one_packet(service: &Service, server: &RealServer, protocol: Protocol) -> bool {
+    service.one_packet && protocol == Protocol::Udp && server.method != Method::Fullnat
+}
+
+/// Tells a session's template that the session ended, now or at its deadline before.
+pub(super) fn leave_template(context: Context<'_>, session: &Session<V4>) {
+    let Context { snapshot, now } = context;
+    let is_overdue = session.deadline().is_due(now);
+    let end = if is_overdue { session.deadline() } else { now };
+    snapshot.templates.leave(session.template, end);
+}
