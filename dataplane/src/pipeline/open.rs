@@ -61,10 +61,7 @@ impl<I: Io> Pipeline<I> {
                 self.send_first(context, id, work);
             }
             Err(reason) => {
-                context
-                    .snapshot
-                    .templates
-                    .leave(choice.template, context.now);
+                choice.give_up(context, work.parsed.key.protocol);
                 self.out.discard(work.packet, reason);
             }
         }
@@ -82,7 +79,7 @@ impl<I: Io> Pipeline<I> {
         let way = self.way_to(context, choice.server);
         let mut session = session_for(context, service, choice, way, &work.parsed.key);
         let _datagrams_are_never_active = self.advance_first(&mut session, &work.parsed);
-        load::bind(choice.server, false);
+        choice.bind(work.parsed.key.protocol, false);
         self.count_first(choice.server, &work.parsed);
         self.counters().one_packets.add(1);
         let id = (self.sessions).put_aside(&session, context.now, ASIDE_TICKS);
@@ -122,7 +119,7 @@ impl<I: Io> Pipeline<I> {
                 None => self.sessions.hash(&session.server_key()),
             }),
         };
-        self.begin(context, choice.server, session, hashes, &work.parsed)
+        self.begin(context, choice, session, hashes, &work.parsed)
     }
 
     /// How packets reach a server.
@@ -148,7 +145,7 @@ impl<I: Io> Pipeline<I> {
     fn begin(
         &mut self,
         context: Context<'_>,
-        server: &RealServer,
+        choice: Choice<'_>,
         mut session: Session<V4>,
         hashes: Hashes,
         first: &Parsed,
@@ -158,8 +155,8 @@ impl<I: Io> Pipeline<I> {
         if session.proves_template(State::None, Direction::ToServer) {
             context.snapshot.templates.assure(session.template);
         }
-        load::bind(server, activity == Activity::Began);
-        self.count_first(server, first);
+        choice.bind(first.key.protocol, activity == Activity::Began);
+        self.count_first(choice.server, first);
         Ok(id)
     }
 
