@@ -382,6 +382,9 @@ impl<I: Io> Pipeline<I> {
             Some((_, Direction::ToServer)) if work.parsed.key.source.port == 0 => {
                 self.miss(context, work);
             }
+            Some((id, _)) if self.is_suspended(context.snapshot, id) => {
+                self.leave_unopened(context, work);
+            }
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }
