@@ -208,6 +208,7 @@ fn service(shape: &Shape) -> ServiceSpec {
         method: shape.method,
         upper_threshold: 0,
         lower_threshold: 0,
+        edits: 0,
     });
     let locals = match shape.method {
         Method::Fullnat => {

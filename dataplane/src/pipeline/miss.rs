@@ -26,6 +26,7 @@ const TCP_RST: u8 = 0x04;
 
 impl<I: Io> Pipeline<I> {
     /// Decides what becomes of a packet that met no session.
+    #[inline]
     pub(super) fn miss(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let key = work.parsed.key;
         let snapshot = context.snapshot;
@@ -153,6 +154,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The other worker that a packet should visit next; none when it has visited all it may
     /// belong to, or this is the one.
+    #[inline]
     pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
@@ -160,10 +162,21 @@ impl<I: Io> Pipeline<I> {
         key: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
-        let steering = &*snapshot.steering;
-        if steering.workers() == 1 {
+        if snapshot.steering.workers() == 1 {
             return None;
         }
+        self.owner_of_many(snapshot, target, key, visited)
+    }
+
+    #[inline(never)]
+    fn owner_of_many(
+        &self,
+        snapshot: &Snapshot,
+        target: Target<'_>,
+        key: &FlowKey<V4>,
+        visited: Visited,
+    ) -> Option<WorkerId> {
+        let steering = &*snapshot.steering;
         let owner = match target {
             Target::Service(service) => self.service_owner(snapshot, service, key, visited),
             Target::LocalAddress if visited.is_empty() => Some(steering.local_reply_owner(key)),

@@ -376,13 +376,13 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Takes a packet with ports to its session, or finds out what it is.
-    #[inline]
+    #[inline(always)]
     fn handle_flow(&mut self, context: Context<'_>, work: Work<I::Packet>) {
-        match self.sessions.find(work.hash, &work.parsed.key, context.now) {
-            // A client's port 0 names no session (connections.md §3).
-            Some((_, Direction::ToServer)) if work.parsed.key.source.port == 0 => {
-                self.miss(context, work);
-            }
+        let found = (self.sessions).find(work.hash, &work.parsed.key, context.now);
+        // A client's port 0 names no session (connections.md §3).
+        let is_named =
+            |direction| work.parsed.key.source.port != 0 || direction != Direction::ToServer;
+        match found.filter(|(_, direction)| is_named(*direction)) {
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }

@@ -69,6 +69,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Sends a datagram to a server chosen for it alone. Its session ends with it: the next one
     /// has another, and no answer finds it (connections.md §9).
+    #[inline(never)]
     fn send_one(
         &mut self,
         context: Context<'_>,
@@ -119,7 +120,7 @@ impl<I: Io> Pipeline<I> {
                 None => self.sessions.hash(&session.server_key()),
             }),
         };
-        self.begin(context, choice, session, hashes, &work.parsed)
+        self.begin(context, &choice, &mut session, hashes, &work.parsed)
     }
 
     /// How packets reach a server.
@@ -142,16 +143,17 @@ impl<I: Io> Pipeline<I> {
     /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
     /// is counted at its server. This happens also when the packet is then dropped on its way
     /// (connections.md §1, 8).
+    #[inline]
     fn begin(
         &mut self,
         context: Context<'_>,
-        choice: Choice<'_>,
-        mut session: Session<V4>,
+        choice: &Choice<'_>,
+        session: &mut Session<V4>,
         hashes: Hashes,
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
-        let activity = self.advance_first(&mut session, first);
-        let id = self.file(context, &session, hashes)?;
+        let activity = self.advance_first(session, first);
+        let id = self.file(context, session, hashes)?;
         if session.proves_template(State::None, Direction::ToServer) {
             context.snapshot.templates.assure(session.template);
         }
@@ -176,6 +178,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
     /// place gives its local port back.
+    #[inline]
     fn file(
         &mut self,
         context: Context<'_>,
@@ -198,7 +201,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Sends the packet that began a session on: the short way when it is plain, and nothing in it
     /// but its ends has to be changed.
-    #[inline]
+    #[inline(always)]
     fn send_first(&mut self, context: Context<'_>, id: SessionId, mut work: Work<I::Packet>) {
         let session = self.sessions.get_mut(id);
         let slot = session.server_slot;
