@@ -304,6 +304,13 @@ impl<I: Io> Pipeline<I> {
         }
     }
 
+    /// The length of the datagram of which this is the first fragment, if all of it is here.
+    pub(super) fn len_of_gathered(&self, parsed: &Parsed) -> Option<u16> {
+        let tail = self.datagrams.tail.as_ref()?;
+        let tail = u16::try_from(tail.bytes()).ok()?;
+        parsed.ip.total_len.checked_add(tail)
+    }
+
     /// Makes a first fragment ready to be rewritten, if the others of its datagram are known: what
     /// is over all of them cannot be carried over from it alone.
     pub(super) fn settle_checksum(
@@ -406,13 +413,15 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Whether a fragment may belong to a session: it is for a VIP or a local address, or from a
-/// server that answers by NAT. All others are Linux's alone.
+/// Whether a fragment may belong to a session: it is for a VIP or a local address, from a server
+/// that answers by NAT, or for anybody where marks make services. All others are Linux's alone.
 fn concerns_sessions(snapshot: &Snapshot, parsed: &Parsed) -> bool {
     match snapshot.role(parsed.key.destination.addr) {
         Some(Role::Vip(_) | Role::Local { .. }) => true,
         Some(Role::Host) => false,
-        None => snapshot.is_nat_server(parsed.key.source.addr),
+        None => {
+            !snapshot.marked_services.is_empty() || snapshot.is_nat_server(parsed.key.source.addr)
+        }
     }
 }
 

@@ -438,7 +438,7 @@ pub(super) fn barrier(
 
 /// Whether an interface leads to the server, or is allowed to bring any reply.
 #[inline]
-fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) -> bool {
+pub(super) fn accepts_reply(snapshot: &Snapshot, session: &Session<V4>, from: InterfaceId) -> bool {
     let known = snapshot.adjacency(session.to_server.slot);
     // Behind another epoch may stand another next hop, at another interface.
     let known = known.filter(|adjacency| adjacency.epoch == session.to_server.epoch);

@@ -1,5 +1,7 @@
 //! ICMP errors that the gateway itself sends about load-balanced packets.
 
+use arrayvec::ArrayVec;
+
 use super::hit::{Way, resolve};
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
@@ -8,10 +10,11 @@ use crate::framing;
 use crate::icmp_error::{self, IcmpError};
 use crate::id::SessionId;
 use crate::io::{Io, Packet};
-use crate::parse::Parsed;
+use crate::parse::{FragmentKind, Parsed};
 use crate::rewrite;
 use crate::session::Direction;
 use crate::snapshot::Snapshot;
+use crate::wire::ipv4::Ipv4Mut;
 
 impl<I: Io> Pipeline<I> {
     /// Drops a session's packet and tells its sender why: from the address it was sent to, or as
@@ -80,9 +83,19 @@ impl<I: Io> Pipeline<I> {
         if !icmp_error::may_answer(ip) || !self.out.may_send_icmp_error(context.now) {
             return None;
         }
+        let whole_len = match parsed.ip.fragment {
+            FragmentKind::First => self.len_of_gathered(parsed),
+            FragmentKind::Whole | FragmentKind::Later => None,
+        };
         let (pool, ids) = (&mut self.out.pool, &mut self.ip_ids);
-        let packet = icmp_error::build(pool, ip, framing::ETHERNET, error, source, ids)?;
-        Some(self.send_own(context, parsed.key.source.addr, packet))
+        let packet = match whole_len.and_then(|len| beginning_of(ip, len)) {
+            Some(beginning) => {
+                let (l3, part) = (framing::ETHERNET, &beginning);
+                icmp_error::build_about_part(pool, part, l3, error, source, ids)
+            }
+            None => icmp_error::build(pool, ip, framing::ETHERNET, error, source, ids),
+        };
+        Some(self.send_own(context, parsed.key.source.addr, packet?))
     }
 
     /// Sends an ICMP error about a packet of which `part` is all there is to its sender, if the
@@ -127,4 +140,17 @@ impl<I: Io> Pipeline<I> {
 pub(super) fn address_towards(snapshot: &Snapshot, sender: V4) -> Option<V4> {
     let adjacency = snapshot.adjacency(resolve(snapshot, sender).slot)?;
     snapshot.interfaces.get(adjacency.interface)?.address
+}
+
+/// The beginning of a datagram, as far as an error quotes it and its first fragment goes; the whole
+/// is `len` bytes long.
+fn beginning_of(first: &[u8], len: u16) -> Option<ArrayVec<u8, { icmp_error::MAX_LEN }>> {
+    let quoted = first.get(..first.len().min(icmp_error::MAX_LEN))?;
+    let mut beginning = ArrayVec::new();
+    beginning.try_extend_from_slice(quoted).ok()?;
+    let (mut header, _) = Ipv4Mut::parse(&mut beginning).ok()?;
+    header.set_more_fragments(false);
+    header.set_total_len(len);
+    header.fill_checksum();
+    Some(beginning)
 }

@@ -1,8 +1,11 @@
 //! A packet that belongs to no session here: a new session, another worker's, Linux's, or none.
 
+use std::sync::Arc;
+
 use super::icmp::address_towards;
+use super::overheard::overhearing_owner;
 use super::{Context, Pipeline, Work};
-use crate::address::{Endpoint, FlowKey, Protocol, V4};
+use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
@@ -13,7 +16,7 @@ use crate::knobs::Knobs;
 use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
 use crate::rewrite;
-use crate::service::{Service, ServiceKey, Unserved};
+use crate::service::{Method, RealServer, Service, ServiceKey, Unserved};
 use crate::session::Event;
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
@@ -35,6 +38,9 @@ impl<I: Io> Pipeline<I> {
                 self.remember_handed_fragment(context, to, &work.parsed);
             }
             return self.hand_over(to, work);
+        }
+        if self.overhear(context, target, &work) {
+            return self.punt(context, PuntClass::Transit, work);
         }
         match target {
             Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
@@ -65,7 +71,7 @@ impl<I: Io> Pipeline<I> {
                     .discard(work.packet, DropReason::NoSessionForLocalAddress);
             }
             Target::Host => self.punt(context, classify::host_class(&work.parsed.key), work),
-            Target::NatReply if context.snapshot.knobs.nat_icmp_send && !ends_it(&work.parsed) => {
+            Target::NatReply if is_to_be_told(context.snapshot, &work.parsed) => {
                 self.tell_server(context, work);
             }
             Target::Service(_) | Target::NatReply | Target::Transit => {
@@ -179,6 +185,7 @@ impl<I: Io> Pipeline<I> {
             Target::Service(service) => self.service_owner(snapshot, service, key, visited),
             Target::LocalAddress if visited.is_empty() => Some(steering.local_reply_owner(key)),
             Target::NatReply => self.nat_reply_owner(snapshot, key, visited),
+            Target::Transit if visited.is_empty() => overhearing_owner(snapshot, target, key),
             _ => None,
         };
         owner.filter(|owner| *owner != self.worker)
@@ -242,6 +249,21 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
+/// Whether the sender of a packet without a session is to hear so (`nat_icmp_send`): one that is a
+/// service's NAT server with just this port (connections.md §9), and did not end anything.
+fn is_to_be_told(snapshot: &Snapshot, parsed: &Parsed) -> bool {
+    let (protocol, source) = (parsed.key.protocol, parsed.key.source);
+    let endpoint = Endpoint::new(source.addr.to_ip(), source.port);
+    let is_it =
+        |server: &Arc<RealServer>| server.method == Method::Nat && server.endpoint == endpoint;
+    snapshot.knobs.nat_icmp_send
+        && !ends_it(parsed)
+        && snapshot.nat_vips((protocol, source)).any(|vip| {
+            let service = snapshot.service_for(protocol, vip);
+            service.is_some_and(|service| service.servers.iter().any(is_it))
+        })
+}
+
 /// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN, or with
 /// `sloppy_tcp` anything, without RST; for SCTP an INIT, or with `sloppy_sctp` anything but an
 /// ABORT; for UDP anything.
@@ -266,7 +288,7 @@ const fn ends_it(parsed: &Parsed) -> bool {
 }
 
 /// The worker that owns a client's sessions with this VIP.
-fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
+pub(super) fn client_owner(steering: &Steering, key: &FlowKey<V4>) -> WorkerId {
     match steering {
         Steering::Software { .. } => steering.client_owner_software(key.protocol, key.source),
         Steering::Toeplitz(_) => steering.client_owner_rss(key),

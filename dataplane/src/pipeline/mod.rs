@@ -25,6 +25,7 @@ mod local;
 mod miss;
 mod open;
 mod output;
+mod overheard;
 mod path_mtu;
 mod related;
 mod rss;

@@ -29,6 +29,12 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// Bytes that stand in them.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.len
+    }
+
     /// Adds the payload of a fragment. All but the datagram's last have whole words.
     pub fn add(&mut self, payload: &[u8]) {
         self.len += payload.len();

@@ -1,11 +1,16 @@
 //! DR: nothing but the MACs and the TTL changes, and replies go another way.
 
-use dataplane::address::Protocol;
+use dataplane::address::{Endpoint, Protocol};
 use dataplane::counters::TrafficTotals;
 use dataplane::service::Method;
+use dataplane::session::State;
 use dataplane::testing::*;
+use dataplane::wire::tcp::Flags;
 
 use crate::common::*;
+
+const SYN_ACK: Flags = Flags::SYN.with(Flags::ACK);
+const FIN_ACK: Flags = Flags::FIN.with(Flags::ACK);
 
 #[test]
 fn every_transport_reaches_its_server_with_the_vip_as_destination() {
@@ -114,4 +119,66 @@ fn a_server_behind_a_router_gets_the_routers_mac() {
 
     let leaving = hop((GATEWAY_SERVER_MAC, RIP_2_MAC), (CLIENT, VIP), 63);
     assert_eq!(sent, [on(tcp().syn(), &leaving).build()]);
+}
+
+#[test]
+fn a_reply_that_comes_by_the_gateway_is_counted_and_left_to_linux() {
+    for method in [Method::Dr, Method::Tun] {
+        // Given a session, and a server whose router is the gateway.
+        let service = service(Protocol::Tcp, VIP).server(RIP_1, method);
+        let mut gateway = serving(Setup::two_arm(), &service);
+        gateway.receive(0, &tcp().syn().build());
+        let _ = gateway.moved();
+
+        // When the server answers, one answer with too short a life and one from another port.
+        let from_vip = hop(FROM_SERVER, (VIP, CLIENT), 64);
+        let stranger = Endpoint::new(VIP.addr, VIP.port + 1);
+        gateway.receive(1, &on(tcp().flags(SYN_ACK), &from_vip).build());
+        gateway.receive(1, &on(tcp(), &hop(FROM_SERVER, (VIP, CLIENT), 1)).build());
+        gateway.receive(
+            1,
+            &on(tcp(), &hop(FROM_SERVER, (stranger, CLIENT), 64)).build(),
+        );
+
+        // Then Linux gets them all, and the first one was the session's.
+        assert_eq!(gateway.moved(), [("received", 3), ("transit", 3)]);
+        let session = gateway.session();
+        assert_eq!((session.out_packets, session.is_one_sided), (1, false));
+        assert_eq!(gateway.traffic(RIP_1).out_packets, 1);
+
+        // When the client closes, and then the server.
+        gateway.receive(0, &tcp().build());
+        gateway.receive(0, &tcp().flags(FIN_ACK).build());
+        assert_eq!(gateway.session().state, State::CloseWait);
+        gateway.receive(1, &on(tcp().flags(FIN_ACK), &from_vip).build());
+        assert_eq!(gateway.session().state, State::TimeWait);
+    }
+}
+
+#[test]
+fn who_pretends_to_be_the_vip_moves_no_session() {
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::two_arm(), &service);
+    gateway.receive(0, &tcp().syn().build());
+
+    // From the clients' side.
+    gateway.receive(0, &on(tcp().rst(), &hop(IN, (VIP, CLIENT), 64)).build());
+
+    let session = gateway.session();
+    assert_eq!((session.out_packets, session.is_one_sided), (0, true));
+}
+
+#[test]
+fn a_reply_finds_its_session_at_whichever_worker() {
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::two_arm().workers(4), &service);
+    for port in 1_000..1_040 {
+        gateway.receive(0, &tcp().syn().from(client(port)).build());
+        let way = hop(FROM_SERVER, (VIP, client(port)), 64);
+        gateway.receive(1, &on(tcp().flags(SYN_ACK), &way).build());
+    }
+
+    let sessions = gateway.sessions();
+    assert_eq!(sessions.len(), 40);
+    assert!(sessions.iter().all(|session| session.out_packets == 1));
 }

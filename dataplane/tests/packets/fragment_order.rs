@@ -185,6 +185,20 @@ fn an_incomplete_datagram_does_nothing() {
 }
 
 #[test]
+fn an_error_quotes_the_whole_datagram() {
+    // Given a service without a server, and a datagram.
+    let mut gateway = serving(Setup::two_arm(), &service(Protocol::Udp, VIP));
+    for frame in datagram().fragments(1_000) {
+        gateway.receive(0, &frame);
+    }
+
+    // Then the error says nothing of fragments.
+    let way = hop(OUT, (Endpoint::new(VIP.addr, 0), CLIENT), 64);
+    let expected = on(icmp_error(3, 3).about(&datagram().build()), &way);
+    assert_eq!(gateway.sent(0), [expected.tos(0xc0).id(0).build()]);
+}
+
+#[test]
 fn a_datagram_has_30_seconds_to_become_complete() {
     let mut gateway = gateway(Protocol::Udp, Method::Nat);
     let frames = datagram().fragments(1_500);

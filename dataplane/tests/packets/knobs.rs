@@ -334,6 +334,25 @@ fn a_nat_server_is_told_of_packets_without_a_session_when_nat_icmp_send_says_so(
 }
 
 #[test]
+fn a_server_for_any_port_is_told_nothing() {
+    // Given a service whose server is known by no port of its own, as the kernel looks for it.
+    let knobs = Knobs {
+        nat_icmp_send: true,
+        ..Knobs::default()
+    };
+    let vip = Endpoint::new(VIP.addr, 0);
+    let service = service(Protocol::Udp, vip)
+        .persistent(300)
+        .nat(Endpoint::new(RIP_1.addr, 0));
+    let mut gateway = under(knobs, &service);
+    let _ = gateway.moved();
+
+    gateway.receive(1, &reply(1_111));
+
+    assert_eq!(gateway.moved(), [("received", 1), ("transit", 1)]);
+}
+
+#[test]
 fn a_nat_servers_reset_without_a_session_passes() {
     let knobs = Knobs {
         nat_icmp_send: true,

@@ -7,6 +7,7 @@ use dataplane::service::Method;
 use dataplane::testing::*;
 
 use crate::common::*;
+use crate::fragments::burst;
 
 /// A server that keeps the packet's port.
 const fn any_port(server: Endpoint<V4>) -> Endpoint<V4> {
@@ -218,4 +219,18 @@ fn rules_that_match_replies_too_do_not_take_them_for_questions() {
         gateway.receive(1, &new);
         assert_eq!(gateway.sum(|c| &c.sessions_created), 31);
     }
+}
+
+#[test]
+fn fragments_wait_for_their_first_wherever_they_go() {
+    let mut gateway = marking(Setup::two_arm(), &[marked_service(3).nat(any_port(RIP_1))]);
+    let packet = udp().id(77).payload_len(3_000);
+    let mut frames = packet.clone().to(FAR).fragments(1_500);
+    frames.rotate_left(1);
+
+    let sent = burst(&mut gateway, 0, &frames);
+
+    let server = Endpoint::new(RIP_1.addr, FAR.port);
+    let expected = on(packet, &hop(TO_SERVER, (CLIENT, server), 63));
+    assert_eq!(sent, expected.fragments(1_500));
 }

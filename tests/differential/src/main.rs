@@ -18,8 +18,6 @@ use differential::{gateway, written};
 
 /// How many smaller scenarios are tried for one that differs.
 const TRIES: usize = 600;
-/// How many scenarios that differ are made smaller.
-const SHRUNK: usize = 3;
 
 /// Plays scenarios into the kernel's IPVS and into sluice's data plane, and compares what comes out.
 #[derive(Debug, Parser)]
@@ -34,6 +32,9 @@ struct Options {
     /// The first random scenario's seed; the next ones have the next numbers
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Makes so many of those that differ smaller
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    shrink: usize,
     /// The kernel by whose rules servers are overloaded; by default that of the kernel that plays
     #[arg(long, value_enum)]
     rules: Option<Rules>,
@@ -166,7 +167,7 @@ fn play_random(options: &Options, judge: &Judge<'_>, totals: &mut Totals) -> Res
         let verdicts = judge.judge(&scenarios, false);
         for ((seed, scenario), verdict) in seeds.iter().zip(&scenarios).zip(verdicts) {
             tell(options, scenario, &verdict, totals)?;
-            if verdict.differs() && shrunk < SHRUNK {
+            if verdict.differs() && shrunk < options.shrink {
                 shrunk += 1;
                 tell_shrunk(options, judge, *seed, scenario)?;
             }

@@ -90,7 +90,7 @@ const fn weights(counts: [u32; 9]) -> Weights {
 }
 
 /// Variables of IPVS and the values they are given.
-const KNOBS: [(&str, &[u32]); 11] = [
+const KNOBS: [(&str, &[u32]); 10] = [
     ("expire_nodest_conn", &[0, 1]),
     ("conn_reuse_mode", &[0, 1, 2, 3]),
     ("sloppy_tcp", &[0, 1]),
@@ -99,7 +99,6 @@ const KNOBS: [(&str, &[u32]); 11] = [
     ("nat_icmp_send", &[0, 1]),
     ("schedule_icmp", &[0, 1]),
     ("pmtu_disc", &[0, 1]),
-    ("cache_bypass", &[0, 1]),
     ("secure_tcp", &[0, 3]),
     ("snat_reroute", &[0, 1]),
 ];
@@ -176,6 +175,7 @@ impl Writer {
     /// Several things, one right after the other.
     fn burst(&mut self) {
         self.lasted = Duration::ZERO;
+        self.begin_statistics_anew();
         for _ in 0..self.numbers.within(6, 18) {
             self.act();
             self.lasted = self.draft.elapsed() - self.now;
@@ -188,6 +188,29 @@ impl Writer {
         }
         self.note_deadlines();
         self.now += self.lasted;
+    }
+
+    /// Sometimes does what makes counters zero: the kernel goes by what it saw when it last looked,
+    /// which it does every two seconds, and behind a jump that is all there was.
+    fn begin_statistics_anew(&mut self) {
+        if self.numbers.percent(6) {
+            self.draft.ipvsadm("-Z");
+        }
+        if self.numbers.percent(8) {
+            let now = self.now;
+            if let Some(service) = self.pick_service() {
+                let command = service.remove(now);
+                self.draft.ipvsadm(command).tick();
+            }
+        }
+    }
+
+    fn pick_service(&mut self) -> Option<&mut Service> {
+        let len = u32::try_from(self.services.len()).unwrap_or(0);
+        let index = usize::try_from(self.numbers.below(len)).unwrap_or(0);
+        self.services
+            .get_mut(index)
+            .filter(|service| !service.is_gone())
     }
 
     fn act(&mut self) {
@@ -243,16 +266,13 @@ impl Writer {
     }
 
     fn turn(&mut self) {
-        match self.numbers.below(4) {
+        match self.numbers.below(3) {
             0 => {
                 let choice = self.numbers.pick(&TIMEOUTS).copied();
                 let (tcp, fin, udp) = choice.unwrap_or_default();
                 self.draft.ipvsadm(format!("--set {tcp} {fin} {udp}"));
                 self.timeouts
                     .extend([tcp, fin, udp].into_iter().filter(|time| *time > 0));
-            }
-            1 => {
-                self.draft.ipvsadm("-Z");
             }
             _ => {
                 if let Some((knob, values)) = self.numbers.pick(&KNOBS)

@@ -18,6 +18,9 @@ const TUNNEL_LEN: u16 = 20;
 /// Where a segment stands in a frame that carries it through a tunnel, without options of IP.
 const INNER_SEGMENT: usize = HEADER_LEN + 2 * MIN_HEADER_LEN;
 
+/// Bytes of a tunnel's packet that are no data of TCP (RFC 879 §3, and the tunnel's header).
+const BEFORE_DATA: u16 = TUNNEL_LEN + 40;
+
 /// A deliberate difference between frames.
 #[derive(Clone, Copy)]
 pub struct Deliberate {
@@ -31,8 +34,8 @@ pub struct Deliberate {
 /// Which frames a rule looks at.
 #[derive(Clone, Copy)]
 enum Accepts {
-    /// A frame of each side: the kernel's and the gateway's.
-    Pair(fn(&Case<'_>, &[u8], &[u8]) -> bool),
+    /// A frame of each side on the same interface: the kernel's and the gateway's.
+    Pair(fn(&Case<'_>, &str, &[u8], &[u8]) -> bool),
     /// A frame that only the kernel sent.
     Kernel(fn(&Case<'_>, &[u8]) -> bool),
 }
@@ -48,8 +51,8 @@ pub const RULES: [Deliberate; 5] = [
     },
     Deliberate {
         name: "MSS through a tunnel",
-        what: "Sluice lowers the MSS that a client announces by what the tunnel's header takes; the \
-               kernel leaves it to errors about packets that are too big",
+        what: "Sluice lowers the MSS that a client announces to what the tunnel's way has room for; \
+               the kernel leaves it to errors about packets that are too big",
         accepts: Accepts::Pair(is_lower_mss),
     },
     Deliberate {
@@ -86,7 +89,7 @@ impl Deliberate {
                 Accepts::Kernel(_) => {}
                 Accepts::Pair(accepts) => {
                     let ours = gateway.iter().position(|(other, ours)| {
-                        other == interface && accepts(case, theirs, ours)
+                        other == interface && accepts(case, interface, theirs, ours)
                     });
                     if ours.is_some() {
                         return Some((index, ours));
@@ -98,7 +101,7 @@ impl Deliberate {
     }
 }
 
-fn is_stale_mtu(case: &Case<'_>, theirs: &[u8], ours: &[u8]) -> bool {
+fn is_stale_mtu(case: &Case<'_>, _: &str, theirs: &[u8], ours: &[u8]) -> bool {
     let about_tunnel = error_about(case.whole).is_some_and(|ip| ip.protocol() == protocol::IPIP);
     let (Some(named), Some(old), Some(new)) = (
         announced_mtu(case.whole),
@@ -123,7 +126,7 @@ fn with_mtu(frame: &[u8], mtu: u16) -> Option<Vec<u8>> {
 
 /// Whether both are a SYN through a tunnel, ours with an MSS that is lower by the tunnel's header
 /// and otherwise the same.
-fn is_lower_mss(_: &Case<'_>, theirs: &[u8], ours: &[u8]) -> bool {
+fn is_lower_mss(case: &Case<'_>, interface: &str, theirs: &[u8], ours: &[u8]) -> bool {
     let with_lower_mss = || {
         let (mut frame, segment) = (theirs.to_vec(), INNER_SEGMENT);
         let flags = Flags(*frame.get(segment + 13)?);
@@ -132,7 +135,7 @@ fn is_lower_mss(_: &Case<'_>, theirs: &[u8], ours: &[u8]) -> bool {
             return None;
         };
         let old = u16::from_be_bytes([high, low]);
-        let new = old.checked_sub(TUNNEL_LEN)?;
+        let new = case.mtu(interface).checked_sub(BEFORE_DATA)?;
         let checksum = frame.get_mut(segment + 16..)?.first_chunk_mut::<2>()?;
         *checksum = Change::of_u16(old, new)
             .apply(u16::from_be_bytes(*checksum))
@@ -141,7 +144,7 @@ fn is_lower_mss(_: &Case<'_>, theirs: &[u8], ours: &[u8]) -> bool {
             .get_mut(segment + tcp::HEADER_LEN + 2..)?
             .first_chunk_mut::<2>()?;
         *mss = new.to_be_bytes();
-        flags.contains(Flags::SYN).then_some(frame)
+        (flags.contains(Flags::SYN) && new < old).then_some(frame)
     };
     let is_tunnel = ipv4(theirs).is_some_and(|(ip, inner)| {
         let inner =
@@ -184,7 +187,10 @@ mod tests {
     }
 
     fn accepted(input: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<&'static str> {
-        let case = Case { whole: input };
+        let case = Case {
+            whole: input,
+            mtus: &[("eth1".to_owned(), 1_400)],
+        };
         let (kernel, gateway) = (
             [("eth0".to_owned(), theirs.to_vec())],
             [("eth0".to_owned(), ours.to_vec())],
@@ -229,6 +235,7 @@ mod tests {
         assert!(accepted(&syn(1_460), &ours, &theirs).is_empty());
         assert!(accepted(&syn(1_460), &theirs, &tunnel(&syn(1_400))).is_empty());
         assert!(accepted(&syn(1_460), &syn(1_460), &syn(1_440)).is_empty());
+        assert!(accepted(&syn(1_460), &theirs, &tunnel(&syn(1_340))).is_empty());
     }
 
     #[test]

@@ -100,11 +100,21 @@ impl Host for Desk<'_> {
 
     fn publish(&mut self) {
         let Ipvs {
-            table, services, ..
+            table,
+            services,
+            servers,
+            ..
         } = &mut *self.ipvs;
         services.retain(|name, _| table.service(name).is_some());
         for entry in table.services() {
             let name = entry.service.name;
+            if !services.contains_key(&name) {
+                // Another service's servers count anew, also those that it gets back.
+                let of_it = servers
+                    .iter_mut()
+                    .filter(|((of, _), _)| name.key() == Some(*of));
+                of_it.for_each(|(_, meter)| meter.zero());
+            }
             services.entry(name).or_insert_with(|| ServiceMeter {
                 before: name
                     .key()

@@ -222,15 +222,11 @@ impl Service {
             return;
         }
         match numbers.below(20) {
-            0 => {
-                draft.ipvsadm(format!("-D {}", self.name()));
-                self.gone = Some(now);
-            }
-            1..=2 => {
+            0..=1 => {
                 self.draw_options(numbers, self.persistence.is_some());
                 draft.ipvsadm(format!("-E {} {}", self.name(), self.options));
             }
-            3..=4 => {
+            2..=4 => {
                 let before = self.servers.len();
                 self.draw_server(numbers);
                 if let Some(server) = self.servers.get(before) {
@@ -240,6 +236,17 @@ impl Service {
             _ => self.edit_server(draft, numbers, now),
         }
         draft.tick();
+    }
+
+    /// Takes the service away: the command that does it.
+    pub(super) fn remove(&mut self, now: Duration) -> String {
+        self.gone = Some(now);
+        format!("-D {}", self.name())
+    }
+
+    /// Whether it was taken away.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.gone.is_some()
     }
 
     /// Adds the service again, with the servers that the kernel remembers.

@@ -10,7 +10,7 @@ use super::talk::{ACK, METHODS, Method, NAT, SYN, Talk, serve, serve_tcp, serve_
 
 pub(super) fn all() -> Vec<Written> {
     let mut all: Vec<Written> = METHODS.iter().map(|method| marks(*method)).collect();
-    all.extend([drop_packet(), drop_entry(), bypass(), values(), unserved()]);
+    all.extend([drop_packet(), drop_entry(), values(), unserved()]);
     all
 }
 
@@ -76,25 +76,6 @@ fn drop_entry() -> Written {
     Written::new(
         draft,
         "drop_entry ends half-open sessions at random, so it is compared by distribution.",
-    )
-}
-
-fn bypass() -> Written {
-    let mut draft = Draft::new("cache-bypass");
-    draft.knob("cache_bypass", 1).mark("10.9.0.0/16", 7);
-    draft.rule("-A -f 7 -s rr");
-    serve_tcp(&mut draft, "-s rr", NAT, &[0]);
-    let to = |vip: u8| Talk {
-        service: Endpoint::new(address([10, 9, 0, vip]), 80),
-        ..Talk::new(NAT, vip)
-    };
-    to(1).ask_tcp(&mut draft, SYN);
-    to(2).ask(&mut draft, udp());
-    Talk::new(NAT, 3).ask_tcp(&mut draft, SYN);
-    draft.dump("nobody serves them");
-    Written::new(
-        draft,
-        "cache_bypass is for marked packets to other hosts; to the director's they are refused.",
     )
 }
 
