@@ -1,6 +1,7 @@
 //! Virtual services, as `ipvsadm` changes and shows them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv4Addr};
 
 use control::ipvs::listing::ConnectionRow;
@@ -79,7 +80,8 @@ impl Ipvs {
         let key = |server: &RealServer| (server.service, server.endpoint);
         self.servers
             .retain(|of, _| known.iter().any(|server| key(server) == *of));
-        for server in known {
+        // Nobody looks at a server that was removed.
+        for server in known.iter().filter(|server| server.available) {
             let meter = self.servers.entry(key(server)).or_default();
             meter.look(server.shared.traffic.totals());
         }
@@ -108,20 +110,18 @@ impl Host for Desk<'_> {
         services.retain(|name, _| table.service(name).is_some());
         for entry in table.services() {
             let name = entry.service.name;
-            if !services.contains_key(&name) {
-                // Another service's servers count anew, also those that it gets back.
-                let of_it = servers
-                    .iter_mut()
-                    .filter(|((of, _), _)| name.key() == Some(*of));
-                of_it.for_each(|(_, meter)| meter.zero());
-            }
-            services.entry(name).or_insert_with(|| ServiceMeter {
-                before: name
-                    .key()
-                    .map(|key| self.director.traffic(key))
-                    .unwrap_or_default(),
+            let Entry::Vacant(place) = services.entry(name) else {
+                continue;
+            };
+            let key = name.key();
+            let before = key.map(|key| self.director.traffic(key));
+            place.insert(ServiceMeter {
+                before: before.unwrap_or_default(),
                 ..ServiceMeter::default()
             });
+            // Servers that come back do so to another service, for which they count anew.
+            let returning = servers.iter_mut().filter(|((of, _), _)| Some(*of) == key);
+            returning.for_each(|(_, meter)| meter.zero());
         }
         let specs = table.specs(locality(self.knobs));
         self.director.change(|editor| editor.set_services(&specs));

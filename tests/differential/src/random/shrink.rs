@@ -96,8 +96,7 @@ fn without(lines: &[Line], parts: &[&[Line]]) -> Vec<Line> {
 
 /// The lines that may go.
 fn removable(scenario: &Scenario) -> Vec<Line> {
-    let net = (scenario.net.iter())
-        .map(|line| matches!(line, NetLine::Sysctl { .. } | NetLine::Command(_)));
+    let net = (scenario.net.iter()).map(|line| matches!(line, NetLine::Sysctl { .. }));
     let ipvs = scenario.ipvs.iter().map(|line| *line != IpvsLine::Each);
     let play = scenario.play.iter().map(|line| match line {
         PlayLine::Wait(time) => *time < LONG,

@@ -24,7 +24,13 @@ pub(super) fn all() -> Vec<Written> {
         server_rests(true),
         server_goes(),
     ]);
-    all.extend([timeout_edited(), is_not_reused(), marked(), overloaded()]);
+    all.extend([
+        timeout_edited(),
+        is_not_reused(),
+        marked(),
+        overloaded(),
+        made_again(),
+    ]);
     all
 }
 
@@ -260,6 +266,38 @@ fn overloaded() -> Written {
     Written::new(
         draft,
         "A template leads to an overloaded server; new clients go elsewhere.",
+    )
+}
+
+fn made_again() -> Written {
+    let mut draft = Draft::new("persistence-made-again");
+    let rules = [
+        "-A -t 10.1.0.100:80 -s rr -p 300",
+        "-a -t 10.1.0.100:80 -r 10.2.0.11:80 -m",
+        "-a -t 10.1.0.100:80 -r 10.2.0.12:80 -m",
+    ];
+    for rule in rules {
+        draft.rule(rule);
+    }
+    for number in 1..=3 {
+        talk(NAT, number, 0).ask_tcp(&mut draft, SYN);
+    }
+    draft.wait(5).ipvsadm("-Ln --stats");
+    // Nobody looks at what this one counts before the service goes.
+    draft.wait(3);
+    talk(NAT, 1, 1).ask_tcp(&mut draft, SYN);
+    draft.ipvsadm("-D -t 10.1.0.100:80").wait(5);
+    for rule in rules {
+        draft.ipvsadm(rule);
+    }
+    draft.tick();
+    for number in [3, 4, 1] {
+        talk(NAT, number, 2).ask_tcp(&mut draft, SYN);
+    }
+    draft.dump("three more").wait(5).ipvsadm("-Ln --stats");
+    Written::new(
+        draft,
+        "A service that is made again finds its templates, and its servers count anew.",
     )
 }
 
