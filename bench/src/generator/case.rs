@@ -62,6 +62,8 @@ pub struct Case {
     pub without_baseline: bool,
     /// Lets a microsecond pass with each turn, however long it takes.
     pub virtual_clock: bool,
+    /// Whether the service is persistent, for 65,536 groups of clients.
+    pub persistent: bool,
     /// Pairs of windows, of which the median counts.
     pub windows: usize,
 }
@@ -181,6 +183,7 @@ impl Case {
             sessions: usize::try_from(sessions).unwrap_or(usize::MAX).max(1_024),
             timeout_seconds,
             workers,
+            persistent: self.persistent,
         }
     }
 
@@ -323,6 +326,7 @@ mod tests {
             window: 2_000,
             without_baseline: true,
             virtual_clock: true,
+            persistent: false,
             windows: 2,
         };
 

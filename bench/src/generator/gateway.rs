@@ -12,7 +12,7 @@ use dataplane::mailbox::Mailbox;
 use dataplane::memory::MapError;
 use dataplane::pipeline::{Outputs, Pipeline};
 use dataplane::punt::TwinRings;
-use dataplane::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
+use dataplane::service::{Method, MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved};
 use dataplane::session::{HashSecret, KeysPerSession, SessionTable, State, Timeouts};
 use dataplane::snapshot::{Interface, Snapshot};
 use dataplane::steering::Steering;
@@ -51,6 +51,8 @@ pub(super) struct Shape {
     pub(super) timeout_seconds: Option<u32>,
     /// How many workers there are; each has as many sessions at most.
     pub(super) workers: u16,
+    /// Whether the service is persistent.
+    pub(super) persistent: bool,
 }
 
 /// One worker of a gateway.
@@ -135,6 +137,10 @@ const SECRET: HashSecret = HashSecret([
     0x082e_fa98_ec4e,
 ]);
 
+/// The netmask of persistent services. Its bits are the ones in which clients differ most, so that
+/// there are as many groups of them as it may tell apart.
+const CLIENT_GROUPS: u32 = 0xffff;
+
 /// The MAC of the server with this number.
 pub(super) fn server_mac(server: u32) -> MacAddr {
     let [a, b, c, d] = server.to_be_bytes();
@@ -202,6 +208,7 @@ fn service(shape: &Shape) -> ServiceSpec {
         method: shape.method,
         upper_threshold: 0,
         lower_threshold: 0,
+        edits: 0,
     });
     let locals = match shape.method {
         Method::Fullnat => {
@@ -222,7 +229,10 @@ fn service(shape: &Shape) -> ServiceSpec {
         local_addresses: locals.collect(),
         unserved: Unserved::Drop,
         mss_clamp: MssClamp::Auto,
-        persistence: None,
+        persistence: shape.persistent.then_some(Persistence {
+            timeout_seconds: 300,
+            netmask: CLIENT_GROUPS,
+        }),
         one_packet: false,
     }
 }

@@ -256,6 +256,7 @@ mod tests {
                 window: 2_000,
                 without_baseline: false,
                 virtual_clock: true,
+                persistent: false,
                 windows: 1,
             };
 

@@ -237,6 +237,7 @@ mod tests {
             window: 0,
             without_baseline: true,
             virtual_clock: false,
+            persistent: false,
             windows: 1,
         };
 

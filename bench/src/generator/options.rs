@@ -57,6 +57,9 @@ pub struct Options {
     /// same.
     #[arg(long)]
     virtual_clock: bool,
+    /// Makes the service persistent, for 65,536 groups of clients.
+    #[arg(long)]
+    persistent: bool,
 
     /// Instead of what packets cost, measures for this many seconds how long they stay when they
     /// arrive at half the rate that the worker can do.
@@ -148,6 +151,7 @@ impl Options {
             windows: self.windows,
             without_baseline: self.without_baseline,
             virtual_clock: self.virtual_clock,
+            persistent: self.persistent,
         }
     }
 }

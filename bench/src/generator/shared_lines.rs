@@ -187,6 +187,7 @@ const fn case(method: Method, protocol: Protocol, load: Load) -> Case {
         window: 0,
         without_baseline: true,
         virtual_clock: true,
+        persistent: false,
         windows: 0,
     }
 }

@@ -180,6 +180,7 @@ const fn case(method: Method, load: Load, flows: u64, quick: bool) -> Case {
         windows: 5,
         without_baseline: false,
         virtual_clock: false,
+        persistent: false,
     }
 }
 
@@ -193,6 +194,14 @@ fn cores(quick: bool) -> Vec<Row> {
         };
         if method == Method::Dr || !quick {
             rows.push(("new-wlc-two-workers", Measure::TwoWorkers, new));
+        }
+        if !quick {
+            let persistent = Case {
+                persistent: true,
+                ..new
+            };
+            let name = "new-wlc-persistent-two-workers";
+            rows.push((name, Measure::TwoWorkers, persistent));
         }
     }
     if !quick {

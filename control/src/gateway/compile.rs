@@ -84,6 +84,7 @@ fn server(server: &crate::config::Server) -> ServerSpec {
         method: server.method,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,
+        edits: 0,
     }
 }
 

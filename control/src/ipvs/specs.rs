@@ -95,7 +95,7 @@ fn spec(entry: &Entry, locality: Locality) -> Option<ServiceSpec> {
     Some(ServiceSpec {
         key: entry.service.name.key()?,
         scheduler: locality.applied(entry.scheduler),
-        servers: entry.servers().map(server).collect(),
+        servers: entry.servers_and_edits().map(server).collect(),
         local_addresses: Vec::new(),
         unserved: Unserved::default(),
         mss_clamp: MssClamp::default(),
@@ -107,13 +107,14 @@ fn spec(entry: &Entry, locality: Locality) -> Option<ServiceSpec> {
     })
 }
 
-const fn server(line: &ServerLine) -> ServerSpec {
+const fn server((line, edits): (&ServerLine, u32)) -> ServerSpec {
     ServerSpec {
         endpoint: line.endpoint,
         weight: Weight(line.weight),
         method: line.method,
         upper_threshold: line.upper_threshold,
         lower_threshold: line.lower_threshold,
+        edits,
     }
 }
 

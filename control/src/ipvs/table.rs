@@ -31,7 +31,16 @@ pub struct Entry {
     pub service: ServiceLine,
     /// The scheduler that its name means, with the options that its flags mean.
     pub scheduler: SchedulerKind,
-    servers: IndexMap<Endpoint<IpAddr>, ServerLine>,
+    servers: IndexMap<Endpoint<IpAddr>, Server>,
+}
+
+/// A server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Server {
+    /// As it was said last.
+    line: ServerLine,
+    /// How often it was edited.
+    edits: u32,
 }
 
 impl Entry {
@@ -45,7 +54,13 @@ impl Entry {
 
     /// The servers, in the order in which they were added.
     pub fn servers(&self) -> impl DoubleEndedIterator<Item = &ServerLine> {
-        self.servers.values()
+        self.servers.values().map(|server| &server.line)
+    }
+
+    /// The servers likewise, with how often each was edited.
+    pub(super) fn servers_and_edits(&self) -> impl Iterator<Item = (&ServerLine, u32)> {
+        let servers = self.servers.values();
+        servers.map(|server| (&server.line, server.edits))
     }
 }
 
@@ -123,7 +138,11 @@ impl Table {
 
     fn add_server(&mut self, service: &ServiceName, line: &ServerLine) -> Result<(), Refusal> {
         let entry = self.check_new_server(service, line)?;
-        entry.servers.insert(line.endpoint, *line);
+        let server = Server {
+            line: *line,
+            edits: 0,
+        };
+        entry.servers.insert(line.endpoint, server);
         Ok(())
     }
 
@@ -146,7 +165,9 @@ impl Table {
         let entry = self.entry_of_server(service)?;
         check_server(line)?;
         let server = entry.servers.get_mut(&line.endpoint);
-        *server.ok_or(Refusal::NoServer)? = *line;
+        let server = server.ok_or(Refusal::NoServer)?;
+        server.line = *line;
+        server.edits = server.edits.wrapping_add(1);
         Ok(())
     }
 
@@ -209,7 +230,7 @@ mod tests {
     use super::super::grammar::parse;
     use super::super::names::testing::FewNames;
     use super::*;
-    use crate::ipvs::Command;
+    use crate::ipvs::{Command, Locality};
 
     fn change(line: &str) -> Change {
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
@@ -267,6 +288,22 @@ mod tests {
         table.apply(&edit, AddressKind::Unicast).unwrap();
 
         assert_eq!(servers(&table), ["10.2.0.11:0 dr 1", "10.2.0.12:0 nat 1"]);
+    }
+
+    #[test]
+    fn the_packet_path_hears_of_every_edit_of_a_server_even_of_one_that_changes_nothing() {
+        let mut table = table(&["-A -f 1", "-a -f 1 -r 10.2.0.11:0 -m -w 7"]);
+        let edits = |table: &Table| {
+            let specs = table.specs(Locality::default());
+            specs[0].servers[0].edits
+        };
+        assert_eq!(edits(&table), 0);
+
+        let edit = change("-e -f 1 -r 10.2.0.11 -m -w 7");
+        table.apply(&edit, AddressKind::Unicast).unwrap();
+
+        assert_eq!(servers(&table), ["10.2.0.11:0 nat 7"]);
+        assert_eq!(edits(&table), 1);
     }
 
     #[test]

@@ -233,6 +233,8 @@ impl Editor {
     /// commands would do it, each step telling the scheduler.
     fn with_servers(&mut self, old: &Service, spec: &ServiceSpec) -> Service {
         let mut servers = old.servers.clone();
+        let before = self.services.specs.get(&spec.key);
+        let before = before.map_or_else(Vec::new, |(_, before)| before.servers.clone());
         let mut scheduler = old
             .scheduler
             .changed(spec.scheduler, &servers, Change::None);
@@ -256,7 +258,7 @@ impl Editor {
                 .position(|server| server.endpoint == wanted.endpoint);
             let mut next = servers.clone();
             match known {
-                Some(index) if same(&servers[index], wanted) => {}
+                Some(_) if before.contains(wanted) => {}
                 Some(index) => {
                     next[index] = self.edited(&servers[index], wanted);
                     step(&mut servers, next, Change::Edited(index));
@@ -477,13 +479,6 @@ fn note_replies(
             }
         }
     }
-}
-
-fn same(server: &RealServer, spec: &ServerSpec) -> bool {
-    server.weight == spec.weight
-        && server.method == spec.method
-        && server.upper_threshold == spec.upper_threshold
-        && server.lower_threshold == spec.lower_threshold
 }
 
 fn v4_endpoint(endpoint: Endpoint<IpAddr>) -> Option<Endpoint<V4>> {

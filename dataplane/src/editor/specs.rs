@@ -20,6 +20,9 @@ pub struct ServerSpec {
     pub upper_threshold: u32,
     /// Sessions below which it no longer is; 0 is three quarters of the upper threshold.
     pub lower_threshold: u32,
+    /// How often somebody has set it since it was added, perhaps to what it was: schedulers are
+    /// told each time, as the kernel's are (`schedulers.md` §1.7). 0 if only differences matter.
+    pub edits: u32,
 }
 
 /// A FULLNAT local address as it should be.

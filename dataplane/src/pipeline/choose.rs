@@ -10,7 +10,7 @@ use super::{Context, Pipeline};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::io::Io;
 use crate::persistence::{NewTemplate, TemplateKey, TemplateLink, Virtual, Visit};
-use crate::schedule::{FlowInfo, Schedule};
+use crate::schedule::{FlowInfo, Schedule, load};
 use crate::service::{Method, Persistence, RealServer, Service, ServiceKey};
 use crate::session::Session;
 
@@ -27,6 +27,8 @@ pub(super) struct Choice<'a> {
     pub(super) template: TemplateLink,
     /// Whether the session is to be forgotten after its packet.
     pub(super) one_packet: bool,
+    /// Whether the session is bound to the server already, as [`begins_active`] says.
+    pub(super) is_bound: bool,
 }
 
 impl<I: Io> Pipeline<I> {
@@ -38,14 +40,7 @@ impl<I: Io> Pipeline<I> {
         key: &FlowKey<V4>,
     ) -> Option<Choice<'a>> {
         let Some(persistence) = service.persistence else {
-            let server = scheduled(context, service, key)?;
-            let port = own_port(server).unwrap_or(key.destination.port);
-            return Some(Choice {
-                server,
-                end: end_at(server, port)?,
-                template: TemplateLink::NONE,
-                one_packet: is_one_packet(service, server, key.protocol),
-            });
+            return choose_anew(context, service, key);
         };
         let (server, template) = self.choose_again(context, service, persistence, key)?;
         // Only the service's own port is mapped to the server's (connections.md §5, 3).
@@ -56,6 +51,7 @@ impl<I: Io> Pipeline<I> {
             end: end_at(server, mapped.unwrap_or(key.destination.port))?,
             template,
             one_packet: is_one_packet(service, server, key.protocol),
+            is_bound: false,
         })
     }
 
@@ -111,6 +107,36 @@ fn template_key(service: &Service, persistence: Persistence, key: &FlowKey<V4>) 
     }
 }
 
+/// The server that the scheduler gives a session of a service without persistence.
+fn choose_anew<'a>(
+    context: Context<'_>,
+    service: &'a Service,
+    key: &FlowKey<V4>,
+) -> Option<Choice<'a>> {
+    let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+    let is_active = begins_active(key.protocol);
+    let place = (service.scheduler).take(&service.servers, flow, is_active)?;
+    let server = service.servers.get(place)?;
+    let port = own_port(server).unwrap_or(key.destination.port);
+    let Some(end) = end_at(server, port) else {
+        load::unbind(server, is_active);
+        return None;
+    };
+    Some(Choice {
+        server,
+        end,
+        template: TemplateLink::NONE,
+        one_packet: is_one_packet(service, server, key.protocol),
+        is_bound: true,
+    })
+}
+
+/// Whether a session most likely begins in an active state. TCP sessions do, but for those that
+/// begin with their end, which `sloppy_tcp` allows; SCTP's become active later, UDP's never.
+pub(super) const fn begins_active(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Tcp)
+}
+
 /// The server that the scheduler gives.
 fn scheduled<'a>(
     context: Context<'_>,
@@ -142,4 +168,26 @@ pub(super) fn leave_template(context: Context<'_>, session: &Session<V4>) {
     let is_overdue = session.deadline().is_due(now);
     let end = if is_overdue { session.deadline() } else { now };
     snapshot.templates.leave(session.template, end);
+}
+
+impl Choice<'_> {
+    /// Binds the session to its server, in the state that its first packet left it in.
+    #[inline]
+    pub(super) fn bind(&self, protocol: Protocol, is_active: bool) {
+        let shared = &self.server.shared;
+        match (self.is_bound, begins_active(protocol)) {
+            (false, _) => load::bind(self.server, is_active),
+            (true, true) if !is_active => load::deactivate(shared),
+            (true, false) if is_active => load::activate(shared),
+            (true, _) => {}
+        }
+    }
+
+    /// Lets go of the server and the template: there is no session after all.
+    pub(super) fn give_up(&self, context: Context<'_>, protocol: Protocol) {
+        if self.is_bound {
+            load::unbind(self.server, begins_active(protocol));
+        }
+        (context.snapshot.templates).leave(self.template, context.now);
+    }
 }

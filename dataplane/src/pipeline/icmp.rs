@@ -1,6 +1,6 @@
 //! ICMP errors that the gateway itself sends about load-balanced packets.
 
-use super::hit::{Way, resolve};
+use super::way::{Way, resolve};
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::drop_reason::DropReason;

@@ -1,6 +1,7 @@
 //! A packet that belongs to no session here: a new session, another worker's, Linux's, or none.
 
 use super::icmp::address_towards;
+use super::open::FTP_DATA;
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
@@ -24,6 +25,7 @@ const TCP_RST: u8 = 0x04;
 
 impl<I: Io> Pipeline<I> {
     /// Decides what becomes of a packet that met no session.
+    #[inline]
     pub(super) fn miss(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let key = work.parsed.key;
         let snapshot = context.snapshot;
@@ -45,7 +47,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Does with a service's packet that begins no session what is done without the service.
-    pub(super) fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+    fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let target = classify::by_role(context.snapshot, &work.parsed.key);
         self.do_without_session(context, target.unwrap_or(Target::Transit), work);
     }
@@ -64,7 +66,7 @@ impl<I: Io> Pipeline<I> {
                     .discard(work.packet, DropReason::NoSessionForLocalAddress);
             }
             Target::Host => self.punt(context, classify::host_class(&work.parsed.key), work),
-            Target::NatReply if context.snapshot.knobs.nat_icmp_send && !ends_it(&work.parsed) => {
+            Target::NatReply if is_refused(context.snapshot, &work.parsed) => {
                 self.tell_server(context, work);
             }
             Target::Service(_) | Target::NatReply | Target::Transit => {
@@ -76,8 +78,6 @@ impl<I: Io> Pipeline<I> {
     /// Lets a session begin, unless a defence drops the packet or it comes from where no session
     /// comes from (connections.md §4.1, in this order).
     fn begin_or_not(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
-        const FTP_DATA: u16 = 20;
-
         if self.defence.drops_opening() {
             return self.out.discard(work.packet, DropReason::DropPacket);
         }
@@ -151,6 +151,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The other worker that a packet should visit next; none when it has visited all it may
     /// belong to, or this is the one.
+    #[inline]
     pub(super) fn next_owner(
         &self,
         snapshot: &Snapshot,
@@ -158,10 +159,21 @@ impl<I: Io> Pipeline<I> {
         key: &FlowKey<V4>,
         visited: Visited,
     ) -> Option<WorkerId> {
-        let steering = &*snapshot.steering;
-        if steering.workers() == 1 {
+        if snapshot.steering.workers() == 1 {
             return None;
         }
+        self.owner_of_many(snapshot, target, key, visited)
+    }
+
+    #[inline(never)]
+    fn owner_of_many(
+        &self,
+        snapshot: &Snapshot,
+        target: Target<'_>,
+        key: &FlowKey<V4>,
+        visited: Visited,
+    ) -> Option<WorkerId> {
+        let steering = &*snapshot.steering;
         let owner = match target {
             Target::Service(service) => self.service_owner(snapshot, service, key, visited),
             Target::LocalAddress if visited.is_empty() => Some(steering.local_reply_owner(key)),
@@ -227,6 +239,11 @@ impl<I: Io> Pipeline<I> {
             }
         }
     }
+}
+
+/// Whether a server is told that its packet belongs to no session.
+fn is_refused(snapshot: &Snapshot, parsed: &Parsed) -> bool {
+    snapshot.has_services && snapshot.knobs.nat_icmp_send && !ends_it(parsed)
 }
 
 /// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN, or with

@@ -2,9 +2,10 @@
 
 use super::choose::Choice;
 use super::express::leave;
-use super::hit::{note_client_end, resolve};
+use super::hit::note_client_end;
 use super::known::KnownServer;
 use super::miss::event;
+use super::way::resolve;
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::drop_reason::DropReason;
@@ -23,6 +24,9 @@ use crate::snapshot::Snapshot;
 use crate::time::TICKS_PER_SECOND;
 use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
 use crate::wire::tcp::Tcp;
+
+/// The port of FTP's data connections, from which no session begins (connections.md §4.1).
+pub(super) const FTP_DATA: u16 = 20;
 
 /// How far behind the last byte of a port's previous user the next one begins.
 const SEQUENCE_GAP: u32 = 1 << 16;
@@ -61,10 +65,7 @@ impl<I: Io> Pipeline<I> {
                 self.send_first(context, id, work);
             }
             Err(reason) => {
-                context
-                    .snapshot
-                    .templates
-                    .leave(choice.template, context.now);
+                choice.give_up(context, work.parsed.key.protocol);
                 self.out.discard(work.packet, reason);
             }
         }
@@ -72,6 +73,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Sends a datagram to a server chosen for it alone. Its session ends with it: the next one
     /// has another, and no answer finds it (connections.md §9).
+    #[inline(never)]
     fn send_one(
         &mut self,
         context: Context<'_>,
@@ -82,7 +84,7 @@ impl<I: Io> Pipeline<I> {
         let way = self.way_to(context, choice.server);
         let mut session = session_for(context, service, choice, way, &work.parsed.key);
         let _datagrams_are_never_active = self.advance_first(&mut session, &work.parsed);
-        load::bind(choice.server, false);
+        choice.bind(work.parsed.key.protocol, false);
         self.count_first(choice.server, &work.parsed);
         self.counters().one_packets.add(1);
         let id = (self.sessions).put_aside(&session, context.now, ASIDE_TICKS);
@@ -122,12 +124,12 @@ impl<I: Io> Pipeline<I> {
                 None => self.sessions.hash(&session.server_key()),
             }),
         };
-        self.begin(context, choice.server, session, hashes, &work.parsed)
+        self.begin(context, &choice, &mut session, hashes, &work.parsed)
     }
 
     /// How packets reach a server.
     #[inline]
-    fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
+    pub(super) fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
         let known = self.servers.get(context.snapshot, self.worker, server.slot);
         let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
         let method = match server.method {
@@ -145,21 +147,22 @@ impl<I: Io> Pipeline<I> {
     /// Lets a session begin with its first packet: as that leaves it, it comes into the table and
     /// is counted at its server. This happens also when the packet is then dropped on its way
     /// (connections.md §1, 8).
+    #[inline]
     fn begin(
         &mut self,
         context: Context<'_>,
-        server: &RealServer,
-        mut session: Session<V4>,
+        choice: &Choice<'_>,
+        session: &mut Session<V4>,
         hashes: Hashes,
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
-        let activity = self.advance_first(&mut session, first);
-        let id = self.file(context, &session, hashes)?;
+        let activity = self.advance_first(session, first);
+        let id = self.file(context, session, hashes)?;
         if session.proves_template(State::None, Direction::ToServer) {
             context.snapshot.templates.assure(session.template);
         }
-        load::bind(server, activity == Activity::Began);
-        self.count_first(server, first);
+        choice.bind(first.key.protocol, activity == Activity::Began);
+        self.count_first(choice.server, first);
         Ok(id)
     }
 
@@ -179,6 +182,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
     /// place gives its local port back.
+    #[inline]
     fn file(
         &mut self,
         context: Context<'_>,
@@ -201,7 +205,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Sends the packet that began a session on: the short way when it is plain, and nothing in it
     /// but its ends has to be changed.
-    #[inline]
+    #[inline(always)]
     fn send_first(&mut self, context: Context<'_>, id: SessionId, mut work: Work<I::Packet>) {
         let session = self.sessions.get_mut(id);
         let slot = session.server_slot;
@@ -229,16 +233,16 @@ impl<I: Io> Pipeline<I> {
 
 /// How a session's packets reach its server.
 #[derive(Clone, Copy)]
-struct WayTo {
+pub(super) struct WayTo {
     to_server: AdjacencyRef,
-    method: Method,
+    pub(super) method: Method,
     /// Whom the server sees, if that is not the client.
     local: Option<Endpoint<V4>>,
 }
 
 /// The session that a packet with this key begins, with its next hops.
 #[inline]
-fn session_for(
+pub(super) fn session_for(
     context: Context<'_>,
     service: &Service,
     choice: Choice<'_>,

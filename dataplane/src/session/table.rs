@@ -131,7 +131,7 @@ impl<A: Address> SessionTable<A> {
     }
 
     /// The session whose packets have this key, unless it is overdue.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn find(&self, hash: u64, key: &FlowKey<A>, now: Tick) -> Option<(SessionId, Direction)> {
         let tuple = Tuple::of(key);

@@ -59,6 +59,7 @@ impl TestService {
             method,
             upper_threshold: 0,
             lower_threshold: 0,
+            edits: 0,
         });
         if method == Method::Fullnat && self.spec.local_addresses.is_empty() {
             return self.local(LIP.addr, LIP.port..=LIP.port + 63);

@@ -88,3 +88,24 @@ fn without_a_scheduler_nobody_is_served() {
 
     assert_eq!(gateway.drops(DropReason::NoServer), 1);
 }
+
+#[test]
+fn an_edit_that_changes_nothing_begins_a_new_pass_of_wrr() {
+    // Given servers of one weight, the newest of which has had the first session.
+    let chosen = |edits: u32| {
+        let service = under(SchedulerKind::Wrr);
+        let mut gateway = serving(Setup::two_arm(), &service);
+        gateway.receive(0, &udp().from(client(1_111)).build());
+
+        let mut spec = service.spec();
+        spec.servers[0].edits = edits;
+        gateway.change(|editor| editor.set_services(&[spec]));
+
+        gateway.receive(0, &udp().from(client(2_222)).build());
+        RIPS.map(|server| gateway.load(server).1)
+    };
+
+    // Then it has the next one too, if another server was edited, and else not.
+    assert_eq!(chosen(1), [0, 0, 2]);
+    assert_eq!(chosen(0), [0, 1, 1]);
+}

@@ -10,7 +10,7 @@ use dataplane::address::{Endpoint, V4};
 use dataplane::schedule::load::Rules;
 use dataplane::testing::{
     CLIENT, CLIENT_MAC, GATEWAY_SERVER_MAC, RIP_1_MAC, RIP_2, RIP_2_MAC, RIP_3, VIP, arp_request,
-    icmp_echo, tcp,
+    icmp_echo, tcp, udp,
 };
 use differential::gateway::{self, Making};
 use differential::outcome::Outcome;
@@ -300,4 +300,27 @@ fn an_interface_that_is_not_there_cannot_be_played_to() {
         failure.to_string(),
         "there is no interface \"eth7\" in [net]"
     );
+}
+
+#[test]
+fn a_filter_that_marks_makes_a_mark_service() {
+    let rules = "\
+[ipvs]
+tc qdisc add dev eth0 clsact
+tc filter add dev eth0 ingress protocol ip u32 match ip dst 10.1.0.100 match ip dport 53 0xffff action skbedit mark 7
+-A -f 7 -s rr
+-a -f 7 -r 10.2.0.11 -m
+";
+    let query = udp()
+        .from(client(40_000))
+        .to(Endpoint::new(VIP.addr, 53))
+        .build();
+    let play = packet("eth0", &query) + &syn(40_000);
+
+    let outcome = played(rules, &play);
+
+    assert_eq!(outcome.not_comparable, [""; 0]);
+    let sent: Vec<_> = outcome.frames.iter().map(|frame| frame.after).collect();
+    let punted: Vec<_> = outcome.punted.iter().map(|frame| frame.after).collect();
+    assert_eq!((sent, punted), (vec![Some(0)], vec![Some(1)]));
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use dataplane::address::{Endpoint, Protocol};
+use dataplane::persistence::TemplateRecord;
 use dataplane::session::SessionRecord;
 use dataplane::time::TICKS_PER_SECOND;
 
@@ -34,6 +35,19 @@ impl From<&SessionRecord> for ConnectionRow {
             state: record.state.name(),
             client: record.client,
             vip: record.vip,
+            server: record.server,
+        }
+    }
+}
+
+impl From<&TemplateRecord> for ConnectionRow {
+    fn from(record: &TemplateRecord) -> Self {
+        Self {
+            protocol: Protocol::from_number(record.protocol),
+            expires_seconds: record.expires_in_ticks / TICKS_PER_SECOND,
+            state: if record.is_assured { "ASSURED" } else { "NONE" },
+            client: Endpoint::new(record.client, 0),
+            vip: record.virtual_endpoint,
             server: record.server,
         }
     }
@@ -73,6 +87,8 @@ pub fn connections(rows: &[ConnectionRow], engines: bool, naming: Naming<'_>) ->
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+
+    use dataplane::id::ServerSlot;
 
     use super::*;
 
@@ -138,6 +154,37 @@ TCP 04:48  ASSURED     192.168.0.1:0      10.1.0.100:81      10.2.0.11:81
 TCP 14:57  ESTABLISHED 192.168.0.1:1005   10.1.0.100:80      10.2.0.11:8080
 UDP 04:51  UDP         192.168.0.1:1002   10.1.0.100:53      10.2.0.11:53
 TCP 01:00  SYN_RECV    [2001:db8:9::1]:1000 [2001:db8:1::100]:83 10.2.0.11:83
+";
+        assert_eq!(connections(&rows, false, Naming::NUMERIC), expected);
+    }
+
+    #[test]
+    fn a_template_is_listed_with_its_clients_masked_address_and_port_0() {
+        let of_a_port = TemplateRecord {
+            protocol: 6,
+            client: at("192.168.0.0:0").addr,
+            virtual_endpoint: at("10.1.0.100:80"),
+            server: at("10.2.0.11:8080"),
+            server_slot: ServerSlot(0),
+            expires_in_ticks: 300 * TICKS_PER_SECOND - 1,
+            is_assured: true,
+            children: 2,
+        };
+        let of_a_mark = TemplateRecord {
+            protocol: 0,
+            virtual_endpoint: at("0.0.0.7:0"),
+            server: at("10.2.0.11:0"),
+            is_assured: false,
+            ..of_a_port.clone()
+        };
+
+        let rows = [&of_a_port, &of_a_mark].map(ConnectionRow::from);
+
+        let expected = "\
+IPVS connection entries
+pro expire state       source             virtual            destination
+TCP 04:59  ASSURED     192.168.0.0:0      10.1.0.100:80      10.2.0.11:8080
+IP  04:59  NONE        192.168.0.0:0      0.0.0.7:0          10.2.0.11:0
 ";
         assert_eq!(connections(&rows, false, Naming::NUMERIC), expected);
     }

@@ -135,7 +135,7 @@ impl Host for Desk<'_> {
         ServerCounts {
             active,
             inactive: it.shared.sessions().saturating_sub(active),
-            templates: 0,
+            templates: it.shared.persistent(),
             traffic: meter.map(traffic).unwrap_or_default(),
         }
     }
@@ -166,7 +166,8 @@ impl Host for Desk<'_> {
     }
 
     fn templates(&mut self) -> Vec<ConnectionRow> {
-        Vec::new()
+        let templates = self.director.gateway().templates();
+        templates.iter().map(ConnectionRow::from).collect()
     }
 
     fn timeouts(&self) -> Timeouts {

@@ -41,6 +41,7 @@ pub(super) fn all() -> Vec<Written> {
     }
     all.extend([
         edits(),
+        edits_of_nothing(),
         threshold_edits(),
         two_choices(),
         nobody(),
@@ -132,6 +133,28 @@ fn edits() -> Written {
     Written::new(
         draft,
         "Every scheduler while servers rest, come, go, wake up and come back.",
+    )
+}
+
+fn edits_of_nothing() -> Written {
+    let mut draft = Draft::new("schedulers-edits-of-nothing");
+    let services = services(&mut draft, NAT, Protocol::Tcp, &[1, 2, 3]);
+    for (first, count) in [(1, 1), (2, 2), (4, 3), (7, 4)] {
+        round(&mut draft, Protocol::Tcp, first, count);
+        for name in &services {
+            let port = name.rsplit_once(':').map_or("", |(_, port)| port);
+            draft.ipvsadm(format!("-e {name} -r 10.2.0.12:{port} -m -w 2"));
+        }
+        draft.tick();
+    }
+    draft.dump("after ten clients");
+    for (name, scheduler) in services.iter().zip(SCHEDULERS) {
+        draft.ipvsadm(format!("-E {name} {scheduler}"));
+    }
+    round(&mut draft, Protocol::Tcp, 11, 2);
+    Written::new(
+        draft,
+        "Every scheduler after edits that change nothing: wrr begins a new pass all the same.",
     )
 }
 
