@@ -2,11 +2,12 @@
 
 use super::related::Related;
 use super::{Context, Pipeline};
+use crate::address::{Endpoint, FlowKey, Protocol};
 use crate::classify;
 use crate::handover::Visited;
 use crate::id::InterfaceId;
 use crate::io::{Io, Packet};
-use crate::parse::Frame;
+use crate::parse::{FragmentKind, Frame, OtherIpv4, Parsed};
 use crate::punt::PuntClass;
 
 /// A packet that no session can have.
@@ -62,4 +63,28 @@ impl<I: Io> Pipeline<I> {
         };
         self.out.punt(context.now, interface, class, packet);
     }
+}
+
+/// The packets that a session may want: those with ports, and later fragments of some.
+#[inline]
+pub(super) fn for_a_session(frame: &Frame) -> Option<Parsed> {
+    match frame {
+        Frame::Ipv4(parsed) => Some(*parsed),
+        Frame::Ipv4Other(other) if other.ip.fragment == FragmentKind::Later => without_ports(other),
+        _ => None,
+    }
+}
+
+#[cold]
+fn without_ports(other: &OtherIpv4) -> Option<Parsed> {
+    Some(Parsed {
+        key: FlowKey {
+            source: Endpoint::new(other.source, 0),
+            destination: Endpoint::new(other.destination, 0),
+            protocol: Protocol::from_number(other.ip.protocol)?,
+        },
+        ip: other.ip,
+        tcp_flags: 0,
+        sctp_chunk: 0,
+    })
 }

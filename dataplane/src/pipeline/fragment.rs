@@ -11,9 +11,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::hit::{Way, barrier};
+use super::hit::barrier;
 use super::miss::ethdev_of;
 use super::waiting::{Gathered, PLACES_OF_ONE, Part, Refusal, WaitingRoom};
+use super::way::Way;
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, Protocol, V4};
 use crate::classify::Target;

@@ -2,9 +2,9 @@
 
 use super::miss::{event, opens_connection};
 use super::session_life::has_port;
+use super::way::Way;
 use super::{Context, Pipeline, Work};
 use crate::address::{Protocol, V4};
-use crate::adjacency::Adjacency;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
 use crate::id::{InterfaceId, SessionId};
@@ -13,23 +13,12 @@ use crate::parse::{FragmentKind, Ipv4Facts, Parsed};
 use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::tun::Tunnel;
 use crate::rewrite::{self, dr, fullnat, mss, nat, tun};
-use crate::route::select;
 use crate::schedule::load;
 use crate::service::Method;
 use crate::session::{Activity, AdjacencyRef, Direction, Session, SessionFlags, State};
 use crate::snapshot::Snapshot;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::tcp::Tcp;
-
-/// A packet and the next hop it goes to.
-pub(super) struct Way<'a> {
-    pub(super) adjacency: &'a Adjacency,
-    /// The address whose route is used.
-    pub(super) destination: V4,
-    /// The largest IP packet that gets through this way, in bytes: what the next hop says, or with
-    /// a tunnel what routers behind it have said.
-    pub(super) mtu: u16,
-}
 
 impl<I: Io> Pipeline<I> {
     /// Takes a packet of the session `id` on to its server or client.
@@ -262,102 +251,6 @@ impl<I: Io> Pipeline<I> {
         if frees_port {
             self.return_port_early(context, id);
         }
-    }
-
-    /// The next hop in this direction; looks the route up again only when it may have changed.
-    #[inline]
-    pub(super) fn way<'a>(
-        &mut self,
-        context: Context<'a>,
-        id: SessionId,
-        direction: Direction,
-    ) -> Option<Way<'a>> {
-        let session = self.sessions.get_mut(id);
-        let destination = match direction {
-            Direction::ToServer => session.server().addr,
-            Direction::ToClient => session.client().addr,
-        };
-        let known = match direction {
-            Direction::ToServer => &mut session.to_server,
-            Direction::ToClient => &mut session.to_client,
-        };
-        let adjacency = match context.snapshot.adjacency(known.slot) {
-            Some(adjacency) if adjacency.epoch == known.epoch => adjacency,
-            _ => {
-                *known = match direction {
-                    Direction::ToServer => towards_server(context.snapshot, destination),
-                    Direction::ToClient => resolve(context.snapshot, destination),
-                };
-                context.snapshot.adjacency(known.slot)?
-            }
-        };
-        let tunnel = direction == Direction::ToServer && session.method() == Method::Tun;
-        let slot = session.server_slot;
-        let mtu = if tunnel {
-            self.path_mtu(context.now, slot, destination, adjacency.mtu)
-        } else {
-            adjacency.mtu
-        };
-        Some(Way {
-            adjacency,
-            destination,
-            mtu,
-        })
-    }
-
-    /// What keeps a packet from going on, as a router sees it: time to live, then size
-    /// (connections.md §7.1, 3 and 4).
-    #[inline]
-    pub(super) fn obstacle(
-        &self,
-        context: Context<'_>,
-        id: SessionId,
-        direction: Direction,
-        ip: &Ipv4Facts,
-        way: &Way<'_>,
-    ) -> Option<(IcmpError, DropReason)> {
-        if ip.ttl <= 1 {
-            return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
-        }
-        let tunnel =
-            self.sessions.get(id).method() == Method::Tun && direction == Direction::ToServer;
-        if tunnel && !context.snapshot.knobs.pmtu_disc {
-            return None;
-        }
-        let room = if tunnel { tun::room(way.mtu) } else { way.mtu };
-        (ip.dont_fragment && ip.total_len > room).then_some((
-            IcmpError::FragmentationNeeded { mtu: room },
-            DropReason::TooBig,
-        ))
-    }
-}
-
-/// The next hop towards `destination`; a reference to no slot when Linux has no route.
-#[must_use]
-pub(super) fn resolve(snapshot: &Snapshot, destination: V4) -> AdjacencyRef {
-    // Of several equal ways an address always takes the same one.
-    let turn = destination.0.wrapping_mul(0x9e37_79b1);
-    let slot = snapshot
-        .routes
-        .lookup(destination)
-        .and_then(|hops| select(hops, turn));
-    slot.and_then(|slot| {
-        Some(AdjacencyRef {
-            slot,
-            epoch: snapshot.adjacency(slot)?.epoch,
-        })
-    })
-    .unwrap_or(AdjacencyRef::NOWHERE)
-}
-
-/// The next hop towards the server at `addr`; [`AdjacencyRef::LOCAL`] when that is the gateway
-/// itself.
-#[must_use]
-pub(super) fn towards_server(snapshot: &Snapshot, addr: V4) -> AdjacencyRef {
-    if snapshot.is_local(addr) {
-        AdjacencyRef::LOCAL
-    } else {
-        resolve(snapshot, addr)
     }
 }
 

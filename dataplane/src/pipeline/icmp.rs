@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::hit::{Way, resolve};
+use super::way::{Way, resolve};
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::drop_reason::DropReason;

@@ -1,7 +1,7 @@
 //! Sessions that control brings in: filed as if they had begun here, some in each turn.
 
-use super::hit::{resolve, towards_server};
 use super::session_life::has_port;
+use super::way::{resolve, towards_server};
 use super::{Context, Pipeline};
 use crate::address::{Address, V4};
 use crate::import::{Outcome, SessionBatch, bound};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
-use super::hit::towards_server;
+use super::way::towards_server;
 use crate::address::{Address, V4};
 use crate::counters::TrafficCounters;
 use crate::framing::FrameHeader;

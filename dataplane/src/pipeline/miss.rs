@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::icmp::address_towards;
+use super::open::FTP_DATA;
 use super::overheard::overhearing_owner;
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
@@ -52,7 +53,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Does with a service's packet that begins no session what is done without the service.
-    pub(super) fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+    fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let target = classify::by_role(context.snapshot, &work.parsed.key);
         self.do_without_session(context, target.unwrap_or(Target::Transit), work);
     }
@@ -83,8 +84,6 @@ impl<I: Io> Pipeline<I> {
     /// Lets a session begin, unless a defence drops the packet or it comes from where no session
     /// comes from (connections.md §4.1, in this order).
     fn begin_or_not(&mut self, context: Context<'_>, service: &Service, work: Work<I::Packet>) {
-        const FTP_DATA: u16 = 20;
-
         if self.defence.drops_opening() {
             return self.out.discard(work.packet, DropReason::DropPacket);
         }
@@ -256,7 +255,8 @@ fn is_to_be_told(snapshot: &Snapshot, parsed: &Parsed) -> bool {
     let endpoint = Endpoint::new(source.addr.to_ip(), source.port);
     let is_it =
         |server: &Arc<RealServer>| server.method == Method::Nat && server.endpoint == endpoint;
-    snapshot.knobs.nat_icmp_send
+    snapshot.has_services
+        && snapshot.knobs.nat_icmp_send
         && !ends_it(parsed)
         && snapshot.nat_vips((protocol, source)).any(|vip| {
             let service = snapshot.service_for(protocol, vip);

@@ -29,20 +29,22 @@ mod overheard;
 mod path_mtu;
 mod related;
 mod rss;
+mod scheduled_error;
 mod session_life;
 mod sweep;
 mod waiting;
+mod way;
 
 use arrayvec::ArrayVec;
 
-use crate::address::{Endpoint, FlowKey, Protocol, V4};
+use crate::address::V4;
 use crate::classify::RecentServices;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
-use crate::id::{EthdevId, InterfaceId, WorkerId};
+use crate::id::{EthdevId, InterfaceId, SessionId, WorkerId};
 use crate::io::{BURST, Burst, Io, Packet, RxChecksum};
-use crate::parse::{self, FragmentKind, Frame, OtherIpv4, Parsed, Plain, PlainLink};
+use crate::parse::{self, FragmentKind, Parsed, Plain, PlainLink};
 use crate::rewrite::ip_id::IpIds;
 use crate::rewrite::tun;
 use crate::session::{Candidate, Direction, HashSecret, SessionTable};
@@ -50,7 +52,7 @@ use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
-use aside::Aside;
+use aside::{Aside, for_a_session};
 use defence::Defence;
 use fragment::Datagrams;
 use known::{Known, KnownServer, KnownWay};
@@ -380,12 +382,11 @@ impl<I: Io> Pipeline<I> {
     fn handle_flow(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let found = (self.sessions).find(work.hash, &work.parsed.key, context.now);
         // A client's port 0 names no session (connections.md §3).
-        let is_named =
-            |direction| work.parsed.key.source.port != 0 || direction != Direction::ToServer;
-        match found.filter(|(_, direction)| is_named(*direction)) {
-            Some((id, _)) if self.is_suspended(context.snapshot, id) => {
-                self.leave_unopened(context, work);
-            }
+        let is_its = |(id, direction): &(SessionId, Direction)| {
+            (work.parsed.key.source.port != 0 || *direction != Direction::ToServer)
+                && !self.is_suspended(context.snapshot, *id)
+        };
+        match found.filter(is_its) {
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }
@@ -476,28 +477,4 @@ impl<I: Io> Pipeline<I> {
             visited,
         })
     }
-}
-
-/// The packets that a session may want: those with ports, and later fragments of some.
-#[inline]
-fn for_a_session(frame: &Frame) -> Option<Parsed> {
-    match frame {
-        Frame::Ipv4(parsed) => Some(*parsed),
-        Frame::Ipv4Other(other) if other.ip.fragment == FragmentKind::Later => without_ports(other),
-        _ => None,
-    }
-}
-
-#[cold]
-fn without_ports(other: &OtherIpv4) -> Option<Parsed> {
-    Some(Parsed {
-        key: FlowKey {
-            source: Endpoint::new(other.source, 0),
-            destination: Endpoint::new(other.destination, 0),
-            protocol: Protocol::from_number(other.ip.protocol)?,
-        },
-        ip: other.ip,
-        tcp_flags: 0,
-        sctp_chunk: 0,
-    })
 }

@@ -2,9 +2,10 @@
 
 use super::choose::Choice;
 use super::express::leave;
-use super::hit::{note_client_end, resolve};
+use super::hit::note_client_end;
 use super::known::KnownServer;
 use super::miss::event;
+use super::way::resolve;
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
 use crate::drop_reason::DropReason;
@@ -23,6 +24,9 @@ use crate::snapshot::Snapshot;
 use crate::time::TICKS_PER_SECOND;
 use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
 use crate::wire::tcp::Tcp;
+
+/// The port of FTP's data connections, from which no session begins (connections.md §4.1).
+pub(super) const FTP_DATA: u16 = 20;
 
 /// How far behind the last byte of a port's previous user the next one begins.
 const SEQUENCE_GAP: u32 = 1 << 16;
@@ -125,7 +129,7 @@ impl<I: Io> Pipeline<I> {
 
     /// How packets reach a server.
     #[inline]
-    fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
+    pub(super) fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
         let known = self.servers.get(context.snapshot, self.worker, server.slot);
         let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
         let method = match server.method {
@@ -229,16 +233,16 @@ impl<I: Io> Pipeline<I> {
 
 /// How a session's packets reach its server.
 #[derive(Clone, Copy)]
-struct WayTo {
+pub(super) struct WayTo {
     to_server: AdjacencyRef,
-    method: Method,
+    pub(super) method: Method,
     /// Whom the server sees, if that is not the client.
     local: Option<Endpoint<V4>>,
 }
 
 /// The session that a packet with this key begins, with its next hops.
 #[inline]
-fn session_for(
+pub(super) fn session_for(
     context: Context<'_>,
     service: &Service,
     choice: Choice<'_>,

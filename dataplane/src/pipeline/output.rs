@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use super::hit::resolve;
+use super::way::resolve;
 use crate::address::V4;
 use crate::adjacency::Adjacency;
 use crate::counters::WorkerCounters;

@@ -15,8 +15,8 @@
 //! longer for a flood of errors than for the packets they claim to be about.
 
 use super::aside::Aside;
-use super::hit::{Way, resolve};
 use super::miss::ethdev_of;
+use super::way::{Way, resolve};
 use super::{Context, Pipeline};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
@@ -53,6 +53,16 @@ impl<P: Packet> Related<P> {
             outer: *outer,
             visited: aside.visited,
         }
+    }
+
+    /// The interface it came by.
+    pub(super) const fn interface(&self) -> InterfaceId {
+        self.interface
+    }
+
+    /// The packet, as it was.
+    pub(super) fn into_packet(self) -> P {
+        self.packet
     }
 
     /// The ICMP message.
@@ -112,7 +122,7 @@ impl<I: Io> Pipeline<I> {
             (Some((id, _)), About::Tunnel(tunnel)) => {
                 self.tell_client(context, id, error, tunnel, related);
             }
-            (None, _) => return self.pass_error_on(context.snapshot, about, related),
+            (None, _) => return self.pass_error_on(context, error, about, related),
         }
         None
     }
@@ -159,15 +169,23 @@ impl<I: Io> Pipeline<I> {
         is_ours.then_some((id, direction))
     }
 
-    /// Hands an error about no session here to the worker that may know one, or gives it back.
+    /// Hands an error about no session here to the worker that may know one, lets one begin with
+    /// it, or gives it back.
     fn pass_error_on(
         &mut self,
-        snapshot: &Snapshot,
+        context: Context<'_>,
+        error: &RelatedError,
         about: &FlowKey<V4>,
         related: Related<I::Packet>,
     ) -> Option<I::Packet> {
+        let snapshot = context.snapshot;
         let Some(to) = self.error_owner(snapshot, related.interface, about, related.visited) else {
-            return Some(related.packet);
+            return match error.about {
+                About::Flow(_) if snapshot.knobs.schedule_icmp => {
+                    self.begin_with_error(context, about, related)
+                }
+                _ => Some(related.packet),
+            };
         };
         let handed = Handed {
             packet: related.packet,
@@ -198,7 +216,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Sends an error to a session's server or client.
-    fn carry_error(
+    pub(super) fn carry_error(
         &mut self,
         context: Context<'_>,
         id: SessionId,

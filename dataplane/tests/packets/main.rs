@@ -33,6 +33,7 @@ mod properties;
 mod punt;
 mod related;
 mod routes;
+mod scheduled_errors;
 mod schedulers;
 mod servers;
 mod states;
