@@ -130,6 +130,9 @@ pub struct Snapshot {
     pub marks: Arc<MarkRules>,
     /// The services by slot.
     pub services: Paged<Option<Arc<Service>>>,
+    /// Whether there is a service of IPv4. Without any, its packets are Linux's, also those of
+    /// sessions (connections.md §1).
+    pub has_services: bool,
     /// The real servers by slot, those with sessions left included.
     pub servers: Paged<Option<Arc<RealServer>>>,
     /// Whose replies come back by NAT (port 0: from any port), and what they may belong to.

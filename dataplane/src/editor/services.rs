@@ -89,6 +89,10 @@ impl Editor {
         if keys_changed {
             self.index_services();
         }
+        self.next.has_services = specs.iter().any(|spec| {
+            let virtual_endpoint = spec.key.virtual_endpoint();
+            virtual_endpoint.is_none_or(|end| end.addr.is_ipv4())
+        });
         self.index_nat_servers();
         self.set_vips(specs);
         self.index_local_servers();

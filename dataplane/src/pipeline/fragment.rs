@@ -253,8 +253,8 @@ impl<I: Io> Pipeline<I> {
     fn is_for_a_session(&mut self, context: Context<'_>, work: &Work<I::Packet>) -> bool {
         let Context { snapshot, now } = context;
         let key = &work.parsed.key;
-        if self.sessions.find(work.hash, key, now).is_some() {
-            return true;
+        if let Some((id, _)) = self.sessions.find(work.hash, key, now) {
+            return !self.is_suspended(snapshot, id);
         }
         let foreign_owner = self.foreign_owner(snapshot, work.interface, key, work.visited);
         let ethdev = ethdev_of(snapshot, work.interface);

@@ -55,7 +55,8 @@ impl<I: Io> Pipeline<I> {
         self.carry(context, id, direction, work);
     }
 
-    /// What a packet of a session does that is not its first.
+    /// What a packet of a session does that is not its first. The kernel's router looks at a
+    /// server's packet before IPVS does, so one that cannot go on changes and counts nothing.
     #[inline]
     fn carry(
         &mut self,
@@ -67,8 +68,18 @@ impl<I: Io> Pipeline<I> {
         if work.parsed.ip.fragment == FragmentKind::First {
             self.remember_fragment(context, id, direction, &work.parsed);
         }
-        self.account(context, id, direction, &work.parsed);
-        self.forward(context, id, direction, work);
+        match direction {
+            Direction::ToServer => {
+                self.account(context, id, direction, &work.parsed);
+                self.forward(context, id, direction, work);
+            }
+            Direction::ToClient => {
+                if let Some((way, work)) = self.passable(context, id, direction, work) {
+                    self.account(context, id, direction, &work.parsed);
+                    self.send(context, id, direction, &way, work);
+                }
+            }
+        }
     }
 
     /// Sends a packet of a session on, or says to its sender why not.
@@ -80,18 +91,47 @@ impl<I: Io> Pipeline<I> {
         direction: Direction,
         work: Work<I::Packet>,
     ) {
-        let Some(way) = self.way(context, id, direction) else {
-            return self.without_way(context, id, direction, work);
-        };
-        if let Some((error, reason)) = self.obstacle(context, id, direction, &work.parsed.ip, &way)
-        {
-            return self.refuse(context, id, &work.parsed, work.packet, error, reason);
+        if let Some((way, work)) = self.passable(context, id, direction, work) {
+            self.send(context, id, direction, &way, work);
         }
+    }
+
+    /// The next hop of a packet; its sender is told if there is none, or something in the way.
+    #[inline]
+    fn passable<'a>(
+        &mut self,
+        context: Context<'a>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) -> Option<(Way<'a>, Work<I::Packet>)> {
+        let Some(way) = self.way(context, id, direction) else {
+            self.without_way(context, id, direction, work);
+            return None;
+        };
+        let obstacle = self.obstacle(context, id, direction, &work.parsed.ip, &way);
+        if let Some(obstacle) = obstacle {
+            self.refuse(context, id, direction, work, obstacle);
+            return None;
+        }
+        Some((way, work))
+    }
+
+    /// Sends a packet of a session to the next hop.
+    #[inline]
+    fn send(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        way: &Way<'_>,
+        work: Work<I::Packet>,
+    ) {
         let Work {
             mut packet, parsed, ..
         } = work;
-        match self.rewrite(context, id, direction, &way, &parsed.ip, &mut packet) {
-            Ok(()) => self.dispatch(context, &way, packet, usize::from(parsed.ip.l3_offset)),
+        match self.rewrite(context, id, direction, way, &parsed.ip, &mut packet) {
+            Ok(()) => self.dispatch(context, way, packet, usize::from(parsed.ip.l3_offset)),
             Err(reason) => self.out.discard(packet, reason),
         }
     }
@@ -110,12 +150,11 @@ impl<I: Io> Pipeline<I> {
         if direction == Direction::ToServer && to_server == AdjacencyRef::LOCAL {
             return self.deliver(context, id, work);
         }
-        let Work { packet, parsed, .. } = work;
-        if parsed.ip.fragment == FragmentKind::Later {
-            return self.out.discard(packet, DropReason::NoRoute);
+        if work.parsed.ip.fragment == FragmentKind::Later {
+            return self.out.discard(work.packet, DropReason::NoRoute);
         }
-        let error = IcmpError::HostUnreachable;
-        self.refuse(context, id, &parsed, packet, error, DropReason::NoRoute);
+        let obstacle = (IcmpError::HostUnreachable, DropReason::NoRoute);
+        self.refuse(context, id, direction, work, obstacle);
     }
 
     /// Changes an IP packet, whole or fragment, as its session's method says. It stands where it

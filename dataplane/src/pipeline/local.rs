@@ -189,7 +189,8 @@ impl<I: Io> Pipeline<I> {
             let found = self.sessions.find(hash, &question, context.now)?;
             (!self.sessions.get(found.0).method().sees_replies()).then_some(found)
         })?;
-        (self.sessions.get(id).to_server == AdjacencyRef::LOCAL).then_some(id)
+        let is_local = self.sessions.get(id).to_server == AdjacencyRef::LOCAL;
+        (is_local && !self.is_suspended(context.snapshot, id)).then_some(id)
     }
 
     /// The next worker that may own the session of a packet of Linux's: one for each VIP that the

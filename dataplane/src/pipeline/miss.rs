@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hit::resolve;
+use super::icmp::address_towards;
 use super::overheard::overhearing_owner;
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
@@ -11,10 +11,11 @@ use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
 use crate::id::{EthdevId, InterfaceId, WorkerId};
-use crate::io::Io;
+use crate::io::{Io, Packet};
 use crate::knobs::Knobs;
 use crate::parse::{FragmentKind, Parsed};
 use crate::punt::PuntClass;
+use crate::rewrite;
 use crate::service::{Method, RealServer, Service, ServiceKey, Unserved};
 use crate::session::Event;
 use crate::snapshot::Snapshot;
@@ -51,7 +52,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Does with a service's packet that begins no session what is done without the service.
-    fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+    pub(super) fn leave_unopened(&mut self, context: Context<'_>, work: Work<I::Packet>) {
         let target = classify::by_role(context.snapshot, &work.parsed.key);
         self.do_without_session(context, target.unwrap_or(Target::Transit), work);
     }
@@ -96,14 +97,17 @@ impl<I: Io> Pipeline<I> {
     /// Tells a NAT server that its packet belongs to no session: from the gateway's own address
     /// on its side, for the packet was sent to somebody else.
     fn tell_server(&mut self, context: Context<'_>, work: Work<I::Packet>) {
-        let Work { packet, parsed, .. } = work;
-        let snapshot = context.snapshot;
-        let way = resolve(snapshot, parsed.key.source.addr);
-        let interface = snapshot
-            .adjacency(way.slot)
-            .and_then(|adjacency| snapshot.interfaces.get(adjacency.interface));
-        if let Some(source) = interface.and_then(|interface| interface.address) {
-            let error = IcmpError::PortUnreachable;
+        let Work {
+            mut packet, parsed, ..
+        } = work;
+        // The router took from the time to live before.
+        let ip = packet.bytes_mut().get_mut(parsed.ip.l3_offset.into()..);
+        let error = match rewrite::decrement_ttl(ip.unwrap_or_default()) {
+            Ok(()) => IcmpError::PortUnreachable,
+            Err(_) => IcmpError::TimeExceeded,
+        };
+        let source = address_towards(context.snapshot, parsed.key.source.addr);
+        if let Some(source) = source {
             self.send_icmp_error(context, source, &parsed, &packet, error);
         }
         self.out.discard(packet, DropReason::NoSessionForReply);

@@ -383,6 +383,9 @@ impl<I: Io> Pipeline<I> {
         let is_named =
             |direction| work.parsed.key.source.port != 0 || direction != Direction::ToServer;
         match found.filter(|(_, direction)| is_named(*direction)) {
+            Some((id, _)) if self.is_suspended(context.snapshot, id) => {
+                self.leave_unopened(context, work);
+            }
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }

@@ -97,6 +97,10 @@ impl<I: Io> Pipeline<I> {
             About::Flow(flow) => (flow, self.session_of(flow, context.now)),
             About::Tunnel(tunnel) => (&tunnel.inner, self.tunnelled(context, tunnel, receiver)),
         };
+        let is_suspended = |(id, _)| self.is_suspended(context.snapshot, id);
+        if is_known.is_some_and(is_suspended) {
+            return Some(related.packet);
+        }
         match (is_known, &error.about) {
             // The kernel sees what passes it on its way to the client, not what is for itself.
             (Some((_, Direction::ToClient)), _) if receiver != about.source.addr => {
@@ -325,7 +329,11 @@ impl<I: Io> Pipeline<I> {
         };
         let part = related.message().get(tunnel.inner_offset.into()..);
         if let (Some(told), Some(part)) = (told, part) {
-            self.send_icmp_error_about_part(context, &tunnel.inner, part, told);
+            let sent = self.send_icmp_error_about_part(context, &tunnel.inner, part, told);
+            // The kernel counts what it tells, and what it tells about: twice a packet.
+            let quoted = sent.and_then(|_| u16::try_from(part.len()).ok());
+            self.count_told(context, id, sent);
+            self.count_told(context, id, quoted);
         }
         self.out.discard(related.packet, DropReason::TunnelError);
     }

@@ -37,6 +37,14 @@ impl<I: Io> Pipeline<I> {
         ended
     }
 
+    /// Whether a session waits until there is a service again, and its packets are Linux's
+    /// (connections.md §1). FULLNAT, which the kernel lacks, has servers whose replies Linux would
+    /// reset.
+    #[inline]
+    pub(super) fn is_suspended(&self, snapshot: &Snapshot, id: SessionId) -> bool {
+        !snapshot.has_services && self.sessions.get(id).method() != Method::Fullnat
+    }
+
     /// Ends one session now.
     pub(super) fn end_session(&mut self, context: Context<'_>, id: SessionId) {
         if let Some(session) = self.sessions.remove(id) {

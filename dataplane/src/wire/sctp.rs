@@ -129,6 +129,23 @@ impl<'a> Sctp<'a> {
     }
 }
 
+/// Gives a packet other ports and computes its checksum anew. The common header is enough.
+///
+/// # Errors
+/// `Truncated` when there are fewer than 12 bytes.
+pub fn set_ports(packet: &mut [u8], source: u16, destination: u16) -> Result<(), ParseError> {
+    let (header, rest) = packet
+        .split_first_chunk_mut::<COMMON_HEADER_LEN>()
+        .ok_or(ParseError::Truncated)?;
+    [header[0], header[1]] = source.to_be_bytes();
+    [header[2], header[3]] = destination.to_be_bytes();
+    header[8..12].fill(0);
+    let crc = !crc32c::update(crc32c::update(!0, header), rest);
+    // RFC 9260 appendix A: the CRC travels with its lowest byte first.
+    header[8..12].copy_from_slice(&crc.to_le_bytes());
+    Ok(())
+}
+
 /// The CRC32c of a packet as if its checksum field were zero (RFC 9260 §6.8).
 fn checksum(header: &[u8; MIN_PACKET_LEN], rest: &[u8]) -> u32 {
     let mut header = *header;
@@ -209,6 +226,26 @@ impl fmt::Display for Sctp<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_ports_come_with_a_right_checksum_whatever_was_there() {
+        let mut bytes = [0xee; 20];
+
+        set_ports(&mut bytes, 40_000, 3868).unwrap();
+
+        let (header, rest) = Sctp::parse(&bytes).unwrap();
+        assert_eq!(
+            (header.source_port(), header.destination_port()),
+            (40_000, 3868)
+        );
+        assert!(header.verify_checksum(rest));
+        // The common header alone is enough, less is not.
+        assert_eq!(set_ports(&mut bytes[..12], 1, 2), Ok(()));
+        assert_eq!(
+            set_ports(&mut bytes[..11], 1, 2),
+            Err(ParseError::Truncated)
+        );
+    }
 
     #[test]
     fn a_packet_reads_as_it_was_written() {

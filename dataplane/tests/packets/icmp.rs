@@ -59,20 +59,62 @@ fn a_time_to_live_that_ends_here_is_time_exceeded() {
 fn a_reply_whose_time_to_live_ends_is_told_its_server() {
     // Given a NAT and a FULLNAT session.
     for (method, to, source) in [
-        (Method::Nat, CLIENT, VIP.addr),
+        (Method::Nat, CLIENT, DIP_SERVER_SIDE),
         (Method::Fullnat, LIP, LIP.addr),
     ] {
         let mut gateway = gateway(Protocol::Udp, method);
         gateway.receive(0, &udp().build());
+        let before = gateway.traffic(RIP_1);
         let reply = on(udp(), &hop(FROM_SERVER, (RIP_1, to), 1)).build();
 
         let sent = gateway.forward_from(1, &reply);
 
         // Then the error comes from the address the reply was sent to, or for a NAT reply, which
-        // was sent to the client, from the VIP.
+        // was sent to the client, from the gateway's own on this side. It never was a reply.
         let way = hop(TO_SERVER, (Endpoint::new(source, 0), RIP_1), 64);
         let expected = on(icmp_error(11, 0).about(&reply), &way);
         assert_eq!(sent[1..], [expected.tos(0xc0).id(0).build()]);
+        assert_eq!(gateway.traffic(RIP_1), before);
+    }
+}
+
+#[test]
+fn a_reply_that_is_too_big_is_quoted_as_it_came_and_counts_for_nothing() {
+    // Given a NAT session, and clients behind a narrow link.
+    let service = service(Protocol::Udp, VIP).nat(RIP_1);
+    let mut gateway = serving(Setup::two_arm().mtu(CLIENT_SIDE, 1_000), &service);
+    gateway.receive(0, &udp().build());
+    let before = gateway.traffic(RIP_1);
+    let way = hop(FROM_SERVER, (RIP_1, CLIENT), 64);
+    let reply = on(udp().dont_fragment().payload_len(1_100), &way).build();
+
+    let sent = gateway.forward_from(1, &reply);
+
+    let way = hop(TO_SERVER, (Endpoint::new(DIP_SERVER_SIDE, 0), RIP_1), 64);
+    let expected = on(icmp_error(3, 4).mtu(1_000).about(&reply), &way);
+    assert_eq!(sent[1..], [expected.tos(0xc0).id(0).build()]);
+    assert_eq!(gateway.traffic(RIP_1), before);
+}
+
+#[test]
+fn what_a_client_is_told_counts_where_its_server_gets_packets_as_they_are() {
+    for (method, told) in [
+        (Method::Dr, 1),
+        (Method::Tun, 1),
+        (Method::Nat, 0),
+        (Method::Fullnat, 0),
+    ] {
+        let mut gateway = gateway(Protocol::Tcp, method);
+
+        assert_eq!(gateway.forward(&tcp().syn().ttl(1).build()).len(), 1);
+
+        // 20 + 8 bytes, and the 40 of the SYN.
+        let counted = gateway.traffic(RIP_1);
+        assert_eq!(
+            (counted.in_packets, counted.out_packets, counted.out_bytes),
+            (1, told, told * 68),
+            "{method}"
+        );
     }
 }
 

@@ -293,6 +293,11 @@ fn a_nat_server_is_told_of_packets_without_a_session_when_nat_icmp_send_says_so(
     let mut gateway = under(knobs, &service(Protocol::Udp, VIP).nat(RIP_1));
     let _ = gateway.moved();
 
+    let with_ttl = |ttl| {
+        let way = hop(FROM_SERVER, (RIP_1, client(1_111)), ttl);
+        on(udp(), &way).build()
+    };
+
     let told = gateway.forward_from(1, &reply(1_111));
 
     let way = hop(
@@ -303,7 +308,7 @@ fn a_nat_server_is_told_of_packets_without_a_session_when_nat_icmp_send_says_so(
         ),
         64,
     );
-    let expected = on(icmp_error(3, 3).about(&reply(1_111)), &way);
+    let expected = on(icmp_error(3, 3).about(&with_ttl(63)), &way);
     assert_eq!(told, [expected.tos(0xc0).id(0).build()]);
     assert_eq!(
         gateway.moved(),
@@ -314,6 +319,10 @@ fn a_nat_server_is_told_of_packets_without_a_session_when_nat_icmp_send_says_so(
             ("no_session_for_reply", 1)
         ]
     );
+    let told = gateway.forward_from(1, &with_ttl(1));
+    let expected = on(icmp_error(11, 0).about(&with_ttl(1)), &way);
+    assert_eq!(told, [expected.tos(0xc0).id(1).build()]);
+    let _ = gateway.moved();
 
     // What comes from another port of the server, or with the variable off, is Linux's.
     let other = Endpoint::new(RIP_1.addr, 81);

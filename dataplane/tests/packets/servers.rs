@@ -117,13 +117,49 @@ fn a_server_stays_as_long_as_a_worker_may_still_choose_it() {
     assert_eq!(gateway.load(RIP_3), (0, 0));
 }
 
+/// A service that nobody asks for.
+fn bystander() -> TestService {
+    let vip = endpoint([10, 1, 0, 101], 80);
+    service(Protocol::Tcp, vip).dr(RIP_3)
+}
+
+#[test]
+fn without_any_service_linux_has_the_packets_until_one_comes_back() {
+    // Given a NAT session.
+    let serves = service(Protocol::Udp, VIP).nat(RIP_1);
+    let mut gateway = serving(Setup::two_arm(), &serves);
+    gateway.receive(0, &question(1_111));
+    let reply = on(udp(), &hop(FROM_SERVER, (RIP_1, client(1_111)), 64)).build();
+    let answer = on(udp(), &hop(OUT, (VIP, client(1_111)), 63)).build();
+    let error = icmp_error(3, 1).about(&answer).build();
+    let _ = (gateway.moved(), gateway.sent(1));
+
+    // When the last service goes.
+    gateway.serve(&[]);
+    gateway.receive(0, &question(1_111));
+    gateway.receive(0, &error);
+    gateway.receive(1, &reply);
+
+    // Then nothing is balanced, not even answers and errors.
+    assert_eq!(gateway.sent(0).len() + gateway.sent(1).len(), 0);
+    let moved = gateway.moved();
+    assert_eq!(moved[0], ("received", 3));
+    assert_eq!(gateway.load(RIP_1), (0, 1));
+
+    // And with any service sessions go on, this one with its server gone.
+    gateway.serve(&[bystander()]);
+    assert_eq!(gateway.forward_from(1, &reply), [answer]);
+    gateway.serve(&[serves]);
+    assert_eq!(gateway.forward(&question(1_111)), [at(RIP_1, 1_111)]);
+}
+
 #[test]
 fn a_removed_service_leaves_its_sessions_replies() {
     let mut gateway = gateway(Protocol::Udp, Method::Nat);
     gateway.receive(0, &question(1_111));
     assert_eq!(gateway.sent(1).len(), 1);
 
-    gateway.serve(&[]);
+    gateway.serve(&[bystander()]);
 
     assert!(gateway.forward(&question(1_111)).is_empty());
     assert_eq!(gateway.drops(DropReason::ServerRemoved), 1);

@@ -53,6 +53,21 @@ fn question(total_len: usize) -> Builder<Udp> {
 }
 
 #[test]
+fn what_a_client_is_told_counts_and_what_it_is_about_too() {
+    let mut gateway = with_session(Setup::two_arm());
+    let before = gateway.traffic(RIP_1);
+    let question = question(100);
+
+    let sent = gateway.forward_from(1, &error(3, 1, &tunnelled(&question)).build());
+
+    // 28 bytes of headers and the question, and the question.
+    assert_eq!(sent.len(), 1);
+    let after = gateway.traffic(RIP_1);
+    assert_eq!(after.out_packets - before.out_packets, 2);
+    assert_eq!(after.out_bytes - before.out_bytes, 28 + 100 + 100);
+}
+
+#[test]
 fn a_packet_too_big_for_the_path_is_the_clients_to_make_smaller() {
     // Given a path that carries 1,000 bytes.
     let mut gateway = with_session(Setup::two_arm());

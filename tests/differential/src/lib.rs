@@ -40,5 +40,8 @@ pub mod compare;
 /// Plays scenarios into both sides and says how they compare.
 pub mod judge;
 
+/// Scenarios that are known to differ.
+pub mod known;
+
 /// Tells what became of scenarios.
 pub mod report;

@@ -9,6 +9,7 @@ use dataplane::schedule::load;
 use differential::gateway::Making;
 use differential::judge::{Differing, Judge, PER_BOOT, Verdict};
 use differential::kernel::Kernel;
+use differential::known::Known;
 use differential::random::{self, Patience};
 use differential::read::{self, to_text};
 use differential::report::{Totals, account, transcript};
@@ -40,6 +41,10 @@ struct Options {
     /// How many workers share the frames
     #[arg(long, value_name = "W", default_value_t = 1)]
     workers: u16,
+    /// A list of scenarios that are known to differ, with reasons: they do not count, and one of
+    /// them that is the same after all fails
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
     /// Keeps scenarios and what both sides did in this folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -103,7 +108,8 @@ fn run(options: &Options) -> Result<u8, String> {
         }),
         has_virtual_time: kernel.has_virtual_time(),
     };
-    let mut totals = Totals::default();
+    let known = options.known.as_deref().map(Known::load).transpose();
+    let mut totals = Totals::knowing(known.map_err(|error| error.to_string())?);
     play_files(options, &judge, &mut totals)?;
     play_random(options, &judge, &mut totals)?;
     println!("{totals}");
@@ -216,7 +222,9 @@ fn tell(
     totals: &mut Totals,
 ) -> Result<(), String> {
     println!("{}", account(&scenario.name, verdict));
-    totals.add(verdict);
+    if let Some(remark) = totals.add(&scenario.name, verdict) {
+        println!("    {remark}");
+    }
     keep(options, scenario, verdict)
 }
 

@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use crate::compare::{Comparison, RULES};
 use crate::describe::describe;
 use crate::judge::{Differing, Verdict};
+use crate::known::Known;
 use crate::outcome::{Outcome, Output};
 
 /// How many differences of a scenario are told; the first one often causes the others.
@@ -117,12 +118,44 @@ pub struct Totals {
     not_comparable: usize,
     left_out: usize,
     failed: usize,
+    known: Known,
+    /// Those that differ and are known to.
+    known_to_differ: usize,
+    /// Those on the list that are the same.
+    outdated: usize,
     accepted: BTreeMap<&'static str, usize>,
 }
 
 impl Totals {
-    /// Counts a verdict.
-    pub fn add(&mut self, verdict: &Verdict) {
+    /// None yet, and these scenarios are known to differ.
+    #[must_use]
+    pub fn knowing(known: Option<Known>) -> Self {
+        Self {
+            known: known.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// Counts a verdict about the scenario of this name; gives what is to be said about it when it
+    /// is known to differ.
+    pub fn add(&mut self, name: &str, verdict: &Verdict) -> Option<String> {
+        let reason = self.known.reason(name).map(str::to_owned);
+        match (reason, verdict) {
+            (Some(why), Verdict::Differs(_) | Verdict::NotComparable(_)) => {
+                self.known_to_differ += 1;
+                return Some(format!("known to differ: {why}"));
+            }
+            (Some(_), Verdict::Same(_)) => {
+                self.outdated += 1;
+                self.count(verdict);
+                return Some("it is the same now: take it off the list".to_owned());
+            }
+            _ => self.count(verdict),
+        }
+        None
+    }
+
+    fn count(&mut self, verdict: &Verdict) {
         let comparison = match verdict {
             Verdict::Same(comparison) => {
                 self.same += 1;
@@ -153,11 +186,14 @@ impl Totals {
         }
     }
 
-    /// 1 if any scenario differs or failed; 3 if none does but some mean nothing, which is not the
+    /// 1 if any scenario differs or failed, or is on the list of those that do and does not; 3 if none does but some mean nothing, which is not the
     /// same as passing; 0 otherwise.
     #[must_use]
     pub fn status(&self) -> u8 {
-        match (self.differ + self.failed, self.not_comparable) {
+        match (
+            self.differ + self.failed + self.outdated,
+            self.not_comparable,
+        ) {
             (0, 0) => 0,
             (0, _) => 3,
             _ => 1,
@@ -167,13 +203,16 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.same + self.differ + self.not_comparable + self.left_out + self.failed;
+        let others = self.known_to_differ + self.not_comparable + self.left_out + self.failed;
+        let total = self.same + self.differ + others;
         write!(
             f,
             "{total} scenarios: {} same, {} differ",
             self.same, self.differ
         )?;
         let others = [
+            (self.known_to_differ, "known to differ"),
+            (self.outdated, "the same though known to differ"),
             (self.not_comparable, "not comparable"),
             (self.left_out, "left out"),
             (self.failed, "failed"),
@@ -236,9 +275,27 @@ mod tests {
         ];
         for (verdicts, status) in cases {
             let mut totals = Totals::default();
-            verdicts.iter().for_each(|verdict| totals.add(verdict));
+            for verdict in verdicts {
+                assert_eq!(totals.add("x", verdict), None);
+            }
 
             assert_eq!(totals.status(), status, "{totals}");
         }
+    }
+
+    #[test]
+    fn what_is_known_to_differ_passes_until_it_is_the_same() {
+        let known = || Known::parse("x: not yet").ok();
+        let mut totals = Totals::knowing(known());
+        assert!(totals.add("x", &differing()).is_some());
+        assert_eq!(totals.status(), 0, "{totals}");
+
+        let same = Verdict::Same(Comparison::default());
+        assert!(totals.add("x", &same).is_some());
+        assert_eq!(totals.status(), 1, "{totals}");
+
+        let mut others = Totals::knowing(known());
+        assert_eq!(others.add("y", &differing()), None);
+        assert_eq!(others.status(), 1, "{others}");
     }
 }
