@@ -311,7 +311,10 @@ impl<I: Io> Pipeline<I> {
         bytes: u16,
     ) {
         let session = self.sessions.get_mut(id);
-        session.count(direction, bytes.into());
+        // An error is no answer, and proves no template.
+        if direction == Direction::ToServer || !session.awaits_proof() {
+            session.count(direction, bytes.into());
+        }
         let server = context.snapshot.server(session.server_slot);
         if let Some(server) = server.filter(|server| server.available) {
             let traffic = server.shared.traffic.of(self.worker);

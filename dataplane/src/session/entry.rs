@@ -454,6 +454,14 @@ impl<A: Address> Session<A> {
             }
     }
 
+    /// Whether the first packet of its server will prove its template, and has not come. What is
+    /// no such packet must not be [counted](Self::count) for it until then.
+    #[inline]
+    #[must_use]
+    pub fn awaits_proof(&self) -> bool {
+        self.protocol() == Protocol::Udp && self.template.is_some() && self.out_packets == 0
+    }
+
     /// Whether a TCP segment with nothing but ACK, or a datagram, leaves the session as it is
     /// whichever side sends it, and nothing in the packet but its ends has to be changed. A first
     /// reply that nobody promised does not: from then on both sides count. What `secure_tcp` says
@@ -471,10 +479,7 @@ impl<A: Address> Session<A> {
         let keeps = |direction| next_state(self.state, direction, self.flags, event) == self.state;
         let promised = !self.flags.contains(SessionFlags::NO_OUTPUT);
         // Its template is told of the first reply.
-        let is_unproven = self.protocol() == Protocol::Udp
-            && self.template.is_some()
-            && self.method.sees_replies()
-            && self.out_packets == 0;
+        let is_unproven = self.awaits_proof() && self.method.sees_replies();
         !self.flags.contains(SessionFlags::SEQ_SHIFT)
             && !self.flags.contains(SessionFlags::OUTDATED)
             && !is_unproven

@@ -246,6 +246,32 @@ fn with_sessions_a_template_goes_on_by_60_s_and_stays_with_that() {
 }
 
 #[test]
+fn an_error_proves_no_template_and_the_answer_behind_it_does() {
+    // Given a persistent client of UDP.
+    let service = service(Protocol::Udp, VIP).persistent(300).nat(RIP_1);
+    let mut gateway = serving(Setup::two_arm(), &service);
+    gateway.receive(0, &udp().build());
+
+    // When its server complains about the question, twice.
+    let asked = on(udp(), &hop(TO_SERVER, (CLIENT, RIP_1), 63)).build();
+    let error = on(
+        icmp_error(4, 0).about(&asked),
+        &hop(FROM_SERVER, (RIP_1, CLIENT), 64),
+    );
+    for _ in 0..2 {
+        gateway.receive(1, &error.clone().build());
+    }
+    assert_eq!(gateway.sent(0).len(), 2);
+    assert_eq!(gateway.traffic(RIP_1).out_packets, 2);
+    assert!(!gateway.templates()[0].is_assured);
+
+    // When it answers after all.
+    let answer = on(udp(), &hop(FROM_SERVER, (RIP_1, CLIENT), 64));
+    gateway.receive(1, &answer.build());
+    assert!(gateway.templates()[0].is_assured);
+}
+
+#[test]
 fn another_time_out_is_for_new_templates() {
     let with = |timeout| {
         let service = service(Protocol::Udp, VIP).persistent(timeout);
