@@ -8,8 +8,9 @@
 //! Such a reply comes from the VIP already. It is counted and moves its session's state, as in the
 //! kernel (connections.md §3 and §6.2); sending it on is Linux's work, as with all that is forwarded.
 
-use super::hit::{accepts_reply, resolve};
+use super::hit::accepts_reply;
 use super::miss::client_owner;
+use super::way::resolve;
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
