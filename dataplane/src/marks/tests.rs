@@ -1,3 +1,5 @@
+//! Rules against a walk over all of them, and one by one.
+
 use proptest::prelude::*;
 
 use super::*;

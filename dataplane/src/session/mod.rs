@@ -15,6 +15,7 @@ mod buckets;
 mod candidate;
 mod entry;
 mod eviction;
+mod flags;
 mod fragments;
 mod hash;
 mod record;
@@ -29,8 +30,9 @@ mod transition;
 mod wheel;
 
 pub use candidate::Candidate;
-pub use entry::{Activity, AdjacencyRef, NewSession, Session, SessionFlags};
+pub use entry::{Activity, AdjacencyRef, NewSession, Session};
 pub(crate) use eviction::quiet_ticks;
+pub use flags::SessionFlags;
 pub use fragments::{FRAGMENT_LIFE_TICKS, FragmentKey, FragmentNote, FragmentTable, FragmentWay};
 pub use hash::HashSecret;
 pub use record::{Binding, SessionRecord};

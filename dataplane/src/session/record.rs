@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::entry::{AdjacencyRef, NewSession, Session, SessionFlags};
+use super::entry::{AdjacencyRef, NewSession, Session};
+use super::flags::SessionFlags;
 use super::state::State;
 use crate::address::{Address, Endpoint, Protocol};
 use crate::id::{ServerSlot, ServiceSlot};

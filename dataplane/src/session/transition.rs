@@ -4,7 +4,7 @@
 //! put together when the crate is compiled, so that the packet path asks no question about the
 //! protocol: an event of another protocol changes nothing.
 
-use super::entry::SessionFlags;
+use super::flags::SessionFlags;
 use super::state::State;
 use super::{sctp, tcp};
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod bystanders;
 mod common;
 
+mod defences;
 mod dr;
 mod express;
 mod fate;
@@ -32,6 +33,7 @@ mod ports;
 mod properties;
 mod punt;
 mod related;
+mod related_strangers;
 mod routes;
 mod scheduled_errors;
 mod schedulers;
