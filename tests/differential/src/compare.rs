@@ -169,10 +169,16 @@ fn ahead(kernel: &Outcome, gateway: &Outcome) -> Duration {
 /// Whether chance decides in the kernel: `twos` draws servers, `drop_entry` draws sessions.
 #[must_use]
 pub fn is_random(scenario: &Scenario) -> bool {
+    draws_two(scenario) || knob(scenario, "drop_entry")
+}
+
+/// Whether a service has the scheduler `twos`.
+#[must_use]
+pub fn draws_two(scenario: &Scenario) -> bool {
     scenario.commands().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.windows(2).any(|pair| pair == ["-s", "twos"])
-    }) || knob(scenario, "drop_entry")
+    })
 }
 
 /// Whether the scenario turns a variable of IPVS to something else than 0.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::compare::{Clocks, Comparison, compare, is_random};
+use crate::compare::{Clocks, Comparison, compare, draws_two, is_random};
 use crate::outcome::Outcome;
 use crate::scenario::{PlayLine, Scenario};
 
@@ -21,8 +21,8 @@ pub enum Verdict {
     Differs(Box<Differing>),
     /// It means nothing on one side; why.
     NotComparable(Vec<String>),
-    /// It waits too long for this kernel.
-    LeftOut(Duration),
+    /// It waits too long for this kernel, or needs what the kernel has not got.
+    LeftOut(String),
     /// One side could not play it; why.
     Failed(String),
 }
@@ -69,13 +69,13 @@ impl Judge<'_> {
     pub fn judge(&self, scenarios: &[Scenario], late_timers: bool) -> Vec<Verdict> {
         let (short, _): (Vec<&Scenario>, Vec<&Scenario>) = scenarios
             .iter()
-            .partition(|scenario| !self.is_too_long(scenario));
+            .partition(|scenario| self.leaves_out(scenario).is_none());
         let short: Vec<Scenario> = short.into_iter().cloned().collect();
         let mut outcomes = short.chunks(PER_BOOT).flat_map(|batch| self.boot(batch));
         let mut verdicts = Vec::with_capacity(scenarios.len());
         for scenario in scenarios {
-            let verdict = if self.is_too_long(scenario) {
-                Verdict::LeftOut(scenario.elapsed())
+            let verdict = if let Some(why) = self.leaves_out(scenario) {
+                Verdict::LeftOut(why)
             } else {
                 match outcomes.next() {
                     Some(Ok(kernel)) => self.against_gateway(scenario, kernel, late_timers),
@@ -88,8 +88,16 @@ impl Judge<'_> {
         verdicts
     }
 
-    fn is_too_long(&self, scenario: &Scenario) -> bool {
-        !self.has_virtual_time && scenario.elapsed() > LONGEST_WAIT
+    /// Why a scenario is not for this kernel: Debian's has neither virtual time nor `twos`.
+    fn leaves_out(&self, scenario: &Scenario) -> Option<String> {
+        if self.has_virtual_time {
+            return None;
+        }
+        let waits = scenario.elapsed();
+        if waits > LONGEST_WAIT {
+            return Some(format!("waits {} s", waits.as_secs()));
+        }
+        draws_two(scenario).then(|| "this kernel has no twos".to_owned())
     }
 
     /// What the kernel did with each scenario. When a boot fails, each has one of its own, so that
@@ -237,7 +245,7 @@ mod tests {
 
         let verdicts = real.judge(&[waiting(31), waiting(3)], false);
 
-        assert!(matches!(verdicts[0], Verdict::LeftOut(time) if time == Duration::from_secs(31)));
+        assert!(matches!(&verdicts[0], Verdict::LeftOut(why) if why == "waits 31 s"));
         assert!(matches!(verdicts[1], Verdict::Same(_)));
     }
 
