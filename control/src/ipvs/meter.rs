@@ -21,6 +21,20 @@ pub struct Rates {
     pub out_bytes: u64,
 }
 
+impl Rates {
+    /// In the order of listings: sessions, packets in and out, bytes in and out.
+    #[must_use]
+    pub const fn columns(self) -> [u64; 5] {
+        [
+            self.sessions,
+            self.in_packets,
+            self.out_packets,
+            self.in_bytes,
+            self.out_bytes,
+        ]
+    }
+}
+
 /// The traffic of one service or server, as listings show it.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {

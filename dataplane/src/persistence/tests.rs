@@ -7,6 +7,7 @@ use crate::address::V4;
 use crate::editor::Editor;
 use crate::id::ServerSlot;
 use crate::knobs::Knobs;
+use crate::session::testing::Dice;
 use crate::testing::{RIP_1, RIP_2, Setup, TestService, VIP, service};
 
 const SECRET: HashSecret = HashSecret([1, 2, 3, 4]);
@@ -75,18 +76,6 @@ fn listed(templates: &Templates<V4>, now: Tick) -> Vec<(IpAddr, u32, u32, u32)> 
         .collect();
     listed.sort_unstable();
     listed
-}
-
-/// Dice (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from((mixed >> 32) % u64::from(end)).unwrap()
-    }
 }
 
 /// A template as the kernel has it, whose timer fires.

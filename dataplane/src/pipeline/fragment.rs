@@ -257,9 +257,9 @@ impl<I: Io> Pipeline<I> {
         if let Some((id, _)) = self.sessions.find(work.hash, key, now) {
             return !self.is_suspended(snapshot, id);
         }
-        let foreign_owner = self.foreign_owner(snapshot, work.interface, key, work.visited);
         let ethdev = ethdev_of(snapshot, work.interface);
         let target = self.recent.classify(snapshot, ethdev, key);
+        let foreign_owner = self.next_owner(snapshot, target, key, work.visited);
         foreign_owner.is_none() && matches!(target, Target::Service(_))
     }
 

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::way::{Way, resolve};
+use super::way::Way;
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::drop_reason::DropReason;
@@ -120,16 +120,8 @@ impl<I: Io> Pipeline<I> {
     fn send_own(&mut self, context: Context<'_>, destination: V4, packet: I::Packet) -> u16 {
         let bytes = packet.bytes().len().saturating_sub(framing::ETHERNET);
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
-        let slot = resolve(context.snapshot, destination).slot;
-        match context.snapshot.adjacency(slot) {
-            Some(adjacency) => {
-                let way = Way {
-                    adjacency,
-                    destination,
-                    mtu: adjacency.mtu,
-                };
-                self.dispatch(context, &way, packet, framing::ETHERNET);
-            }
+        match Way::towards(context.snapshot, destination) {
+            Some(way) => self.dispatch(context, &way, packet, framing::ETHERNET),
             None => self.out.discard(packet, DropReason::NoRoute),
         }
         bytes
@@ -138,8 +130,8 @@ impl<I: Io> Pipeline<I> {
 
 /// The gateway's own address on the side where `sender` is.
 pub(super) fn address_towards(snapshot: &Snapshot, sender: V4) -> Option<V4> {
-    let adjacency = snapshot.adjacency(resolve(snapshot, sender).slot)?;
-    snapshot.interfaces.get(adjacency.interface)?.address
+    let way = Way::towards(snapshot, sender)?;
+    snapshot.interfaces.get(way.adjacency.interface)?.address
 }
 
 /// The beginning of a datagram, as far as an error quotes it and its first fragment goes; the whole

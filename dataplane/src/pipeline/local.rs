@@ -126,16 +126,10 @@ impl<I: Io> Pipeline<I> {
         let (found, owner) = if work.parsed.ip.fragment == FragmentKind::Later {
             self.way_of_linuxs_first(context, &work)
         } else {
-            let found = self.local_session(context, &work);
-            let is_known = found.is_some();
-            (
-                found,
-                if is_known {
-                    None
-                } else {
-                    self.local_owner(context.snapshot, &work)
-                },
-            )
+            match self.local_session(context, &work) {
+                Some(id) => (Some(id), None),
+                None => (None, self.local_owner(context.snapshot, &work)),
+            }
         };
         if let Some(id) = found {
             return self.answer(context, id, work);
@@ -156,7 +150,7 @@ impl<I: Io> Pipeline<I> {
         let handed = Handed {
             packet,
             interface,
-            visited: visited.with(self.worker),
+            visited,
             from_linux: true,
         };
         self.out.hand_over(to, handed);

@@ -22,9 +22,7 @@ use crate::session::Event;
 use crate::snapshot::Snapshot;
 use crate::steering::Steering;
 use crate::wire::sctp::chunk;
-
-const TCP_SYN: u8 = 0x02;
-const TCP_RST: u8 = 0x04;
+use crate::wire::tcp::Flags;
 
 impl<I: Io> Pipeline<I> {
     /// Decides what becomes of a packet that met no session.
@@ -120,7 +118,6 @@ impl<I: Io> Pipeline<I> {
             visited,
             ..
         } = work;
-        let visited = visited.with(self.worker);
         let handed = Handed {
             packet,
             interface,
@@ -272,7 +269,7 @@ const fn may_open(knobs: &Knobs, parsed: &Parsed) -> bool {
         return false;
     }
     match parsed.key.protocol {
-        Protocol::Tcp => knobs.sloppy_tcp || parsed.tcp_flags & TCP_SYN != 0,
+        Protocol::Tcp => knobs.sloppy_tcp || has(parsed, Flags::SYN),
         Protocol::Udp => true,
         Protocol::Sctp => knobs.sloppy_sctp || parsed.sctp_chunk == chunk::INIT,
     }
@@ -281,10 +278,14 @@ const fn may_open(knobs: &Knobs, parsed: &Parsed) -> bool {
 /// Whether a packet ends what it belongs to: an RST, or an ABORT before all else.
 const fn ends_it(parsed: &Parsed) -> bool {
     match parsed.key.protocol {
-        Protocol::Tcp => parsed.tcp_flags & TCP_RST != 0,
+        Protocol::Tcp => has(parsed, Flags::RST),
         Protocol::Udp => false,
         Protocol::Sctp => parsed.sctp_chunk == chunk::ABORT,
     }
+}
+
+const fn has(segment: &Parsed, flags: Flags) -> bool {
+    Flags(segment.tcp_flags).contains(flags)
 }
 
 /// The worker that owns a client's sessions with this VIP.
@@ -341,7 +342,7 @@ pub(super) const fn event(parsed: &Parsed) -> Event {
 #[inline]
 pub(super) const fn opens_connection(parsed: &Parsed) -> bool {
     match parsed.key.protocol {
-        Protocol::Tcp => parsed.tcp_flags & TCP_SYN != 0,
+        Protocol::Tcp => has(parsed, Flags::SYN),
         Protocol::Udp => false,
         Protocol::Sctp => parsed.sctp_chunk == chunk::INIT,
     }

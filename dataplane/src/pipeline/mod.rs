@@ -338,7 +338,7 @@ impl<I: Io> Pipeline<I> {
             let handed = Handed {
                 packet,
                 interface: lane.interface,
-                visited: visited.with(self.worker),
+                visited,
                 from_linux: false,
             };
             return self.out.hand_over(to, handed);

@@ -18,10 +18,10 @@ use crate::rewrite::{plain, tun};
 use crate::schedule::load;
 use crate::service::{Method, MssClamp, RealServer, Service};
 use crate::session::{
-    Activity, AdjacencyRef, Direction, Hashes, NewSession, Session, SessionFlags, State,
+    Activity, AdjacencyRef, Direction, FRAGMENT_LIFE_TICKS, Hashes, NewSession, Session,
+    SessionFlags, State,
 };
 use crate::snapshot::Snapshot;
-use crate::time::TICKS_PER_SECOND;
 use crate::wire::plain::{PlainIpv4, PlainIpv4Mut};
 use crate::wire::tcp::Tcp;
 
@@ -33,10 +33,6 @@ const SEQUENCE_GAP: u32 = 1 << 16;
 
 /// IPv4 and TCP headers without options: what an MTU is larger than an MSS.
 const HEADERS: u16 = 40;
-
-/// How long the rest of a datagram may come after its first fragment: as long as such notes are
-/// kept for others.
-const ASIDE_TICKS: u32 = 30 * TICKS_PER_SECOND;
 
 impl<I: Io> Pipeline<I> {
     /// Chooses a server for a client's first packet, lets a session begin and takes the packet on.
@@ -87,7 +83,7 @@ impl<I: Io> Pipeline<I> {
         choice.bind(work.parsed.key.protocol, false);
         self.count_first(choice.server, &work.parsed);
         self.counters().one_packets.add(1);
-        let id = (self.sessions).put_aside(&session, context.now, ASIDE_TICKS);
+        let id = (self.sessions).put_aside(&session, context.now, FRAGMENT_LIFE_TICKS);
         if work.parsed.ip.fragment == FragmentKind::First {
             self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
         }
@@ -157,7 +153,8 @@ impl<I: Io> Pipeline<I> {
         first: &Parsed,
     ) -> Result<SessionId, DropReason> {
         let activity = self.advance_first(session, first);
-        let id = self.file(context, session, hashes)?;
+        let ticks = context.snapshot.timeouts.ticks(session.state);
+        let id = self.file(context, session, hashes, ticks)?;
         if session.proves_template(State::None, Direction::ToServer) {
             context.snapshot.templates.assure(session.template);
         }
@@ -180,18 +177,18 @@ impl<I: Io> Pipeline<I> {
         traffic.count(Direction::ToServer, first.ip.total_len);
     }
 
-    /// Puts a session into the table, in the place of a lesser one if need be. One that finds no
-    /// place gives its local port back.
+    /// Puts a session into the table for so many ticks, in the place of a lesser one if need be.
+    /// One that finds no place gives its local port back.
     #[inline]
-    fn file(
+    pub(super) fn file(
         &mut self,
         context: Context<'_>,
         session: &Session<V4>,
         hashes: Hashes,
+        ticks: u32,
     ) -> Result<SessionId, DropReason> {
         let room = self.make_room(context);
         let filed = room.and_then(|()| {
-            let ticks = context.snapshot.timeouts.ticks(session.state);
             let inserted = self
                 .sessions
                 .insert_under(hashes, session, context.now, ticks);

@@ -129,8 +129,10 @@ impl<I: Io> Outputs<I> {
         }
     }
 
-    /// Hands a frame, as it was received, to the worker that owns its session.
-    pub fn hand_over(&mut self, to: WorkerId, handed: Handed<I::Packet>) {
+    /// Hands a frame, as it was received, to the worker that owns its session, and notes that it
+    /// was here.
+    pub fn hand_over(&mut self, to: WorkerId, mut handed: Handed<I::Packet>) {
+        handed.visited = handed.visited.with(self.worker);
         let Some(batch) = self.handing.get_mut(to.index()) else {
             return self.discard(handed.packet, DropReason::HandoverFull);
         };

@@ -10,7 +10,7 @@
 
 use super::hit::accepts_reply;
 use super::miss::client_owner;
-use super::way::resolve;
+use super::way::Way;
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
@@ -73,8 +73,6 @@ pub(super) fn overhearing_owner(
 
 /// Whether a router passes the packet on: what it refuses has not passed (connections.md §7.1).
 fn goes_on(snapshot: &Snapshot, parsed: &Parsed) -> bool {
-    let slot = resolve(snapshot, parsed.key.destination.addr).slot;
-    let fits = |mtu| !parsed.ip.dont_fragment || parsed.ip.total_len <= mtu;
-    let way = snapshot.adjacency(slot);
-    parsed.ip.ttl > 1 && way.is_some_and(|adjacency| fits(adjacency.mtu))
+    let fits = |way: Way<'_>| !parsed.ip.dont_fragment || parsed.ip.total_len <= way.mtu;
+    parsed.ip.ttl > 1 && Way::towards(snapshot, parsed.key.destination.addr).is_some_and(fits)
 }

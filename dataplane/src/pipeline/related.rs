@@ -16,7 +16,7 @@
 
 use super::aside::Aside;
 use super::miss::ethdev_of;
-use super::way::{Way, resolve};
+use super::way::Way;
 use super::{Context, Pipeline};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
@@ -190,7 +190,7 @@ impl<I: Io> Pipeline<I> {
         let handed = Handed {
             packet: related.packet,
             interface: related.interface,
-            visited: related.visited.with(self.worker),
+            visited: related.visited,
             from_linux: false,
         };
         self.out.hand_over(to, handed);
@@ -291,14 +291,7 @@ impl<I: Io> Pipeline<I> {
         if direction == Direction::ToServer || session.method().sees_replies() {
             return self.way(context, id, direction);
         }
-        let destination = session.client().addr;
-        let slot = resolve(context.snapshot, destination).slot;
-        let adjacency = context.snapshot.adjacency(slot)?;
-        Some(Way {
-            adjacency,
-            destination,
-            mtu: adjacency.mtu,
-        })
+        Way::towards(context.snapshot, session.client().addr)
     }
 
     /// Counts an error as a packet of its session, and of its server as long as that is one

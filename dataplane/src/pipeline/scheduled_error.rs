@@ -92,10 +92,7 @@ impl<I: Io> Pipeline<I> {
             client: hash,
             server,
         };
-        let filed = self.make_room(context).and_then(|()| {
-            let filed = (self.sessions).insert_under(hashes, &session, context.now, LIFE_TICKS);
-            filed.map_err(|_full| DropReason::SessionTableFull)
-        });
+        let filed = self.file(context, &session, hashes, LIFE_TICKS);
         match filed {
             Ok(_) => {
                 choice.bind(key.protocol, false);

@@ -24,6 +24,18 @@ pub(super) struct Way<'a> {
     pub(super) mtu: u16,
 }
 
+impl<'a> Way<'a> {
+    /// The way to an address, which no session knows; none when Linux has no route.
+    pub(super) fn towards(snapshot: &'a Snapshot, destination: V4) -> Option<Self> {
+        let adjacency = snapshot.adjacency(resolve(snapshot, destination).slot)?;
+        Some(Self {
+            adjacency,
+            destination,
+            mtu: adjacency.mtu,
+        })
+    }
+}
+
 impl<I: Io> Pipeline<I> {
     /// The next hop in this direction; looks the route up again only when it may have changed.
     #[inline]

@@ -24,7 +24,7 @@ mod state;
 mod table;
 mod tcp;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod timeouts;
 mod transition;
 mod wheel;

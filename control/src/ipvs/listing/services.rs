@@ -130,17 +130,7 @@ impl Style<'_> {
         let name = self.naming.service(&row.service.name);
         match self.columns {
             Columns::Stats => format!("{name:<33}{}", self.totals(row.traffic)),
-            Columns::Rate => {
-                let Rates {
-                    sessions,
-                    in_packets,
-                    out_packets,
-                    in_bytes,
-                    out_bytes,
-                } = row.rates;
-                let numbers = [sessions, in_packets, out_packets, in_bytes, out_bytes];
-                format!("{name:<33}{}", self.numbers(&numbers))
-            }
+            Columns::Rate => format!("{name:<33}{}", self.numbers(&row.rates.columns())),
             _ => format!("{name} {}", service_words(&row.service)),
         }
     }
@@ -198,13 +188,7 @@ impl Style<'_> {
 
     /// The rates of a server; those of sessions and packets are never shortened.
     fn server_rates(self, rates: Rates) -> String {
-        let Rates {
-            sessions,
-            in_packets,
-            out_packets,
-            in_bytes,
-            out_bytes,
-        } = rates;
+        let [sessions, in_packets, out_packets, in_bytes, out_bytes] = rates.columns();
         let bytes = self.numbers(&[in_bytes, out_bytes]);
         format!(" {sessions:>8} {in_packets:>8} {out_packets:>8}{bytes}")
     }

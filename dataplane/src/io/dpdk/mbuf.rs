@@ -135,12 +135,7 @@ impl Packet for DpdkPacket {
 
     #[inline]
     fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint that reads nothing.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(self.data().cast_const().cast());
-        }
+        prefetch_read(self.bytes());
     }
 
     #[inline]

@@ -92,10 +92,13 @@ enum Side {
     Server,
 }
 
+/// What is said one after the other, and by whom.
+type Path<E> = &'static [(Side, E)];
+
 const EVENTS: [Flags; 6] = [SYN, FIN, ACK, RST, SYN_ACK, Flags(0)];
 
 /// Segments that lead from nothing to each state that can be reached.
-const PATHS: [&[(Side, Flags)]; 7] = [
+const PATHS: [Path<Flags>; 7] = [
     &[(Side::Client, SYN)],
     &[(Side::Client, SYN), (Side::Client, ACK)],
     &[
@@ -127,6 +130,54 @@ const PATHS: [&[(Side, Flags)]; 7] = [
     ],
 ];
 
+fn say_tcp(talk: &Talk, draft: &mut Draft, (side, flags): (Side, Flags)) {
+    match side {
+        Side::Client => talk.ask_tcp(draft, flags),
+        Side::Server => talk.answer_tcp(draft, flags),
+    }
+}
+
+fn say_sctp(talk: &Talk, draft: &mut Draft, (side, chunk): (Side, u8)) {
+    match side {
+        Side::Client => talk.ask_sctp(draft, chunk),
+        Side::Server => talk.answer_sctp(draft, chunk),
+    }
+}
+
+/// A session for each path, event and side: the path, and then the event from that side.
+fn after_each<E: Copy>(
+    draft: &mut Draft,
+    method: Method,
+    paths: &[Path<E>],
+    events: &[E],
+    say: fn(&Talk, &mut Draft, (Side, E)),
+    label: &str,
+) {
+    let mut number = 0;
+    for path in paths {
+        for event in events {
+            for side in [Side::Client, Side::Server] {
+                number += 1;
+                let talk = Talk::new(method, number);
+                for step in path.iter().chain([&(side, *event)]) {
+                    say(&talk, draft, *step);
+                }
+            }
+        }
+        draft.dump(label);
+    }
+}
+
+/// A session in each state that can be reached.
+fn reach_all_states(draft: &mut Draft, method: Method) {
+    for (number, path) in (1..).zip(PATHS) {
+        let talk = Talk::new(method, number);
+        for step in path {
+            say_tcp(&talk, draft, *step);
+        }
+    }
+}
+
 fn transitions(method: Method, secure: bool) -> Written {
     let kind = if secure {
         "secure-transitions"
@@ -140,22 +191,14 @@ fn transitions(method: Method, secure: bool) -> Written {
         draft.knob("secure_tcp", 3);
     }
     serve_tcp(&mut draft, "-s rr", method, &[1]);
-    let mut number = 0;
-    for path in PATHS {
-        for event in EVENTS {
-            for side in [Side::Client, Side::Server] {
-                number += 1;
-                let talk = Talk::new(method, number);
-                for (side, flags) in path.iter().copied().chain([(side, event)]) {
-                    match side {
-                        Side::Client => talk.ask_tcp(&mut draft, flags),
-                        Side::Server => talk.answer_tcp(&mut draft, flags),
-                    }
-                }
-            }
-        }
-        draft.dump("after each event");
-    }
+    after_each(
+        &mut draft,
+        method,
+        &PATHS,
+        &EVENTS,
+        say_tcp,
+        "after each event",
+    );
     let about = match secure {
         true => "Every TCP state with every event from both sides, by the table of secure_tcp.",
         false => "Every TCP state with every event from both sides.",
@@ -166,15 +209,7 @@ fn transitions(method: Method, secure: bool) -> Written {
 fn tcp_timeouts(method: Method) -> Written {
     let mut draft = Draft::new(format!("tcp-timeouts-{}", method.name));
     serve_tcp(&mut draft, "-s rr", method, &[1]);
-    for (number, path) in (1..).zip(PATHS) {
-        let talk = Talk::new(method, number);
-        for (side, flags) in path {
-            match side {
-                Side::Client => talk.ask_tcp(&mut draft, *flags),
-                Side::Server => talk.answer_tcp(&mut draft, *flags),
-            }
-        }
-    }
+    reach_all_states(&mut draft, method);
     draft.dump("all states");
     // 10 s, 60 s, 120 s and 900 s, each before it and behind an eighth more.
     for (seconds, label) in [
@@ -252,15 +287,7 @@ fn reuse(method: Method, mode: u32) -> Written {
     let mut draft = Draft::new(format!("reuse-mode-{mode}-{}", method.name));
     draft.knob("conn_reuse_mode", mode);
     serve_tcp(&mut draft, "-s rr", method, &[1]);
-    for (number, path) in (1..).zip(PATHS) {
-        let talk = Talk::new(method, number);
-        for (side, flags) in path {
-            match side {
-                Side::Client => talk.ask_tcp(&mut draft, *flags),
-                Side::Server => talk.answer_tcp(&mut draft, *flags),
-            }
-        }
-    }
+    reach_all_states(&mut draft, method);
     draft.dump("first sessions");
     // From now on new sessions go to another server.
     draft.ipvsadm("-a -t 10.1.0.100:80 -r 10.2.0.12:80 -g");
@@ -324,7 +351,7 @@ fn odd_source_ports() -> Written {
 }
 
 /// Chunks that lead from nothing to states of an association.
-const SCTP_PATHS: [&[(Side, u8)]; 6] = [
+const SCTP_PATHS: [Path<u8>; 6] = [
     &[(Side::Client, chunk::INIT)],
     &[(Side::Client, chunk::INIT), (Side::Server, chunk::INIT_ACK)],
     &[
@@ -368,22 +395,14 @@ fn sctp_transitions(method: Method) -> Written {
         method,
         &[1],
     );
-    let mut number = 0;
-    for path in SCTP_PATHS {
-        for event in CHUNKS {
-            for side in [Side::Client, Side::Server] {
-                number += 1;
-                let talk = Talk::new(method, number);
-                for (side, chunk) in path.iter().copied().chain([(side, event)]) {
-                    match side {
-                        Side::Client => talk.ask_sctp(&mut draft, chunk),
-                        Side::Server => talk.answer_sctp(&mut draft, chunk),
-                    }
-                }
-            }
-        }
-        draft.dump("after each chunk");
-    }
+    after_each(
+        &mut draft,
+        method,
+        &SCTP_PATHS,
+        &CHUNKS,
+        say_sctp,
+        "after each chunk",
+    );
     Written::new(draft, "SCTP states with every chunk from both sides.")
 }
 
