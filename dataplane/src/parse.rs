@@ -7,6 +7,7 @@
 //! | A packet | becomes |
 //! |---|---|
 //! | IPv4 TCP, UDP, SCTP, whole or first fragment | [`Frame::Ipv4`], with a flow key |
+//! | the same with ports but without the rest of the transport header, whole | [`Frame::Ipv4Cut`] |
 //! | IPv4 of other protocols, later fragments, DHCP | [`Frame::Ipv4Other`] |
 //! | ARP, IPv6, other EtherTypes | [`Frame::Arp`], [`Frame::Ipv6`], [`Frame::Other`] |
 
@@ -22,9 +23,9 @@ use crate::io::RxChecksum;
 use crate::wire::ethernet::{self, Ethernet, ethertype};
 use crate::wire::ipv4::{Ipv4, Ipv4Option, Options, protocol};
 use crate::wire::ipv6::{self, Ipv6};
-use crate::wire::sctp::Sctp;
+use crate::wire::sctp::{self, Sctp};
 use crate::wire::tcp::{self, Tcp};
-use crate::wire::udp::Udp;
+use crate::wire::udp::{self, Udp};
 use crate::wire::vlan::{self, Vlan};
 use crate::wire::{ParseError, ports};
 
@@ -49,6 +50,9 @@ pub struct LinkHeader {
 pub enum Frame {
     /// A packet that a session or virtual service may want.
     Ipv4(Parsed),
+    /// One that ends inside its transport header, behind the ports: a session may have it that is
+    /// there already. Flags and chunk are 0.
+    Ipv4Cut(Parsed),
     /// An IPv4 packet without ports: ICMP, other protocols, later fragments, DHCP.
     Ipv4Other(OtherIpv4),
     /// ARP, not looked into.
@@ -336,7 +340,9 @@ fn with_ports(
     ip: Ipv4Facts,
     payload: &[u8],
 ) -> Outcome {
-    let transport = transport(protocol, payload).map_err(|_| TruncatedTransport)?;
+    let Ok(transport) = transport(protocol, payload) else {
+        return cut(link, (source, destination, protocol), ip, payload);
+    };
     let parsed = Parsed {
         key: FlowKey {
             source: Endpoint::new(source, transport.source_port),
@@ -348,6 +354,39 @@ fn with_ports(
         sctp_chunk: transport.sctp_chunk,
     };
     Ok((link.header(), Frame::Ipv4(parsed)))
+}
+
+/// A packet whose transport header is not all there, or says that it is not.
+#[cold]
+#[inline(never)]
+fn cut(
+    link: Link<'_>,
+    (source, destination, protocol): (V4, V4, Protocol),
+    ip: Ipv4Facts,
+    payload: &[u8],
+) -> Outcome {
+    let least = match protocol {
+        Protocol::Tcp => tcp::HEADER_LEN,
+        Protocol::Udp => udp::HEADER_LEN,
+        Protocol::Sctp => sctp::MIN_PACKET_LEN,
+    };
+    // RFC 1858 §3.1 on fragments.
+    if payload.len() >= least || ip.fragment != FragmentKind::Whole {
+        return Err(TruncatedTransport);
+    }
+    let (source_port, destination_port) = ports(payload).map_err(|_| TruncatedTransport)?;
+    let key = FlowKey {
+        source: Endpoint::new(source, source_port),
+        destination: Endpoint::new(destination, destination_port),
+        protocol,
+    };
+    let parsed = Parsed {
+        key,
+        ip,
+        tcp_flags: 0,
+        sctp_chunk: 0,
+    };
+    Ok((link.header(), Frame::Ipv4Cut(parsed)))
 }
 
 /// What a transport header says.

@@ -25,6 +25,7 @@ fn corpus() -> io::Result<Vec<(String, Vec<u8>)>> {
 fn outcome(frame: &[u8]) -> &'static str {
     match parse(frame, RxChecksum::Unknown) {
         Ok((_, Frame::Ipv4(_))) => "ipv4",
+        Ok((_, Frame::Ipv4Cut(_))) => "ipv4_cut",
         Ok((_, Frame::Ipv4Other(_))) => "ipv4_other",
         Ok((_, Frame::Arp)) => "arp",
         Ok((_, Frame::Ipv6(_))) => "ipv6",

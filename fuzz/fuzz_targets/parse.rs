@@ -9,7 +9,12 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|frame: &[u8]| {
     for checksum in [RxChecksum::Unknown, RxChecksum::Good, RxChecksum::Bad] {
         match parse(frame, checksum) {
-            Ok((_, Frame::Ipv4(Parsed { ip, .. }) | Frame::Ipv4Other(OtherIpv4 { ip, .. }))) => {
+            Ok((
+                _,
+                Frame::Ipv4(Parsed { ip, .. })
+                | Frame::Ipv4Cut(Parsed { ip, .. })
+                | Frame::Ipv4Other(OtherIpv4 { ip, .. }),
+            )) => {
                 let end = usize::from(ip.l3_offset) + usize::from(ip.total_len);
                 let message = frame.get(usize::from(ip.l4_offset)..end);
                 assert!(message.is_some());

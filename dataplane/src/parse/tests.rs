@@ -275,17 +275,15 @@ fn a_packet_without_a_whole_transport_header_is_dropped() {
     let tiny = tcp().syn().more_fragments().cut(8).build();
 
     assert_dropped([
-        ("half TCP", tcp().cut(19).build(), TruncatedTransport),
+        (
+            "TCP without ports",
+            tcp().cut(3).build(),
+            TruncatedTransport,
+        ),
         ("half TCP options", half_options, TruncatedTransport),
         (
             "TCP header of 16",
             with_ip_byte(32, 0x40),
-            TruncatedTransport,
-        ),
-        ("half UDP", udp().cut(7).build(), TruncatedTransport),
-        (
-            "SCTP without chunk",
-            sctp().cut(15).build(),
             TruncatedTransport,
         ),
         ("tiny fragment", tiny, TruncatedTransport),
@@ -376,7 +374,9 @@ fn good_frames() -> Vec<Vec<u8>> {
 /// Whether the offsets and lengths of `parsed` stay within the frame, one behind the other.
 fn is_within(frame: &[u8], parsed: Frame) -> bool {
     let ends = match parsed {
-        Frame::Ipv4(Parsed { ip, .. }) | Frame::Ipv4Other(OtherIpv4 { ip, .. }) => {
+        Frame::Ipv4(Parsed { ip, .. })
+        | Frame::Ipv4Cut(Parsed { ip, .. })
+        | Frame::Ipv4Other(OtherIpv4 { ip, .. }) => {
             let l3_offset = u16::from(ip.l3_offset);
             let header_end = l3_offset + u16::from(ip.header_len);
             vec![

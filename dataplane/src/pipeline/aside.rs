@@ -1,7 +1,7 @@
 //! Packets that can belong to no session: Linux's, except errors about packets that did.
 
 use super::related::Related;
-use super::{Context, Pipeline};
+use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, FlowKey, Protocol};
 use crate::classify;
 use crate::handover::Visited;
@@ -31,6 +31,16 @@ impl<I: Io> Pipeline<I> {
         let Aside {
             interface, group, ..
         } = aside;
+        if let (Frame::Ipv4Cut(parsed), false) = (frame, group) {
+            let work = Work {
+                packet: aside.packet,
+                interface,
+                hash: self.sessions.hash(&parsed.key),
+                parsed: *parsed,
+                visited: aside.visited,
+            };
+            return self.cut(context, work);
+        }
         let packet = match frame {
             Frame::Ipv4Other(other) if !group => {
                 let related = Related::new(aside, other);
@@ -48,7 +58,7 @@ impl<I: Io> Pipeline<I> {
                 other.destination,
                 group,
             ),
-            Frame::Ipv4(parsed) => {
+            Frame::Ipv4(parsed) | Frame::Ipv4Cut(parsed) => {
                 let class = classify::host_class(&parsed.key);
                 debug_assert!(group);
                 class

@@ -257,7 +257,7 @@ impl<I: Io> Pipeline<I> {
 /// Whether a client's packet that met this session is as good as one that met none
 /// (connections.md §1, 5 and 6); `opens` says that it asks for a new connection.
 #[inline]
-fn begins_anew(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool {
+pub(super) fn begins_anew(snapshot: &Snapshot, session: &Session<V4>, opens: bool) -> bool {
     let knobs = &snapshot.knobs;
     // What gave its local port back has nothing left to be reused.
     opens

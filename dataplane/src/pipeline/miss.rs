@@ -57,7 +57,7 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// Gives a packet that begins no session to Linux, or drops it.
-    fn do_without_session(
+    pub(super) fn do_without_session(
         &mut self,
         context: Context<'_>,
         target: Target<'_>,

@@ -13,6 +13,7 @@
 
 mod aside;
 mod choose;
+mod cut;
 mod defence;
 mod express;
 mod fragment;

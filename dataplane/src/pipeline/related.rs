@@ -234,7 +234,7 @@ impl<I: Io> Pipeline<I> {
             let reason = DropReason::TtlExpired;
             return self.out.discard(related.packet, reason);
         }
-        self.count_error(context, id, direction, related.outer.ip.total_len);
+        self.count_unread(context, id, direction, related.outer.ip.total_len);
         let Some(way) = self.error_way(context, id, direction) else {
             return self.out.discard(related.packet, DropReason::NoRoute);
         };
@@ -294,9 +294,9 @@ impl<I: Io> Pipeline<I> {
         Way::towards(context.snapshot, session.client().addr)
     }
 
-    /// Counts an error as a packet of its session, and of its server as long as that is one
+    /// Counts an error, or what says nothing else, as a packet of its session, and of its server as long as that is one
     /// (connections.md §12).
-    fn count_error(
+    pub(super) fn count_unread(
         &mut self,
         context: Context<'_>,
         id: SessionId,

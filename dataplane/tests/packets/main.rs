@@ -6,7 +6,7 @@
 mod bad_input;
 mod bystanders;
 mod common;
-
+mod cut;
 mod defences;
 mod dr;
 mod express;

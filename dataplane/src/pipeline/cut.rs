@@ -1,0 +1,87 @@
+//! Packets of sessions that end inside their transport header.
+//!
+//! Their ports are there, so their session is known. As in the kernel they count for it and restart
+//! its time-out, but what the missing bytes would have said of its state is not known; by DR and
+//! TUN the server gets them as they are. None of them begins a session.
+
+use super::hit::{barrier, begins_anew};
+use super::miss::ethdev_of;
+use super::{Context, Pipeline, Work};
+use crate::address::Protocol;
+use crate::classify::Target;
+use crate::drop_reason::DropReason;
+use crate::id::SessionId;
+use crate::io::Io;
+use crate::parse::{Ipv4Facts, Parsed};
+use crate::session::Direction;
+use crate::wire::sctp::COMMON_HEADER_LEN;
+
+impl<I: Io> Pipeline<I> {
+    /// Takes a packet that is cut short to its session, or does with it what is done without one.
+    #[cold]
+    pub(super) fn cut(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Context { snapshot, now } = context;
+        let key = &work.parsed.key;
+        let found = self.sessions.find(work.hash, key, now);
+        let is_its = |(id, direction): &(SessionId, Direction)| {
+            let session = self.sessions.get(*id);
+            let to_server = *direction == Direction::ToServer;
+            let is_left = key.source.port == 0 || begins_anew(snapshot, session, false);
+            !(to_server && is_left || self.is_suspended(snapshot, *id))
+        };
+        if let Some((id, direction)) = found.filter(is_its) {
+            return self.carry_cut(context, id, direction, work);
+        }
+        let ethdev = ethdev_of(snapshot, work.interface);
+        let target = self.recent.classify(snapshot, ethdev, key);
+        if let Some(to) = self.next_owner(snapshot, target, key, work.visited) {
+            return self.hand_over(to, work);
+        }
+        match target {
+            Target::Service(_) => {
+                let reason = DropReason::TruncatedTransport;
+                self.out.discard(work.packet, reason);
+            }
+            target => self.do_without_session(context, target, work),
+        }
+    }
+
+    /// Sends a packet of a session on that is cut short. Where its ends would have to change in a
+    /// header that is not all there it is dropped, a reply before it counts.
+    fn carry_cut(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        work: Work<I::Packet>,
+    ) {
+        let session = self.sessions.get(id);
+        let reason = barrier(context.snapshot, session, direction, work.interface);
+        let is_reply = direction == Direction::ToClient && session.method().sees_replies();
+        let reason = reason.or_else(|| {
+            (is_reply && !may_be_readdressed(&work.parsed))
+                .then_some(DropReason::TruncatedTransport)
+        });
+        if let Some(reason) = reason {
+            return self.out.discard(work.packet, reason);
+        }
+        self.counters().session_hits.add(1);
+        let bytes = work.parsed.ip.total_len;
+        self.count_unread(context, id, direction, bytes);
+        let state = self.sessions.get(id).state;
+        let ticks = context.snapshot.timeouts.ticks(state);
+        self.sessions.extend(id, context.now, ticks);
+        self.forward(context, id, direction, work);
+    }
+}
+
+/// Whether there is enough of the header for other ports and their checksum.
+fn may_be_readdressed(parsed: &Parsed) -> bool {
+    let Ipv4Facts {
+        total_len,
+        header_len,
+        ..
+    } = parsed.ip;
+    let transport = usize::from(total_len).saturating_sub(header_len.into());
+    parsed.key.protocol == Protocol::Sctp && transport >= COMMON_HEADER_LEN
+}
