@@ -21,6 +21,7 @@ pub(super) fn all() -> Vec<Written> {
         all.push(unrelated(method, false));
         all.push(unrelated(method, true));
     }
+    all.extend(["dh", "sh", "mh", "lblc", "lblcr"].map(by_hash));
     all.extend([about_tunnels(), echo(), strangers(false), strangers(true)]);
     all
 }
@@ -136,6 +137,26 @@ fn unrelated(method: Method, schedules: bool) -> Written {
     Written::new(
         draft,
         "Errors about nothing that is known: the host's, unless schedule_icmp is set.",
+    )
+}
+
+/// Errors that begin sessions, by a scheduler that goes by an address.
+fn by_hash(scheduler: &'static str) -> Written {
+    let mut draft = Draft::new(format!("schedule-icmp-{scheduler}"));
+    draft.knob("schedule_icmp", 1);
+    serve_tcp(&mut draft, &format!("-s {scheduler}"), NAT, &[1, 2, 1, 1]);
+    for number in 1..=12 {
+        let talk = Talk::new(NAT, number);
+        if number % 3 == 0 {
+            talk.ask_tcp(&mut draft, SYN);
+        }
+        let error = error(3, 1).about(&answer(&talk, false));
+        draft.from_client(error.from(talk.client).to(talk.service));
+    }
+    draft.dump("who got what");
+    Written::new(
+        draft,
+        "An error that begins a session is scheduled by the addresses of the packet quoted.",
     )
 }
 
