@@ -73,6 +73,15 @@ impl<P: Packet> Related<P> {
         message.unwrap_or_default()
     }
 
+    /// Passes a router, whose time it takes; false, and nothing changes, when there is none left.
+    fn pass_router(&mut self) -> bool {
+        let ip = self.packet.bytes_mut();
+        let ip = ip.get_mut(self.outer.ip.l3_offset.into()..);
+        let passes = rewrite::decrement_ttl(ip.unwrap_or_default()).is_ok();
+        self.outer.ip.ttl -= u8::from(passes);
+        passes
+    }
+
     fn is_intact(&self) -> bool {
         Icmp::parse(self.message()).is_ok_and(|(icmp, data)| icmp.verify_checksum(data))
     }
@@ -221,16 +230,24 @@ impl<I: Io> Pipeline<I> {
         context: Context<'_>,
         id: SessionId,
         direction: Direction,
-        related: Related<I::Packet>,
+        mut related: Related<I::Packet>,
     ) {
-        let is_rewritten = self.sessions.get(id).method().sees_replies();
+        let session = self.sessions.get(id);
+        let is_rewritten = session.method().sees_replies();
+        let receiver = related.outer.destination;
+        let is_ours = context.snapshot.role(receiver).is_some() || receiver == session.vip().addr;
         if is_rewritten && !related.is_intact() {
             let reason = DropReason::BadIcmpChecksum;
             return self.out.discard(related.packet, reason);
         }
         self.counters().session_hits.add(1);
-        if direction == Direction::ToClient && related.outer.ip.ttl <= 1 {
-            // The kernel's router finds this out before IPVS sees, and counts, the error.
+        // The kernel's router sees before IPVS, and before anything counts, what is not for itself.
+        // On its way to a server that takes from the time to live twice.
+        let passes = match direction {
+            Direction::ToClient => related.outer.ip.ttl > 1,
+            Direction::ToServer => is_ours || related.pass_router(),
+        };
+        if !passes {
             let reason = DropReason::TtlExpired;
             return self.out.discard(related.packet, reason);
         }

@@ -20,6 +20,7 @@ pub(super) fn all() -> Vec<Written> {
         all.push(from_server(method));
         all.push(unrelated(method, false));
         all.push(unrelated(method, true));
+        all.push(to_others(method));
     }
     all.extend(["dh", "sh", "mh", "lblc", "lblcr"].map(by_hash));
     all.extend([about_tunnels(), echo(), strangers(false), strangers(true)]);
@@ -137,6 +138,28 @@ fn unrelated(method: Method, schedules: bool) -> Written {
     Written::new(
         draft,
         "Errors about nothing that is known: the host's, unless schedule_icmp is set.",
+    )
+}
+
+/// Errors about answers that are not for the director, so that its router sees them before.
+fn to_others(method: Method) -> Written {
+    let mut draft = Draft::new(format!("icmp-to-others-{}", method.name));
+    let talks = services(&mut draft, method);
+    let router = Endpoint::new(address([172, 16, 0, 1]), 0);
+    let others = [server(5), address([172, 16, 9, 9])];
+    for (talk, over_udp) in talks.iter().zip([false, true]) {
+        for (other, ttl) in others.iter().flat_map(|other| {
+            let ttls = [64, 3, 2, 1];
+            ttls.map(|ttl| (Endpoint::new(*other, 0), ttl))
+        }) {
+            let error = error(3, 1).about(&answer(talk, over_udp)).ttl(ttl);
+            draft.from_client(error.from(router).to(other));
+        }
+    }
+    draft.dump("counts");
+    Written::new(
+        draft,
+        "An error about an answer that is addressed to somebody else is found on its way.",
     )
 }
 
