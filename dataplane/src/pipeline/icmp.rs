@@ -77,6 +77,20 @@ impl<I: Io> Pipeline<I> {
         offending: &I::Packet,
         error: IcmpError,
     ) -> Option<u16> {
+        let packet = self.make_icmp_error(context, source, parsed, offending, error)?;
+        Some(self.send_own(context, parsed.key.source.addr, packet))
+    }
+
+    /// An ICMP error about `offending` to its sender, behind room for Ethernet, if the rate allows
+    /// it.
+    pub(super) fn make_icmp_error(
+        &mut self,
+        context: Context<'_>,
+        source: V4,
+        parsed: &Parsed,
+        offending: &I::Packet,
+        error: IcmpError,
+    ) -> Option<I::Packet> {
         let start = usize::from(parsed.ip.l3_offset);
         let end = start + usize::from(parsed.ip.total_len);
         let ip = offending.bytes().get(start..end)?;
@@ -88,14 +102,13 @@ impl<I: Io> Pipeline<I> {
             FragmentKind::Whole | FragmentKind::Later => None,
         };
         let (pool, ids) = (&mut self.out.pool, &mut self.ip_ids);
-        let packet = match whole_len.and_then(|len| beginning_of(ip, len)) {
+        match whole_len.and_then(|len| beginning_of(ip, len)) {
             Some(beginning) => {
                 let (l3, part) = (framing::ETHERNET, &beginning);
                 icmp_error::build_about_part(pool, part, l3, error, source, ids)
             }
             None => icmp_error::build(pool, ip, framing::ETHERNET, error, source, ids),
-        };
-        Some(self.send_own(context, parsed.key.source.addr, packet?))
+        }
     }
 
     /// Sends an ICMP error about a packet of which `part` is all there is to its sender, if the

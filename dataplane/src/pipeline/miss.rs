@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::icmp::address_towards;
 use super::open::FTP_DATA;
-use super::overheard::overhearing_owner;
+use super::overheard::{may_be_reply, overhearing_owner};
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
@@ -38,9 +38,13 @@ impl<I: Io> Pipeline<I> {
             }
             return self.hand_over(to, work);
         }
-        if self.overhear(context, target, &work) {
-            return self.punt(context, PuntClass::Transit, work);
-        }
+        let work = match may_be_reply(snapshot, target, &key) {
+            true => match self.overhear(context, work) {
+                Some(work) => work,
+                None => return,
+            },
+            false => work,
+        };
         match target {
             Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
                 self.begin_or_not(context, service, work);
@@ -127,7 +131,7 @@ impl<I: Io> Pipeline<I> {
         self.out.hand_over(to, handed);
     }
 
-    fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
+    pub(super) fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
         if work.parsed.ip.fragment == FragmentKind::First {
             self.remember_punted_fragment(context, &work.parsed);
         }

@@ -25,7 +25,7 @@ use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
 use crate::id::{InterfaceId, ServerSlot, SessionId, WorkerId};
 use crate::io::{Io, Packet};
-use crate::parse::{About, FragmentKind, OtherIpv4, QuotedTunnel, RelatedError};
+use crate::parse::{self, About, FragmentKind, OtherIpv4, QuotedTunnel, RelatedError};
 use crate::rewrite::{self, icmp, tun};
 use crate::service::Method;
 use crate::session::{Direction, SessionFlags};
@@ -53,6 +53,16 @@ impl<P: Packet> Related<P> {
             outer: *outer,
             visited: aside.visited,
         }
+    }
+
+    /// An error that the gateway has made about a packet that came by `interface`.
+    pub(super) fn made_here(packet: P, interface: InterfaceId) -> Option<Self> {
+        Some(Self {
+            outer: parse::made_here(packet.bytes())?,
+            packet,
+            interface,
+            visited: Visited::default(),
+        })
     }
 
     /// The interface it came by.

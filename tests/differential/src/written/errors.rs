@@ -21,6 +21,7 @@ pub(super) fn all() -> Vec<Written> {
         all.push(unrelated(method, false));
         all.push(unrelated(method, true));
         all.push(to_others(method));
+        all.push(refused_answers(method));
     }
     all.extend(["dh", "sh", "mh", "lblc", "lblcr"].map(by_hash));
     all.extend([about_tunnels(), echo(), strangers(false), strangers(true)]);
@@ -160,6 +161,32 @@ fn to_others(method: Method) -> Written {
     Written::new(
         draft,
         "An error about an answer that is addressed to somebody else is found on its way.",
+    )
+}
+
+/// Answers that cannot go on, in the VIP's name and in the server's own.
+fn refused_answers(method: Method) -> Written {
+    let mut draft = Draft::new(format!("refused-answers-{}", method.name));
+    draft.client_mtu(1_300);
+    let talks = services(&mut draft, method);
+    let [over_tcp, over_udp] = talks;
+    let unknown = Talk::new(method, 9);
+    for ttl in [64, 2, 1] {
+        for talk in [over_tcp, over_udp, unknown] {
+            for from in [talk.service, talk.server] {
+                let packet = tcp().data(b"200 OK").tos(0x08).ttl(ttl);
+                draft.from_server(talk.server.addr, packet.from(from).to(talk.client));
+                let packet = udp().payload_len(1_273).ttl(ttl);
+                let packet = packet.from(from).to(talk.client);
+                draft.from_server(talk.server.addr, packet.clone());
+                draft.from_server(talk.server.addr, packet.dont_fragment());
+            }
+        }
+    }
+    draft.dump("sessions");
+    Written::new(
+        draft,
+        "Who sent an answer that cannot go on is told; if that was the VIP, its server is.",
     )
 }
 
