@@ -6,6 +6,7 @@
 
 use super::hit::{barrier, begins_anew};
 use super::miss::ethdev_of;
+use super::overheard::{Heard, may_be_reply};
 use super::{Context, Pipeline, Work};
 use crate::address::Protocol;
 use crate::classify::Target;
@@ -37,6 +38,13 @@ impl<I: Io> Pipeline<I> {
         if let Some(to) = self.next_owner(snapshot, target, key, work.visited) {
             return self.hand_over(to, work);
         }
+        let work = match may_be_reply(snapshot, target, &work.parsed.key) {
+            true => match self.overhear(context, work, Heard::Cut) {
+                Some(work) => work,
+                None => return,
+            },
+            false => work,
+        };
         match target {
             Target::Service(_) => {
                 let reason = DropReason::TruncatedTransport;
@@ -66,12 +74,26 @@ impl<I: Io> Pipeline<I> {
             return self.out.discard(work.packet, reason);
         }
         self.counters().session_hits.add(1);
-        let bytes = work.parsed.ip.total_len;
-        self.count_unread(context, id, direction, bytes);
+        self.account_cut(context, id, direction, &work.parsed);
+        self.forward(context, id, direction, work);
+    }
+
+    /// Counts a packet that is cut short and restarts its session's time-out. A datagram says as
+    /// much as a whole one.
+    pub(super) fn account_cut(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        parsed: &Parsed,
+    ) {
+        if parsed.key.protocol == Protocol::Udp {
+            return self.account(context, id, direction, parsed);
+        }
+        self.count_unread(context, id, direction, parsed.ip.total_len);
         let state = self.sessions.get(id).state;
         let ticks = context.snapshot.timeouts.ticks(state);
         self.sessions.extend(id, context.now, ticks);
-        self.forward(context, id, direction, work);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::icmp::address_towards;
 use super::open::FTP_DATA;
-use super::overheard::{may_be_reply, overhearing_owner};
+use super::overheard::{Heard, may_be_reply, overhearing_owner};
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
@@ -39,7 +39,7 @@ impl<I: Io> Pipeline<I> {
             return self.hand_over(to, work);
         }
         let work = match may_be_reply(snapshot, target, &key) {
-            true => match self.overhear(context, work) {
+            true => match self.overhear(context, work, Heard::Whole) {
                 Some(work) => work,
                 None => return,
             },

@@ -28,6 +28,15 @@ use crate::service::ServiceKey;
 use crate::session::Direction;
 use crate::snapshot::{Role, Snapshot};
 
+/// How much of a packet's transport header there is.
+#[derive(Clone, Copy)]
+pub(super) enum Heard {
+    /// All of it.
+    Whole,
+    /// The ports.
+    Cut,
+}
+
 impl<I: Io> Pipeline<I> {
     /// Lets the session that a packet is a reply of know about it, and leaves the packet to Linux.
     /// Gives back one that is no reply.
@@ -36,6 +45,7 @@ impl<I: Io> Pipeline<I> {
         &mut self,
         context: Context<'_>,
         work: Work<I::Packet>,
+        heard: Heard,
     ) -> Option<Work<I::Packet>> {
         let session = self.spoken_for(context, &work);
         let way = Way::towards(context.snapshot, work.parsed.key.destination.addr);
@@ -49,7 +59,10 @@ impl<I: Io> Pipeline<I> {
         };
         // What a router refuses has not passed (connections.md §7.1).
         if way.is_some() && obstacle.is_none() {
-            self.account(context, id, Direction::ToClient, &work.parsed);
+            match heard {
+                Heard::Whole => self.account(context, id, Direction::ToClient, &work.parsed),
+                Heard::Cut => self.account_cut(context, id, Direction::ToClient, &work.parsed),
+            }
         }
         self.punt(context, PuntClass::Transit, work);
         None

@@ -99,6 +99,25 @@ fn by_nat_it_counts_and_goes_on_only_if_its_ends_can_change() {
 }
 
 #[test]
+fn what_a_dr_server_sends_by_the_gateway_counts_and_is_linuxs() {
+    for (protocol, len) in CUTS {
+        let mut gateway = gateway(protocol, Method::Dr);
+        let talk = TALKS.iter().find(|talk| talk.protocol == protocol).unwrap();
+        gateway.receive(0, &talk.packet(Step::Open, &hop(IN, (CLIENT, VIP), 64)));
+        let _ = gateway.moved();
+        let before = gateway.session();
+
+        gateway.receive(1, &cut(protocol, len, &hop(FROM_SERVER, (VIP, CLIENT), 64)));
+
+        assert_eq!(gateway.moved(), [("received", 1), ("transit", 1)]);
+        let after = gateway.session();
+        assert_eq!((after.out_packets, after.state), (1, before.state));
+        // What is not known to be an answer does not make the session one of two sides.
+        assert_eq!(after.is_one_sided, protocol != Protocol::Udp);
+    }
+}
+
+#[test]
 fn it_begins_no_session() {
     for (protocol, len) in CUTS {
         let mut gateway = gateway(protocol, Method::Dr);
