@@ -56,11 +56,12 @@ impl<I: Io> Pipeline<I> {
 
     /// Counts bytes that the client of a session was told in an error about its packet. The kernel
     /// finds the session by the quotation, as it finds the one of a server's packet: only if the
-    /// server gets the packet as it is quoted.
+    /// server gets the packet as it is quoted, and never that of one packet.
     pub(super) fn count_told(&self, context: Context<'_>, id: SessionId, bytes: Option<u16>) {
         let session = self.sessions.get(id);
         let server = context.snapshot.server(session.server_slot);
-        let server = server.filter(|server| server.available && !session.method().sees_replies());
+        let is_found = !session.method().sees_replies() && !self.sessions.is_aside(id);
+        let server = server.filter(|server| server.available && is_found);
         if let (Some(server), Some(bytes)) = (server, bytes) {
             let traffic = server.shared.traffic.of(self.worker);
             traffic.count(Direction::ToClient, bytes);
