@@ -38,15 +38,19 @@ impl<I: Io> Pipeline<I> {
             }
             return self.hand_over(to, work);
         }
-        let work = match may_be_reply(snapshot, target, &key) {
-            true => match self.overhear(context, work, Heard::Whole) {
-                Some(work) => work,
-                None => return,
-            },
-            false => work,
-        };
+        if !may_be_reply(snapshot, target, &key) {
+            return self.take_as(context, target, work);
+        }
+        if let Some(work) = self.overhear(context, work, Heard::Whole) {
+            self.take_as(context, target, work);
+        }
+    }
+
+    /// Takes a packet that is no reply for what it is.
+    #[inline]
+    fn take_as(&mut self, context: Context<'_>, target: Target<'_>, work: Work<I::Packet>) {
         match target {
-            Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
+            Target::Service(service) if may_open(&context.snapshot.knobs, &work.parsed) => {
                 self.begin_or_not(context, service, work);
             }
             Target::Service(_) => self.leave_unopened(context, work),
