@@ -13,6 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::id::SessionId;
 use crate::io::Io;
 use crate::parse::{Ipv4Facts, Parsed};
+use crate::punt::PuntClass;
 use crate::session::Direction;
 use crate::wire::sctp::COMMON_HEADER_LEN;
 
@@ -36,6 +37,9 @@ impl<I: Io> Pipeline<I> {
         let target = self.recent.classify(snapshot, ethdev, key);
         if let Some(to) = self.next_owner(snapshot, target, key, work.visited) {
             return self.hand_over(to, work);
+        }
+        if self.overhear(context, target, &work, Self::account_cut) {
+            return self.punt(context, PuntClass::Transit, work);
         }
         match target {
             Target::Service(_) => {
@@ -66,12 +70,26 @@ impl<I: Io> Pipeline<I> {
             return self.out.discard(work.packet, reason);
         }
         self.counters().session_hits.add(1);
-        let bytes = work.parsed.ip.total_len;
-        self.count_unread(context, id, direction, bytes);
+        self.account_cut(context, id, direction, &work.parsed);
+        self.forward(context, id, direction, work);
+    }
+
+    /// Counts a packet that is cut short, and restarts its session's time-out. The state stays as
+    /// it is, but for UDP, where it depends on nothing that could be missing.
+    pub(super) fn account_cut(
+        &mut self,
+        context: Context<'_>,
+        id: SessionId,
+        direction: Direction,
+        parsed: &Parsed,
+    ) {
+        if parsed.key.protocol == Protocol::Udp {
+            return self.account(context, id, direction, parsed);
+        }
+        self.count_unread(context, id, direction, parsed.ip.total_len);
         let state = self.sessions.get(id).state;
         let ticks = context.snapshot.timeouts.ticks(state);
         self.sessions.extend(id, context.now, ticks);
-        self.forward(context, id, direction, work);
     }
 }
 

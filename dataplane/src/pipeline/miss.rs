@@ -38,7 +38,7 @@ impl<I: Io> Pipeline<I> {
             }
             return self.hand_over(to, work);
         }
-        if self.overhear(context, target, &work) {
+        if self.overhear(context, target, &work, Self::account) {
             return self.punt(context, PuntClass::Transit, work);
         }
         match target {
@@ -127,7 +127,7 @@ impl<I: Io> Pipeline<I> {
         self.out.hand_over(to, handed);
     }
 
-    fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
+    pub(super) fn punt(&mut self, context: Context<'_>, class: PuntClass, work: Work<I::Packet>) {
         if work.parsed.ip.fragment == FragmentKind::First {
             self.remember_punted_fragment(context, &work.parsed);
         }

@@ -14,7 +14,7 @@ use super::way::Way;
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
-use crate::id::WorkerId;
+use crate::id::{SessionId, WorkerId};
 use crate::io::Io;
 use crate::parse::Parsed;
 use crate::service::ServiceKey;
@@ -22,31 +22,45 @@ use crate::session::Direction;
 use crate::snapshot::{Role, Snapshot};
 
 impl<I: Io> Pipeline<I> {
-    /// Lets the session that a packet is a reply of know about it. Says whether there is one.
+    /// Lets the session that a packet is a reply of know about it, in the way that `account` has.
+    /// Says whether there is one.
     pub(super) fn overhear(
         &mut self,
         context: Context<'_>,
         target: Target<'_>,
         work: &Work<I::Packet>,
+        account: fn(&mut Self, Context<'_>, SessionId, Direction, &Parsed),
     ) -> bool {
+        let found = self.overheard(context, target, work);
+        if let Some(id) = found
+            && goes_on(context.snapshot, &work.parsed)
+        {
+            account(self, context, id, Direction::ToClient, &work.parsed);
+        }
+        found.is_some()
+    }
+
+    /// The session that a packet is a reply of, although it passes only because of its server's
+    /// router.
+    fn overheard(
+        &self,
+        context: Context<'_>,
+        target: Target<'_>,
+        work: &Work<I::Packet>,
+    ) -> Option<SessionId> {
         let Context { snapshot, now } = context;
-        let parsed = &work.parsed;
-        if !may_be_reply(snapshot, target, &parsed.key) {
-            return false;
+        let key = &work.parsed.key;
+        if !may_be_reply(snapshot, target, key) {
+            return None;
         }
-        let from_client = parsed.key.reversed();
+        let from_client = key.reversed();
         let hash = self.sessions.hash(&from_client);
-        let Some((id, Direction::ToServer)) = self.sessions.find(hash, &from_client, now) else {
-            return false;
-        };
+        let (id, direction) = self.sessions.find(hash, &from_client, now)?;
         let session = self.sessions.get(id);
-        if session.method().sees_replies() || !accepts_reply(snapshot, session, work.interface) {
-            return false;
-        }
-        if goes_on(snapshot, parsed) {
-            self.account(context, id, Direction::ToClient, parsed);
-        }
-        true
+        let is_its = direction == Direction::ToServer
+            && !session.method().sees_replies()
+            && accepts_reply(snapshot, session, work.interface);
+        is_its.then_some(id)
     }
 }
 

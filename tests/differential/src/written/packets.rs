@@ -17,6 +17,7 @@ pub(super) fn all() -> Vec<Written> {
         all.push(headers(method));
         all.push(sctp_bytes(method));
         all.push(statistics(method));
+        all.push(cut_short(method));
     }
     all.push(tunnel_without_discovery());
     all.push(other_port());
@@ -58,6 +59,38 @@ fn mtu(method: Method) -> Written {
     Written::new(
         draft,
         "Packets around the MTU of the servers' side, with and without DF.",
+    )
+}
+
+fn cut_short(method: Method) -> Written {
+    let mut draft = Draft::new(format!("cut-short-{}", method.name));
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    serve_udp(&mut draft, "-s rr -p 300", method, &[1]);
+    let service = "--sctp-service 10.1.0.100:80";
+    serve(&mut draft, service, "-s rr", method, &[1]);
+    let (talk, stranger) = (Talk::new(method, 1), Talk::new(method, 2).served_by(1));
+    talk.ask_tcp(&mut draft, SYN);
+    talk.ask(&mut draft, udp());
+    talk.ask(&mut draft, sctp().init());
+    draft.wait(20);
+    for bytes in [4, 6, 12] {
+        talk.ask(&mut draft, tcp().flags(ACK).cut(bytes));
+        talk.ask(&mut draft, sctp().cut(bytes));
+        for talk in [talk, stranger] {
+            talk.answer_by_way(&mut draft, tcp().flags(ACK).cut(bytes));
+            talk.answer_by_way(&mut draft, sctp().cut(bytes));
+        }
+    }
+    for bytes in [4, 6] {
+        talk.ask(&mut draft, udp().cut(bytes));
+        for talk in [talk, stranger] {
+            talk.answer_by_way(&mut draft, udp().cut(bytes));
+        }
+    }
+    draft.dump("sessions").wait(5);
+    Written::new(
+        draft,
+        "Packets that end behind the ports count for the session they have, and move no state.",
     )
 }
 
