@@ -185,6 +185,17 @@ pub fn parse(frame: &[u8], ip_checksum: RxChecksum) -> Outcome {
     }
 }
 
+/// Reads the header of an IPv4 packet without ports that the gateway has made itself, behind room
+/// for Ethernet without a tag.
+pub(crate) fn made_here(frame: &[u8]) -> Option<OtherIpv4> {
+    let (header, _) = Ipv4::parse(frame.get(UNTAGGED_LEN.into()..)?).ok()?;
+    Some(OtherIpv4 {
+        source: header.source(),
+        destination: header.destination(),
+        ip: ipv4_facts(None, UNTAGGED_LEN, &header),
+    })
+}
+
 /// What a frame is, or why it is dropped. The functions below hand it on as it is: it is too
 /// big to be taken apart and put together again for each packet.
 type Outcome = Result<(LinkHeader, Frame), DropReason>;
@@ -236,7 +247,7 @@ fn ipv4(link: Link<'_>, packet: &[u8], checksum: RxChecksum) -> Outcome {
     if !is_intact(&header, checksum) {
         return Err(DropReason::BadIpChecksum);
     }
-    let ip = ipv4_facts(link, &header);
+    let ip = ipv4_facts(link.vlan, link.len, &header);
     if ip.has_options {
         check_options(header.options())?;
     }
@@ -275,14 +286,14 @@ fn is_intact(header: &Ipv4<'_>, checksum: RxChecksum) -> bool {
 }
 
 #[inline]
-fn ipv4_facts(link: Link<'_>, header: &Ipv4<'_>) -> Ipv4Facts {
+fn ipv4_facts(vlan: Option<VlanId>, l3: u8, header: &Ipv4<'_>) -> Ipv4Facts {
     let header_len = header.header_len();
     Ipv4Facts {
-        vlan: link.vlan,
+        vlan,
         total_len: header.total_len(),
-        l4_offset: u16::from(link.len) + u16::from(header_len),
+        l4_offset: u16::from(l3) + u16::from(header_len),
         id: header.id(),
-        l3_offset: link.len,
+        l3_offset: l3,
         header_len,
         ttl: header.ttl(),
         protocol: header.protocol(),

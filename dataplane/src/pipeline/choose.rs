@@ -32,17 +32,19 @@ pub(super) struct Choice<'a> {
 }
 
 impl<I: Io> Pipeline<I> {
-    /// Chooses a server for the session that a packet with this key begins.
+    /// Chooses a server for the session that a packet with this key begins; `flow` is what the
+    /// scheduler is told about it.
     pub(super) fn choose<'a>(
         &self,
         context: Context<'a>,
         service: &'a Service,
         key: &FlowKey<V4>,
+        flow: FlowInfo,
     ) -> Option<Choice<'a>> {
         let Some(persistence) = service.persistence else {
-            return choose_anew(context, service, key);
+            return choose_anew(service, key, flow);
         };
-        let (server, template) = self.choose_again(context, service, persistence, key)?;
+        let (server, template) = self.choose_again(context, service, persistence, key, flow)?;
         // Only the service's own port is mapped to the server's (connections.md §5, 3).
         let is_own = key.destination.port == service.key.port();
         let mapped = own_port(server).filter(|_| is_own);
@@ -62,6 +64,7 @@ impl<I: Io> Pipeline<I> {
         service: &'a Service,
         persistence: Persistence,
         key: &FlowKey<V4>,
+        flow: FlowInfo,
     ) -> Option<(&'a RealServer, TemplateLink)> {
         let Context { snapshot, now } = context;
         let visit = Visit {
@@ -74,7 +77,7 @@ impl<I: Io> Pipeline<I> {
         if let Some(joined) = joined {
             return Some((snapshot.server(joined.server)?, joined.link));
         }
-        let server = scheduled(context, service, key)?;
+        let server = scheduled(service, flow)?;
         let is_of_one_port = matches!(template_key.of, Virtual::Address(_, end) if end.port != 0);
         let new = NewTemplate {
             server,
@@ -108,12 +111,7 @@ fn template_key(service: &Service, persistence: Persistence, key: &FlowKey<V4>) 
 }
 
 /// The server that the scheduler gives a session of a service without persistence.
-fn choose_anew<'a>(
-    context: Context<'_>,
-    service: &'a Service,
-    key: &FlowKey<V4>,
-) -> Option<Choice<'a>> {
-    let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+fn choose_anew<'a>(service: &'a Service, key: &FlowKey<V4>, flow: FlowInfo) -> Option<Choice<'a>> {
     let is_active = begins_active(key.protocol);
     let place = (service.scheduler).take(&service.servers, flow, is_active)?;
     let server = service.servers.get(place)?;
@@ -138,12 +136,7 @@ pub(super) const fn begins_active(protocol: Protocol) -> bool {
 }
 
 /// The server that the scheduler gives.
-fn scheduled<'a>(
-    context: Context<'_>,
-    service: &'a Service,
-    key: &FlowKey<V4>,
-) -> Option<&'a RealServer> {
-    let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+fn scheduled(service: &Service, flow: FlowInfo) -> Option<&RealServer> {
     let place = service.scheduler.pick(&service.servers, flow)?;
     Some(service.servers.get(place)?)
 }

@@ -6,6 +6,7 @@
 
 use super::hit::{barrier, begins_anew};
 use super::miss::ethdev_of;
+use super::overheard::{Heard, may_be_reply};
 use super::{Context, Pipeline, Work};
 use crate::address::Protocol;
 use crate::classify::Target;
@@ -13,7 +14,6 @@ use crate::drop_reason::DropReason;
 use crate::id::SessionId;
 use crate::io::Io;
 use crate::parse::{Ipv4Facts, Parsed};
-use crate::punt::PuntClass;
 use crate::session::Direction;
 use crate::wire::sctp::COMMON_HEADER_LEN;
 
@@ -38,9 +38,13 @@ impl<I: Io> Pipeline<I> {
         if let Some(to) = self.next_owner(snapshot, target, key, work.visited) {
             return self.hand_over(to, work);
         }
-        if self.overhear(context, target, &work, Self::account_cut) {
-            return self.punt(context, PuntClass::Transit, work);
-        }
+        let work = match may_be_reply(snapshot, target, &work.parsed.key) {
+            true => match self.overhear(context, work, Heard::Cut) {
+                Some(work) => work,
+                None => return,
+            },
+            false => work,
+        };
         match target {
             Target::Service(_) => {
                 let reason = DropReason::TruncatedTransport;
@@ -74,8 +78,8 @@ impl<I: Io> Pipeline<I> {
         self.forward(context, id, direction, work);
     }
 
-    /// Counts a packet that is cut short, and restarts its session's time-out. The state stays as
-    /// it is, but for UDP, where it depends on nothing that could be missing.
+    /// Counts a packet that is cut short and restarts its session's time-out. A datagram says as
+    /// much as a whole one.
     pub(super) fn account_cut(
         &mut self,
         context: Context<'_>,

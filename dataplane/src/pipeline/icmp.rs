@@ -56,11 +56,12 @@ impl<I: Io> Pipeline<I> {
 
     /// Counts bytes that the client of a session was told in an error about its packet. The kernel
     /// finds the session by the quotation, as it finds the one of a server's packet: only if the
-    /// server gets the packet as it is quoted.
+    /// server gets the packet as it is quoted, and never that of one packet.
     pub(super) fn count_told(&self, context: Context<'_>, id: SessionId, bytes: Option<u16>) {
         let session = self.sessions.get(id);
         let server = context.snapshot.server(session.server_slot);
-        let server = server.filter(|server| server.available && !session.method().sees_replies());
+        let is_found = !session.method().sees_replies() && !self.sessions.is_aside(id);
+        let server = server.filter(|server| server.available && is_found);
         if let (Some(server), Some(bytes)) = (server, bytes) {
             let traffic = server.shared.traffic.of(self.worker);
             traffic.count(Direction::ToClient, bytes);
@@ -77,6 +78,20 @@ impl<I: Io> Pipeline<I> {
         offending: &I::Packet,
         error: IcmpError,
     ) -> Option<u16> {
+        let packet = self.make_icmp_error(context, source, parsed, offending, error)?;
+        Some(self.send_own(context, parsed.key.source.addr, packet))
+    }
+
+    /// An ICMP error about `offending` to its sender, behind room for Ethernet, if the rate allows
+    /// it.
+    pub(super) fn make_icmp_error(
+        &mut self,
+        context: Context<'_>,
+        source: V4,
+        parsed: &Parsed,
+        offending: &I::Packet,
+        error: IcmpError,
+    ) -> Option<I::Packet> {
         let start = usize::from(parsed.ip.l3_offset);
         let end = start + usize::from(parsed.ip.total_len);
         let ip = offending.bytes().get(start..end)?;
@@ -88,14 +103,13 @@ impl<I: Io> Pipeline<I> {
             FragmentKind::Whole | FragmentKind::Later => None,
         };
         let (pool, ids) = (&mut self.out.pool, &mut self.ip_ids);
-        let packet = match whole_len.and_then(|len| beginning_of(ip, len)) {
+        match whole_len.and_then(|len| beginning_of(ip, len)) {
             Some(beginning) => {
                 let (l3, part) = (framing::ETHERNET, &beginning);
                 icmp_error::build_about_part(pool, part, l3, error, source, ids)
             }
             None => icmp_error::build(pool, ip, framing::ETHERNET, error, source, ids),
-        };
-        Some(self.send_own(context, parsed.key.source.addr, packet?))
+        }
     }
 
     /// Sends an ICMP error about a packet of which `part` is all there is to its sender, if the

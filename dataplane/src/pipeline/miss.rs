@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::icmp::address_towards;
 use super::open::FTP_DATA;
-use super::overheard::overhearing_owner;
+use super::overheard::{Heard, may_be_reply, overhearing_owner};
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
 use crate::classify::{self, Target};
@@ -38,9 +38,13 @@ impl<I: Io> Pipeline<I> {
             }
             return self.hand_over(to, work);
         }
-        if self.overhear(context, target, &work, Self::account) {
-            return self.punt(context, PuntClass::Transit, work);
-        }
+        let work = match may_be_reply(snapshot, target, &key) {
+            true => match self.overhear(context, work, Heard::Whole) {
+                Some(work) => work,
+                None => return,
+            },
+            false => work,
+        };
         match target {
             Target::Service(service) if may_open(&snapshot.knobs, &work.parsed) => {
                 self.begin_or_not(context, service, work);

@@ -15,7 +15,7 @@ use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Parsed};
 use crate::rewrite::sequence::SeqShift;
 use crate::rewrite::{plain, tun};
-use crate::schedule::load;
+use crate::schedule::{FlowInfo, load};
 use crate::service::{Method, MssClamp, RealServer, Service};
 use crate::session::{
     Activity, AdjacencyRef, Direction, FRAGMENT_LIFE_TICKS, Hashes, NewSession, Session,
@@ -42,7 +42,8 @@ impl<I: Io> Pipeline<I> {
         if key.source.port == 0 {
             self.thin_out(context, work.hash, &key);
         }
-        let Some(choice) = self.choose(context, service, &key) else {
+        let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
+        let Some(choice) = self.choose(context, service, &key, flow) else {
             // The kernel answers so for TCP too (connections.md §4.2).
             let Work { packet, parsed, .. } = work;
             let vip = parsed.key.destination.addr;

@@ -7,66 +7,113 @@
 //!
 //! Such a reply comes from the VIP already. It is counted and moves its session's state, as in the
 //! kernel (connections.md §3 and §6.2); sending it on is Linux's work, as with all that is forwarded.
+//!
+//! One that cannot be sent on is the gateway's to say so about: by its source the error is for the
+//! VIP, where the kernel's IPVS finds the session and takes it to the server.
 
 use super::hit::accepts_reply;
 use super::miss::client_owner;
-use super::way::Way;
+use super::related::Related;
+use super::way::{Way, router_obstacle};
 use super::{Context, Pipeline, Work};
 use crate::address::{FlowKey, V4};
 use crate::classify::Target;
+use crate::drop_reason::DropReason;
+use crate::icmp_error::IcmpError;
 use crate::id::{SessionId, WorkerId};
 use crate::io::Io;
-use crate::parse::Parsed;
+use crate::parse::FragmentKind;
+use crate::punt::PuntClass;
 use crate::service::ServiceKey;
 use crate::session::Direction;
 use crate::snapshot::{Role, Snapshot};
 
+/// How much of a packet's transport header there is.
+#[derive(Clone, Copy)]
+pub(super) enum Heard {
+    /// All of it.
+    Whole,
+    /// The ports.
+    Cut,
+}
+
 impl<I: Io> Pipeline<I> {
-    /// Lets the session that a packet is a reply of know about it, in the way that `account` has.
-    /// Says whether there is one.
+    /// Lets the session that a packet is a reply of know about it, and leaves the packet to Linux.
+    /// Gives back one that is no reply.
+    #[inline(never)]
     pub(super) fn overhear(
         &mut self,
         context: Context<'_>,
-        target: Target<'_>,
-        work: &Work<I::Packet>,
-        account: fn(&mut Self, Context<'_>, SessionId, Direction, &Parsed),
-    ) -> bool {
-        let found = self.overheard(context, target, work);
-        if let Some(id) = found
-            && goes_on(context.snapshot, &work.parsed)
-        {
-            account(self, context, id, Direction::ToClient, &work.parsed);
+        work: Work<I::Packet>,
+        heard: Heard,
+    ) -> Option<Work<I::Packet>> {
+        let session = self.spoken_for(context, &work);
+        let way = Way::towards(context.snapshot, work.parsed.key.destination.addr);
+        let obstacle = (way.as_ref()).and_then(|way| router_obstacle(&work.parsed.ip, way.mtu));
+        let work = match obstacle {
+            Some(obstacle) => self.tell_vip(context, session, work, obstacle)?,
+            None => work,
+        };
+        let Some(id) = session.filter(|id| !self.sessions.get(*id).method().sees_replies()) else {
+            return Some(work);
+        };
+        // What a router refuses has not passed (connections.md §7.1).
+        if way.is_some() && obstacle.is_none() {
+            match heard {
+                Heard::Whole => self.account(context, id, Direction::ToClient, &work.parsed),
+                Heard::Cut => self.account_cut(context, id, Direction::ToClient, &work.parsed),
+            }
         }
-        found.is_some()
+        self.punt(context, PuntClass::Transit, work);
+        None
     }
 
-    /// The session that a packet is a reply of, although it passes only because of its server's
-    /// router.
-    fn overheard(
-        &self,
-        context: Context<'_>,
-        target: Target<'_>,
-        work: &Work<I::Packet>,
-    ) -> Option<SessionId> {
-        let Context { snapshot, now } = context;
-        let key = &work.parsed.key;
-        if !may_be_reply(snapshot, target, key) {
-            return None;
-        }
-        let from_client = key.reversed();
+    /// The session in whose VIP's name a packet comes, if it comes from where its server is.
+    fn spoken_for(&self, context: Context<'_>, work: &Work<I::Packet>) -> Option<SessionId> {
+        let from_client = work.parsed.key.reversed();
         let hash = self.sessions.hash(&from_client);
-        let (id, direction) = self.sessions.find(hash, &from_client, now)?;
+        let (id, direction) = self.sessions.find(hash, &from_client, context.now)?;
         let session = self.sessions.get(id);
         let is_its = direction == Direction::ToServer
-            && !session.method().sees_replies()
-            && accepts_reply(snapshot, session, work.interface);
+            && accepts_reply(context.snapshot, session, work.interface);
         is_its.then_some(id)
+    }
+
+    /// Tells who sent a packet that cannot go on: by its source that is the VIP, and so the server
+    /// of the session. From Linux the VIP would hear it itself. Gives a packet back that nobody is
+    /// told about.
+    fn tell_vip(
+        &mut self,
+        context: Context<'_>,
+        session: Option<SessionId>,
+        work: Work<I::Packet>,
+        (error, reason): (IcmpError, DropReason),
+    ) -> Option<Work<I::Packet>> {
+        let key = work.parsed.key;
+        let (snapshot, vip) = (context.snapshot, key.source.addr);
+        let may_begin =
+            snapshot.knobs.schedule_icmp && matches!(snapshot.role(vip), Some(Role::Vip(_)));
+        let is_heard = session.is_some() || may_begin;
+        if work.parsed.ip.fragment != FragmentKind::Whole || !is_heard {
+            return Some(work);
+        }
+        let made = self.make_icmp_error(context, vip, &work.parsed, &work.packet, error);
+        let Some(related) = made.and_then(|error| Related::made_here(error, work.interface)) else {
+            return Some(work);
+        };
+        match session {
+            Some(id) => self.carry_error(context, id, Direction::ToServer, related),
+            None if self.begin_with_error(context, &key, related).is_some() => return Some(work),
+            None => {}
+        }
+        self.out.discard(work.packet, reason);
+        None
     }
 }
 
 /// Whether a packet may be the reply of a session that it does not have the key of: it comes from
 /// a VIP, or from what only a mark makes one.
-fn may_be_reply(snapshot: &Snapshot, target: Target<'_>, key: &FlowKey<V4>) -> bool {
+pub(super) fn may_be_reply(snapshot: &Snapshot, target: Target<'_>, key: &FlowKey<V4>) -> bool {
     let is_for_others = match target {
         Target::Transit | Target::NatReply => true,
         Target::Service(service) => matches!(service.key, ServiceKey::Mark(_)),
@@ -83,10 +130,4 @@ pub(super) fn overhearing_owner(
     key: &FlowKey<V4>,
 ) -> Option<WorkerId> {
     may_be_reply(snapshot, target, key).then(|| client_owner(&snapshot.steering, &key.reversed()))
-}
-
-/// Whether a router passes the packet on: what it refuses has not passed (connections.md §7.1).
-fn goes_on(snapshot: &Snapshot, parsed: &Parsed) -> bool {
-    let fits = |way: Way<'_>| !parsed.ip.dont_fragment || parsed.ip.total_len <= way.mtu;
-    parsed.ip.ttl > 1 && Way::towards(snapshot, parsed.key.destination.addr).is_some_and(fits)
 }

@@ -25,7 +25,7 @@ use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
 use crate::id::{InterfaceId, ServerSlot, SessionId, WorkerId};
 use crate::io::{Io, Packet};
-use crate::parse::{About, FragmentKind, OtherIpv4, QuotedTunnel, RelatedError};
+use crate::parse::{self, About, FragmentKind, OtherIpv4, QuotedTunnel, RelatedError};
 use crate::rewrite::{self, icmp, tun};
 use crate::service::Method;
 use crate::session::{Direction, SessionFlags};
@@ -55,6 +55,16 @@ impl<P: Packet> Related<P> {
         }
     }
 
+    /// An error that the gateway has made about a packet that came by `interface`.
+    pub(super) fn made_here(packet: P, interface: InterfaceId) -> Option<Self> {
+        Some(Self {
+            outer: parse::made_here(packet.bytes())?,
+            packet,
+            interface,
+            visited: Visited::default(),
+        })
+    }
+
     /// The interface it came by.
     pub(super) const fn interface(&self) -> InterfaceId {
         self.interface
@@ -71,6 +81,15 @@ impl<P: Packet> Related<P> {
         let end = usize::from(facts.l3_offset) + usize::from(facts.total_len);
         let message = self.packet.bytes().get(facts.l4_offset.into()..end);
         message.unwrap_or_default()
+    }
+
+    /// Passes a router, whose time it takes; false, and nothing changes, when there is none left.
+    fn pass_router(&mut self) -> bool {
+        let ip = self.packet.bytes_mut();
+        let ip = ip.get_mut(self.outer.ip.l3_offset.into()..);
+        let passes = rewrite::decrement_ttl(ip.unwrap_or_default()).is_ok();
+        self.outer.ip.ttl -= u8::from(passes);
+        passes
     }
 
     fn is_intact(&self) -> bool {
@@ -221,16 +240,24 @@ impl<I: Io> Pipeline<I> {
         context: Context<'_>,
         id: SessionId,
         direction: Direction,
-        related: Related<I::Packet>,
+        mut related: Related<I::Packet>,
     ) {
-        let is_rewritten = self.sessions.get(id).method().sees_replies();
+        let session = self.sessions.get(id);
+        let is_rewritten = session.method().sees_replies();
+        let receiver = related.outer.destination;
+        let is_ours = context.snapshot.role(receiver).is_some() || receiver == session.vip().addr;
         if is_rewritten && !related.is_intact() {
             let reason = DropReason::BadIcmpChecksum;
             return self.out.discard(related.packet, reason);
         }
         self.counters().session_hits.add(1);
-        if direction == Direction::ToClient && related.outer.ip.ttl <= 1 {
-            // The kernel's router finds this out before IPVS sees, and counts, the error.
+        // The kernel's router sees before IPVS, and before anything counts, what is not for itself.
+        // On its way to a server that takes from the time to live twice.
+        let passes = match direction {
+            Direction::ToClient => related.outer.ip.ttl > 1,
+            Direction::ToServer => is_ours || related.pass_router(),
+        };
+        if !passes {
             let reason = DropReason::TtlExpired;
             return self.out.discard(related.packet, reason);
         }

@@ -2,8 +2,9 @@
 //! (connections.md §8).
 //!
 //! A client's side may speak of an answer that no session here has sent: the answer of another
-//! director, whose sessions come here now. A server is chosen as for the client's own packet, so
-//! that the one with a hash gets the error that gave the answer. The session lasts three seconds
+//! director, whose sessions come here now. A server is chosen as for the client's own packet: one
+//! by the hash of the client (sh, mh) gets the error that gave the answer. dh, lblc and lblcr, which
+//! go by the VIP otherwise, go by the client. The session lasts three seconds
 //! unless a packet of it follows, and is not restarted by further errors.
 
 use super::miss::ethdev_of;
@@ -15,7 +16,7 @@ use crate::classify::Target;
 use crate::drop_reason::DropReason;
 use crate::id::SessionId;
 use crate::io::Io;
-use crate::schedule::load;
+use crate::schedule::{FlowInfo, load};
 use crate::service::{Method, Service};
 use crate::session::{Direction, Event, Hashes};
 use crate::time::TICKS_PER_SECOND;
@@ -66,8 +67,11 @@ impl<I: Io> Pipeline<I> {
         if key.source.port == 0 {
             self.thin_out(context, hash, key);
         }
+        // The kernel's schedulers that go by the address that a packet is for go by that of the
+        // packet quoted, which is the client's.
+        let flow = FlowInfo::of(key.source, key.source.addr, context.now);
         // Errors are not answered with errors.
-        let choice = self.choose(context, service, key);
+        let choice = self.choose(context, service, key, flow);
         let choice = choice.ok_or(DropReason::NoServer)?;
         let way = self.way_to(context, choice.server);
         if way.method == Method::Fullnat {

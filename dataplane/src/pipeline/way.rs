@@ -89,20 +89,27 @@ impl<I: Io> Pipeline<I> {
         ip: &Ipv4Facts,
         way: &Way<'_>,
     ) -> Option<(IcmpError, DropReason)> {
-        if ip.ttl <= 1 {
-            return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
-        }
         let tunnel =
             self.sessions.get(id).method() == Method::Tun && direction == Direction::ToServer;
-        if tunnel && !context.snapshot.knobs.pmtu_disc {
-            return None;
-        }
-        let room = if tunnel { tun::room(way.mtu) } else { way.mtu };
-        (ip.dont_fragment && ip.total_len > room).then_some((
-            IcmpError::FragmentationNeeded { mtu: room },
-            DropReason::TooBig,
-        ))
+        let room = match tunnel {
+            true if context.snapshot.knobs.pmtu_disc => tun::room(way.mtu),
+            true => u16::MAX,
+            false => way.mtu,
+        };
+        router_obstacle(ip, room)
     }
+}
+
+/// What keeps a packet from going on where there is room for so many bytes.
+#[inline]
+pub(super) fn router_obstacle(ip: &Ipv4Facts, room: u16) -> Option<(IcmpError, DropReason)> {
+    if ip.ttl <= 1 {
+        return Some((IcmpError::TimeExceeded, DropReason::TtlExpired));
+    }
+    (ip.dont_fragment && ip.total_len > room).then_some((
+        IcmpError::FragmentationNeeded { mtu: room },
+        DropReason::TooBig,
+    ))
 }
 
 /// The next hop towards `destination`; a reference to no slot when Linux has no route.

@@ -244,6 +244,12 @@ impl<A: Address> SessionTable<A> {
         SessionId(u32::try_from(id).unwrap_or(u32::MAX))
     }
 
+    /// Whether a session is the one that was put aside.
+    #[must_use]
+    pub fn is_aside(&self, id: SessionId) -> bool {
+        id.index() == self.capacity()
+    }
+
     /// Puts a session's entry in front of older ones with the same key: a client may use one port
     /// for two VIPs of one server, or port 0 again and again, and the server's packets then belong
     /// to the connection it began last (as in the kernel, whose lists begin with the newest).
@@ -857,6 +863,7 @@ mod tests {
         assert_eq!(table.get(aside).client(), nat(2, NOW).client());
         assert_eq!(table.resolve(handle, NOW), Some(aside));
         assert_eq!(table.resolve(handle, NOW.plus(100)), None);
+        assert!(table.is_aside(aside) && !table.is_aside(filed));
         assert_eq!((table.len(), table.capacity()), (1, 1));
         assert_eq!(
             find(&table, &nat(1, NOW).client_key(), NOW).map(|it| it.0),

@@ -130,18 +130,17 @@ fn a_reply_that_comes_by_the_gateway_is_counted_and_left_to_linux() {
         gateway.receive(0, &tcp().syn().build());
         let _ = gateway.moved();
 
-        // When the server answers, one answer with too short a life and one from another port.
+        // When the server answers, and somebody from another port.
         let from_vip = hop(FROM_SERVER, (VIP, CLIENT), 64);
         let stranger = Endpoint::new(VIP.addr, VIP.port + 1);
         gateway.receive(1, &on(tcp().flags(SYN_ACK), &from_vip).build());
-        gateway.receive(1, &on(tcp(), &hop(FROM_SERVER, (VIP, CLIENT), 1)).build());
         gateway.receive(
             1,
             &on(tcp(), &hop(FROM_SERVER, (stranger, CLIENT), 64)).build(),
         );
 
-        // Then Linux gets them all, and the first one was the session's.
-        assert_eq!(gateway.moved(), [("received", 3), ("transit", 3)]);
+        // Then Linux gets both, and the first one was the session's.
+        assert_eq!(gateway.moved(), [("received", 2), ("transit", 2)]);
         let session = gateway.session();
         assert_eq!((session.out_packets, session.is_one_sided), (1, false));
         assert_eq!(gateway.traffic(RIP_1).out_packets, 1);

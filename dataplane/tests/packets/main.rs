@@ -32,6 +32,7 @@ mod persistence;
 mod ports;
 mod properties;
 mod punt;
+mod refused_replies;
 mod related;
 mod related_strangers;
 mod routes;

@@ -56,6 +56,26 @@ fn nat_changes_the_question_and_nobody_the_answer() {
 }
 
 #[test]
+fn what_its_client_is_told_counts_for_nobody() {
+    for method in [Method::Dr, Method::Tun] {
+        let service = service(Protocol::Udp, VIP)
+            .one_packet()
+            .server(RIP_1, method);
+        let mut gateway = serving(Setup::two_arm(), &service);
+
+        let told = gateway.forward(&udp().ttl(1).build());
+
+        assert_eq!(told.len(), 1);
+        let traffic = gateway.traffic(RIP_1);
+        assert_eq!(
+            (traffic.in_packets, traffic.out_packets),
+            (1, 0),
+            "{method}"
+        );
+    }
+}
+
+#[test]
 fn fullnat_servers_of_a_one_packet_service_get_sessions() {
     let service = service(Protocol::Udp, VIP).one_packet().fullnat(RIP_1);
     let mut gateway = serving(Setup::two_arm(), &service);

@@ -67,6 +67,30 @@ fn an_error_about_an_answer_may_be_for_any_address_and_one_about_a_request_only_
 }
 
 #[test]
+fn a_router_takes_from_an_error_that_is_not_for_the_gateway_before_ipvs_does() {
+    let stranger = endpoint([203, 0, 113, 7], 0);
+    let answer = on(udp().no_checksum(), &hop(OUT, (VIP, CLIENT), 63)).build();
+    for (to, ttl, left) in [
+        (VIP, 2, Some(1)),
+        (stranger, 64, Some(62)),
+        (stranger, 3, Some(1)),
+        (stranger, 2, None),
+        (stranger, 1, None),
+    ] {
+        let mut gateway = with_session(&TALKS[1], Method::Dr);
+        let error = from_outside(3, 3, &answer).to(to);
+
+        let sent = gateway.forward(&error.clone().ttl(ttl).build());
+
+        let expected = left.map(|ttl| on(error, &hop(TO_SERVER, (OUTSIDE, to), ttl)).build());
+        assert_eq!(sent, Vec::from_iter(expected), "{ttl} to {to}");
+        // What a router drops has not come to IPVS.
+        let counted = gateway.session().in_packets - 1;
+        assert_eq!(counted, u64::from(ttl > 1), "{ttl} to {to}");
+    }
+}
+
+#[test]
 fn an_error_in_a_frame_to_a_group_is_linuxs() {
     let mut gateway = with_session(&TALKS[1], Method::Nat);
     let answer = on(udp(), &hop(OUT, (VIP, CLIENT), 63)).build();

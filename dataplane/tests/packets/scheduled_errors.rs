@@ -5,7 +5,7 @@ use std::time::Duration;
 use dataplane::address::Protocol;
 use dataplane::drop_reason::DropReason;
 use dataplane::knobs::Knobs;
-use dataplane::service::Method;
+use dataplane::service::{Method, SchedulerKind};
 use dataplane::session::State;
 use dataplane::testing::*;
 
@@ -90,6 +90,23 @@ fn without_a_server_the_error_is_dropped_in_silence() {
     assert!(gateway.forward(&about_answer(1_111).build()).is_empty());
 
     assert_eq!(gateway.moved(), [("received", 1), ("no_server", 1)]);
+}
+
+#[test]
+fn schedulers_that_go_by_the_vip_go_by_the_client() {
+    // Given a scheduler that gives all clients of a VIP the same server.
+    let service = service(Protocol::Tcp, VIP).scheduler(SchedulerKind::Dh);
+    let mut gateway = scheduling(&service.dr(RIP_1).dr(RIP_2).dr(RIP_3));
+    let clients = (1..=9).map(|last| endpoint([192, 0, 2, last], 1_111));
+
+    let mut takers = clients.map(|client| {
+        let answer = tcp().from(VIP).to(client).build();
+        let sent = gateway.forward(&icmp_error(3, 1).about(&answer).build());
+        taker(&sent[0])
+    });
+
+    let first = takers.next();
+    assert!(takers.any(|taker| Some(taker) != first));
 }
 
 #[test]

@@ -125,11 +125,20 @@ impl Draft {
         })
     }
 
+    /// Gives the clients' side an MTU.
+    pub fn client_mtu(&mut self, bytes: u16) -> &mut Self {
+        self.mtu("eth0", bytes)
+    }
+
     /// Gives the servers' side an MTU.
     pub fn server_mtu(&mut self, bytes: u16) -> &mut Self {
+        self.mtu("eth1", bytes)
+    }
+
+    fn mtu(&mut self, interface: &str, bytes: u16) -> &mut Self {
         for line in &mut self.scenario.net {
             if let NetLine::Interface { name, mtu, .. } = line
-                && name == "eth1"
+                && name == interface
             {
                 *mtu = Some(bytes);
             }

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use dataplane::address::{MacAddr, Protocol, V4};
 use dataplane::wire::arp::Arp;
 use dataplane::wire::ethernet::{Ethernet, ethertype};
-use dataplane::wire::icmp::kind;
+use dataplane::wire::icmp::{Icmp, kind};
 use dataplane::wire::ipv4::{Ipv4, protocol};
 use dataplane::wire::ports;
 use dataplane::wire::tcp::Flags;
@@ -254,12 +254,19 @@ impl Locals {
         };
         if is_odd(destination) {
             Expectation::default()
-        } else if is_odd(ip.source()) || self.may_have(ip.source()) {
+        } else if is_odd(ip.source()) || self.may_have(ip.source()) || dies_in_silence(ip, payload)
+        {
             Expectation::may(&[Work::Forward, Work::Error])
         } else {
             Expectation::must(&[Work::Forward, Work::Error])
         }
     }
+}
+
+/// Whether a packet ends here without a word to its sender: no error is sent about an error.
+fn dies_in_silence(ip: &Ipv4<'_>, payload: &[u8]) -> bool {
+    let is_error = || Icmp::parse(payload).is_ok_and(|(icmp, _)| icmp.is_error());
+    ip.ttl() <= 1 && ip.protocol() == protocol::ICMP && is_error()
 }
 
 /// What a host does with a packet to itself, where nobody listens.
@@ -370,6 +377,17 @@ mod tests {
                 .build()
         ));
         assert!(locals().expect("eth0", &packet.build()).must);
+    }
+
+    #[test]
+    fn who_sent_an_error_that_ends_here_hears_nothing() {
+        let stranger = endpoint([192, 0, 2, 1], 7);
+        let error = icmp_error(3, 3).about(&udp().build()).to(stranger);
+        let must = |packet: Vec<u8>| locals().expect("eth0", &packet).must;
+
+        assert!(must(error.clone().build()));
+        assert!(!must(error.ttl(1).build()));
+        assert!(must(icmp_echo().to(stranger).ttl(1).build()));
     }
 
     #[test]

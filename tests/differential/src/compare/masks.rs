@@ -12,10 +12,16 @@ use dataplane::wire::ipv4::{Ipv4, Ipv4Mut, protocol};
 /// before.
 pub(super) fn masked(frame: &[u8], input: Option<&[u8]>) -> Vec<u8> {
     let mut frame = frame.to_vec();
-    if has_free_id(&frame, input)
-        && let Some(packet) = frame.get_mut(HEADER_LEN..)
-        && let Ok((mut ip, _)) = Ipv4Mut::parse(packet)
-    {
+    let inside = made_inside(&frame, input);
+    let outside = has_free_id(&frame, input).then_some(HEADER_LEN);
+    for place in [outside, inside].into_iter().flatten() {
+        zero_id(frame.get_mut(place..).unwrap_or_default());
+    }
+    frame
+}
+
+fn zero_id(packet: &mut [u8]) {
+    if let Ok((mut ip, _)) = Ipv4Mut::parse(packet) {
         // A checksum that is wrong stays to be compared.
         let sound = ip.view().verify_checksum();
         ip.set_id(0);
@@ -23,7 +29,6 @@ pub(super) fn masked(frame: &[u8], input: Option<&[u8]>) -> Vec<u8> {
             ip.fill_checksum();
         }
     }
-    frame
 }
 
 fn has_free_id(frame: &[u8], input: Option<&[u8]>) -> bool {
@@ -32,14 +37,22 @@ fn has_free_id(frame: &[u8], input: Option<&[u8]>) -> bool {
     };
     match ip.protocol() {
         protocol::IPIP => !ip.dont_fragment(),
-        protocol::ICMP => {
-            let is_error = Icmp::parse(payload).is_ok_and(|(icmp, _)| icmp.is_error());
-            let made_here = !input.is_some_and(is_forwarded_error);
-            // Echo replies are Linux's work and not compared byte for byte.
-            is_error && made_here
-        }
-        _ => false,
+        // Echo replies are Linux's work and not compared byte for byte.
+        _ => is_error_made_here(&ip, payload, input),
     }
+}
+
+/// Where a packet begins that the kernel has made, in one that goes through a tunnel.
+fn made_inside(frame: &[u8], input: Option<&[u8]>) -> Option<usize> {
+    let (ip, packet) = ipv4(frame).filter(|(ip, _)| ip.protocol() == protocol::IPIP)?;
+    let (inner, payload) = Ipv4::parse(packet).ok()?;
+    let is_made = is_error_made_here(&inner, payload, input);
+    is_made.then_some(HEADER_LEN + usize::from(ip.header_len()))
+}
+
+fn is_error_made_here(ip: &Ipv4<'_>, payload: &[u8], input: Option<&[u8]>) -> bool {
+    let is_error = || Icmp::parse(payload).is_ok_and(|(icmp, _)| icmp.is_error());
+    ip.protocol() == protocol::ICMP && is_error() && !input.is_some_and(is_forwarded_error)
 }
 
 /// Whether an input is an ICMP error that would be passed on. One about a tunnel's packet is
@@ -117,6 +130,19 @@ mod tests {
 
         assert!(!agree(&pair(&error), Some(&error.build())));
         assert!(agree(&pair(&error), Some(&about_tunnel)));
+    }
+
+    #[test]
+    fn an_error_in_a_tunnel_has_a_free_number_only_if_the_kernel_made_it() {
+        let input = udp().build();
+        let error = icmp_error(11, 0).about(&input);
+        let tunnels = pair(&error).map(|error| {
+            let tunnel = ip(protocol::IPIP).payload(&error[HEADER_LEN..]);
+            tunnel.dont_fragment().build()
+        });
+
+        assert!(agree(&tunnels, Some(&input)));
+        assert!(!agree(&tunnels, Some(&error.build())));
     }
 
     #[test]

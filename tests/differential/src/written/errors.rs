@@ -20,7 +20,10 @@ pub(super) fn all() -> Vec<Written> {
         all.push(from_server(method));
         all.push(unrelated(method, false));
         all.push(unrelated(method, true));
+        all.push(to_others(method));
+        all.push(refused_answers(method));
     }
+    all.extend(["dh", "sh", "mh", "lblc", "lblcr"].map(by_hash));
     all.extend([about_tunnels(), echo(), strangers(false), strangers(true)]);
     all
 }
@@ -136,6 +139,74 @@ fn unrelated(method: Method, schedules: bool) -> Written {
     Written::new(
         draft,
         "Errors about nothing that is known: the host's, unless schedule_icmp is set.",
+    )
+}
+
+/// Errors about answers that are not for the director, so that its router sees them before.
+fn to_others(method: Method) -> Written {
+    let mut draft = Draft::new(format!("icmp-to-others-{}", method.name));
+    let talks = services(&mut draft, method);
+    let router = Endpoint::new(address([172, 16, 0, 1]), 0);
+    let others = [server(5), address([172, 16, 9, 9])];
+    for (talk, over_udp) in talks.iter().zip([false, true]) {
+        for (other, ttl) in others.iter().flat_map(|other| {
+            let ttls = [64, 3, 2, 1];
+            ttls.map(|ttl| (Endpoint::new(*other, 0), ttl))
+        }) {
+            let error = error(3, 1).about(&answer(talk, over_udp)).ttl(ttl);
+            draft.from_client(error.from(router).to(other));
+        }
+    }
+    draft.dump("counts");
+    Written::new(
+        draft,
+        "An error about an answer that is addressed to somebody else is found on its way.",
+    )
+}
+
+/// Answers that cannot go on, in the VIP's name and in the server's own.
+fn refused_answers(method: Method) -> Written {
+    let mut draft = Draft::new(format!("refused-answers-{}", method.name));
+    draft.client_mtu(1_300);
+    let talks = services(&mut draft, method);
+    let [over_tcp, over_udp] = talks;
+    let unknown = Talk::new(method, 9);
+    for ttl in [64, 2, 1] {
+        for talk in [over_tcp, over_udp, unknown] {
+            for from in [talk.service, talk.server] {
+                let packet = tcp().data(b"200 OK").tos(0x08).ttl(ttl);
+                draft.from_server(talk.server.addr, packet.from(from).to(talk.client));
+                let packet = udp().payload_len(1_273).ttl(ttl);
+                let packet = packet.from(from).to(talk.client);
+                draft.from_server(talk.server.addr, packet.clone());
+                draft.from_server(talk.server.addr, packet.dont_fragment());
+            }
+        }
+    }
+    draft.dump("sessions");
+    Written::new(
+        draft,
+        "Who sent an answer that cannot go on is told; if that was the VIP, its server is.",
+    )
+}
+
+/// Errors that begin sessions, by a scheduler that goes by an address.
+fn by_hash(scheduler: &'static str) -> Written {
+    let mut draft = Draft::new(format!("schedule-icmp-{scheduler}"));
+    draft.knob("schedule_icmp", 1);
+    serve_tcp(&mut draft, &format!("-s {scheduler}"), NAT, &[1, 2, 1, 1]);
+    for number in 1..=12 {
+        let talk = Talk::new(NAT, number);
+        if number % 3 == 0 {
+            talk.ask_tcp(&mut draft, SYN);
+        }
+        let error = error(3, 1).about(&answer(&talk, false));
+        draft.from_client(error.from(talk.client).to(talk.service));
+    }
+    draft.dump("who got what");
+    Written::new(
+        draft,
+        "An error that begins a session is scheduled by the addresses of the packet quoted.",
     )
 }
 

@@ -17,7 +17,7 @@ pub(super) fn all() -> Vec<Written> {
         all.push(headers(method));
         all.push(sctp_bytes(method));
         all.push(statistics(method));
-        all.push(cut_short(method));
+        all.push(cut(method));
     }
     all.push(tunnel_without_discovery());
     all.push(other_port());
@@ -59,38 +59,6 @@ fn mtu(method: Method) -> Written {
     Written::new(
         draft,
         "Packets around the MTU of the servers' side, with and without DF.",
-    )
-}
-
-fn cut_short(method: Method) -> Written {
-    let mut draft = Draft::new(format!("cut-short-{}", method.name));
-    serve_tcp(&mut draft, "-s rr", method, &[1]);
-    serve_udp(&mut draft, "-s rr -p 300", method, &[1]);
-    let service = "--sctp-service 10.1.0.100:80";
-    serve(&mut draft, service, "-s rr", method, &[1]);
-    let (talk, stranger) = (Talk::new(method, 1), Talk::new(method, 2).served_by(1));
-    talk.ask_tcp(&mut draft, SYN);
-    talk.ask(&mut draft, udp());
-    talk.ask(&mut draft, sctp().init());
-    draft.wait(20);
-    for bytes in [4, 6, 12] {
-        talk.ask(&mut draft, tcp().flags(ACK).cut(bytes));
-        talk.ask(&mut draft, sctp().cut(bytes));
-        for talk in [talk, stranger] {
-            talk.answer_by_way(&mut draft, tcp().flags(ACK).cut(bytes));
-            talk.answer_by_way(&mut draft, sctp().cut(bytes));
-        }
-    }
-    for bytes in [4, 6] {
-        talk.ask(&mut draft, udp().cut(bytes));
-        for talk in [talk, stranger] {
-            talk.answer_by_way(&mut draft, udp().cut(bytes));
-        }
-    }
-    draft.dump("sessions").wait(5);
-    Written::new(
-        draft,
-        "Packets that end behind the ports count for the session they have, and move no state.",
     )
 }
 
@@ -179,6 +147,42 @@ fn sctp_bytes(method: Method) -> Written {
     Written::new(
         draft,
         "SCTP's checksum is made anew only where a port changes.",
+    )
+}
+
+/// Packets that end inside their transport header, in both directions.
+fn cut(method: Method) -> Written {
+    let mut draft = Draft::new(format!("cut-{}", method.name));
+    serve_tcp(&mut draft, "-s rr", method, &[1]);
+    serve_udp(&mut draft, "-s rr -p 360", method, &[1]);
+    let sctp_service = "--sctp-service 10.1.0.100:80";
+    serve(&mut draft, sctp_service, "-s rr", method, &[1]);
+    let talk = Talk::new(method, 1);
+    talk.ask_tcp(&mut draft, SYN);
+    talk.ask(&mut draft, udp().payload(b"question"));
+    talk.ask_sctp(&mut draft, chunk::INIT);
+    draft.wait(2);
+    for len in [4, 7, 11, 12, 15, 19] {
+        talk.ask(&mut draft, tcp().cut(len));
+        talk.ask(&mut draft, udp().cut(len.min(7)));
+        talk.ask(&mut draft, sctp().cut(len.min(15)));
+        if len == 7 {
+            draft.dump("as the client goes on").wait(2);
+        }
+    }
+    for len in [4, 7, 11, 12, 15, 19] {
+        for from in [talk.server, talk.service] {
+            let station = talk.server.addr;
+            let ends = (from, talk.client);
+            draft.from_server(station, tcp().cut(len).from(ends.0).to(ends.1));
+            draft.from_server(station, udp().cut(len.min(7)).from(ends.0).to(ends.1));
+            draft.from_server(station, sctp().cut(len.min(15)).from(ends.0).to(ends.1));
+        }
+    }
+    draft.dump("as the server goes on");
+    Written::new(
+        draft,
+        "A packet that ends inside its transport header says nothing of the state, and counts.",
     )
 }
 

@@ -341,7 +341,9 @@ fn one_packet(method: Method, persistent: bool) -> Written {
             .answer(&mut draft, udp());
     }
     talk(method, 2, 0).ask(&mut draft, udp());
-    draft.dump("five datagrams");
+    talk(method, 3, 0).ask(&mut draft, udp().ttl(1));
+    talk(method, 3, 0).ask(&mut draft, udp().payload_len(1_460).dont_fragment());
+    draft.dump("seven datagrams");
     talk(method, 2, 0).ask(&mut draft, tcp());
     Written::new(
         draft,
