@@ -27,6 +27,8 @@ pub struct StatusView {
     pub interfaces: Vec<InterfaceView>,
     /// Each FULLNAT local address.
     pub local_addresses: Vec<LocalAddressView>,
+    /// The table of persistence templates.
+    pub templates: TemplatesView,
     /// Dropped packets by reason, all workers together; reasons that never happened are left out.
     pub drops: Vec<DropView>,
     /// What an operator should mend, each with the command that mends it.
@@ -92,6 +94,17 @@ pub struct LocalAddressView {
     pub capacity: u64,
 }
 
+/// The table of persistence templates, which all workers share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplatesView {
+    /// Templates in it, with those that have ended and were not swept away yet.
+    pub held: u64,
+    /// Templates that it has room for; 0 until there is a persistent service.
+    pub capacity: u64,
+    /// How often somebody found a part of it taken by somebody else, and waited.
+    pub lock_waits: u64,
+}
+
 /// Packets dropped for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropView {
@@ -131,6 +144,8 @@ pub struct ServiceView {
     pub mark: Option<u32>,
     /// Its scheduler.
     pub scheduler: String,
+    /// How often a worker found this scheduler taken by another one, and waited.
+    pub scheduler_lock_waits: u64,
     /// For how many seconds after their last new session its clients meet their servers again.
     pub persistent_seconds: Option<u32>,
     /// Whether every datagram is scheduled for itself.

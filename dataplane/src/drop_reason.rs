@@ -44,7 +44,7 @@ drop_reasons! {
     UnknownVlan = "unknown_vlan",
     /// The frame lies in more than one buffer: it is larger than the port's MTU allows.
     MultiSegment = "multi_segment",
-    /// The packet ends before its IP header does.
+    /// The frame ends before its IP packet does; AF_PACKET cuts what is longer than `framesz` allows.
     TruncatedIp = "truncated_ip",
     /// The IP header says a version, header length or total length that cannot be.
     BadIpHeader = "bad_ip_header",

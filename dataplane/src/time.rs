@@ -31,6 +31,13 @@ impl Tick {
         Self(self.0.wrapping_add(ticks))
     }
 
+    /// This moment moved `ticks` into the past.
+    #[inline]
+    #[must_use]
+    pub const fn minus(self, ticks: u32) -> Self {
+        Self(self.0.wrapping_sub(ticks))
+    }
+
     /// Ticks from `self` until `later`; negative when `later` has passed.
     #[inline]
     #[must_use]

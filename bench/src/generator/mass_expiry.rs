@@ -22,8 +22,12 @@ use super::latency::Schedule;
 use super::measure::Clock;
 use super::rig::Rig;
 
-/// Sessions that are hit, each a hundred times a second at least.
+/// Sessions that are hit.
 const ALIVE: u64 = 10_000;
+
+/// Each of them is hit, at random, so many times in a second of the worker's clock at least: that
+/// one of them is not hit once happens never (10,000 × e^-40).
+const HITS: u64 = 40;
 
 /// Every state's time-out.
 const TIMEOUT_SECONDS: u32 = 1;
@@ -74,6 +78,44 @@ pub struct Longest {
     pub too_long: u64,
 }
 
+/// A clock for the worker that passes no time in which nothing is hit.
+struct HeldBack {
+    clock: Clock,
+    /// Nanoseconds that it is behind Linux's clock.
+    behind: u64,
+}
+
+impl HeldBack {
+    fn start() -> Self {
+        Self {
+            clock: Clock::start(false),
+            behind: 0,
+        }
+    }
+
+    #[inline]
+    fn nanos(&mut self) -> u64 {
+        self.clock.nanos() - self.behind
+    }
+
+    /// When a turn from `start` to `end` that handled so many packets has ended by this clock. An
+    /// empty one is never too long, so that a rig without packets comes to its end.
+    #[inline]
+    fn limit(&mut self, start: u64, end: u64, handled: u64) -> u64 {
+        let now = match handled {
+            0 => end,
+            hits => end.min(start + hits * 1_000_000_000 / (ALIVE * HITS)),
+        };
+        self.behind += end - now;
+        now
+    }
+
+    /// What has passed since `now` has not.
+    fn go_on_at(&mut self, now: u64) {
+        self.behind += self.nanos() - now;
+    }
+}
+
 impl MassExpiry {
     /// Lets as many sessions end together as the case has flows, once for each of its windows.
     ///
@@ -108,18 +150,17 @@ impl MassExpiry {
         rig.supply(requests(case, Segment::Ack, random), u64::MAX);
         let (before, expired) = (Counts::of(&counters), counters.sessions_expired.get());
         let schedule = Schedule::open()?;
-        let mut clock = Clock::start(false);
+        let mut clock = HeldBack::start();
         let mut now = 0;
         while now < LATEST && counters.sessions.get() > ALIVE {
             let (slices, start) = (schedule.slices()?, now);
             let mut window = Longest::default();
             while now - start < WINDOW {
-                let handled;
-                let began = now;
-                (handled, now) = timed_turn(rig, &mut clock, epoch, began);
+                let (handled, end) = timed_turn(rig, &mut clock, epoch, now);
                 if handled > 0 {
-                    window.add_turn(now - began);
+                    window.add_turn(end - now);
                 }
+                now = clock.limit(now, end, handled as u64);
             }
             let calm = schedule.slices()? == slices;
             if QUIET.contains(&start) {
@@ -129,7 +170,7 @@ impl MassExpiry {
                 self.took = self.took.max(now - DUE);
             }
             // Reading takes time that is no turn's.
-            now = clock.nanos();
+            clock.go_on_at(now);
         }
         let ended = counters.sessions_expired.get() - expired;
         expect("sessions that ended together", case.flows, ended)?;
@@ -150,7 +191,7 @@ impl MassExpiry {
 }
 
 /// A turn that begins `now` nanoseconds behind `epoch`; gives what it handled and when it ended.
-fn timed_turn(rig: &mut Rig, clock: &mut Clock, epoch: u64, now: u64) -> (usize, u64) {
+fn timed_turn(rig: &mut Rig, clock: &mut HeldBack, epoch: u64, now: u64) -> (usize, u64) {
     let mut later = || epoch + clock.nanos();
     let (handled, end) = rig.gateway.worker.timed_turn(epoch + now, &mut later);
     (handled, end - epoch)
@@ -246,6 +287,32 @@ mod tests {
 
         assert!(figures.without.all.windows > 50, "{figures}");
         assert!(figures.with.all.windows > 0, "{figures}");
+    }
+
+    #[test]
+    fn the_clock_passes_no_time_in_which_nothing_is_hit() {
+        let mut clock = HeldBack::start();
+
+        // 32 packets are worth 80 µs, however long they took.
+        assert_eq!(clock.limit(1_000, 5_000, 32), 5_000);
+        assert_eq!(clock.limit(5_000, 700_005_000, 32), 85_000);
+        assert_eq!(clock.behind, 699_920_000);
+        assert_eq!(clock.limit(85_000, 300_000, 0), 300_000);
+        assert_eq!(clock.behind, 699_920_000);
+    }
+
+    #[test]
+    fn a_clock_that_goes_on_forgets_what_passed_meanwhile() {
+        let mut clock = HeldBack::start();
+        std::thread::sleep(Duration::from_millis(20));
+
+        clock.go_on_at(5_000);
+
+        assert!(
+            (5_000..15_000_000).contains(&clock.nanos()),
+            "{}",
+            clock.behind
+        );
     }
 
     #[test]

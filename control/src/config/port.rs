@@ -19,6 +19,12 @@ const MAX_MTU: u16 = u16::MAX - super::FRAME_OVERHEAD;
 /// The largest ring that DPDK's drivers offer.
 const MAX_DESCRIPTORS: u16 = 32_768;
 
+/// A frame of AF_PACKET's ring, unless `framesz` says otherwise.
+const RING_FRAME_BYTES: u32 = 2_048;
+
+/// A block of AF_PACKET's ring, unless `blocksz` says otherwise: a page.
+const RING_BLOCK_BYTES: u32 = 4_096;
+
 /// vdev drivers that leave the kernel's interface in place, with the arguments that name it.
 const SHARING_DRIVERS: [(&str, &[&str]); 5] = [
     ("net_af_packet", &["iface"]),
@@ -158,16 +164,35 @@ impl Device {
         name.starts_with("net_af_packet") || name.starts_with("eth_af_packet")
     }
 
+    /// Bytes of each frame of AF_PACKET's ring, what the kernel keeps with it included. Nothing
+    /// for other devices, and for a size that is no number.
+    #[must_use]
+    pub fn ring_frame_bytes(&self) -> Option<u32> {
+        if !self.is_af_packet() {
+            return None;
+        }
+        match self.argument("framesz") {
+            Some(bytes) => bytes.parse().ok(),
+            None => Some(RING_FRAME_BYTES),
+        }
+    }
+
     /// What EAL is given so that each of `workers` workers has a queue: AF_PACKET has one queue
-    /// unless told.
+    /// unless told. Its ring is made of blocks, which must hold a frame.
     #[must_use]
     pub fn devargs_for(&self, workers: u16) -> String {
-        let devargs = self.devargs();
-        if workers > 1 && self.is_af_packet() && self.argument("qpairs").is_none() {
-            format!("{devargs},qpairs={workers}")
-        } else {
-            devargs.to_owned()
+        let mut devargs = self.devargs().to_owned();
+        if !self.is_af_packet() {
+            return devargs;
         }
+        if workers > 1 && self.argument("qpairs").is_none() {
+            devargs += &format!(",qpairs={workers}");
+        }
+        let frame = self.ring_frame_bytes().unwrap_or(RING_FRAME_BYTES);
+        if frame > RING_BLOCK_BYTES && self.argument("blocksz").is_none() {
+            devargs += &format!(",blocksz={frame}");
+        }
+        devargs
     }
 }
 
@@ -397,6 +422,23 @@ mod tests {
             "net_null0, size=64".parse::<Device>().unwrap_err(),
             "\"net_null0, size=64\" has a blank: separate arguments by commas only"
         );
+    }
+
+    #[test]
+    fn af_packet_gets_a_queue_for_each_worker_and_blocks_that_hold_its_frames() {
+        let device = |text: &str| text.parse::<Device>().unwrap();
+        let small = device("net_af_packet0,iface=veth,framesz=4096");
+        let large = device("net_af_packet0,iface=veth,framesz=16384");
+        let told = device("net_af_packet0,iface=veth,framesz=16384,blocksz=65536,qpairs=2");
+
+        assert_eq!(small.devargs_for(1), small.devargs());
+        assert_eq!(
+            large.devargs_for(2),
+            "net_af_packet0,iface=veth,framesz=16384,qpairs=2,blocksz=16384"
+        );
+        assert_eq!(told.devargs_for(2), told.devargs());
+        assert_eq!(device("net_tap0").devargs_for(2), "net_tap0");
+        assert_eq!(device("net_tap0").ring_frame_bytes(), None);
     }
 
     #[test]

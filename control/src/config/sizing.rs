@@ -7,19 +7,39 @@ use super::port::Port;
 /// one VLAN tag, and the frame check sequence that some NICs leave in place.
 pub const FRAME_OVERHEAD: u16 = 128 + 14 + 4 + 4;
 
+/// Bytes in front of each frame, for headers that the gateway adds: DPDK's headroom.
+const HEADROOM: u32 = 128;
+
+/// What the kernel keeps in front of the IP packet in a frame of AF_PACKET's ring.
+const RING_OVERHEAD: u32 = 80;
+
 /// What DPDK keeps with each buffer: the mbuf's 128 bytes and a cache line of the pool's.
 const BUFFER_KEEPING_BYTES: u64 = 128 + 64;
 
 /// What EAL and the ethdevs take besides the buffers: 64 MB are enough to start.
 const OTHER_MB: u64 = 64;
 
-/// Bytes of one buffer with its headroom: as written, else what the largest MTU needs.
+/// Bytes of one buffer with its headroom: as written, else what the largest MTU or AF_PACKET's
+/// ring needs.
 pub(super) fn buffer_bytes<'a>(gateway: &Gateway, ports: impl Iterator<Item = &'a Port>) -> u16 {
-    // A VLAN's MTU is at most its port's.
-    let largest_mtu = ports.map(|port| port.interface.mtu).max().unwrap_or(0);
-    let needed = largest_mtu.saturating_add(FRAME_OVERHEAD);
+    let needed = |port: &Port| {
+        // A VLAN's MTU is at most its port's.
+        let frame = port.interface.mtu.saturating_add(FRAME_OVERHEAD);
+        let ring = port.device.ring_frame_bytes().map_or(0, ring_buffer_bytes);
+        frame.max(u16::try_from(ring).unwrap_or(u16::MAX))
+    };
     let given = gateway.buffer_bytes;
-    given.unwrap_or_else(|| needed.max(MIN_BUFFER_BYTES))
+    given.unwrap_or_else(|| ports.map(needed).max().unwrap_or(0).max(MIN_BUFFER_BYTES))
+}
+
+/// Bytes of a buffer for frames of AF_PACKET's ring: the driver wants room for all of one.
+pub(super) const fn ring_buffer_bytes(frame: u32) -> u32 {
+    frame.saturating_add(HEADROOM)
+}
+
+/// The largest IP packet in a frame of AF_PACKET's ring; the kernel cuts what is longer.
+pub(super) const fn largest_in_ring(frame: u32) -> u32 {
+    frame.saturating_sub(RING_OVERHEAD)
 }
 
 /// Buffers per socket: as written, else what fills every descriptor twice over and leaves each

@@ -187,6 +187,7 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::TemplatesView;
 
     fn status() -> StatusView {
         StatusView {
@@ -225,6 +226,7 @@ mod tests {
                 in_use: 5,
                 capacity: 64_000,
             }],
+            templates: TemplatesView::default(),
             drops: vec![DropView {
                 reason: "no_route".to_owned(),
                 meaning: "Linux has no route to the next hop.".to_owned(),

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::linux::mirror::InterfaceAddress;
 use crate::view::{
     DropView, HealthView, InterfaceView, LocalAddressView, ServerView, ServiceView, StatusView,
-    TrafficView, WorkerView,
+    TemplatesView, TrafficView, WorkerView,
 };
 
 /// How long a worker may stand still or be behind: it turns many times in a millisecond, unless
@@ -48,6 +48,7 @@ impl Gateway {
             workers,
             interfaces: interfaces(&config, &snapshot, &addresses),
             local_addresses: local_addresses(&snapshot),
+            templates: templates(&snapshot),
             drops: drops(&self.plane.counters),
             warnings,
         }
@@ -178,6 +179,15 @@ fn interfaces(
         .collect()
 }
 
+fn templates(snapshot: &Snapshot) -> TemplatesView {
+    let templates = &snapshot.templates;
+    TemplatesView {
+        held: templates.len() as u64,
+        capacity: templates.capacity() as u64,
+        lock_waits: templates.lock_waits(),
+    }
+}
+
 fn service_view(
     name: Option<String>,
     service: &Service,
@@ -205,6 +215,7 @@ fn service_view(
             ServiceKey::Address { .. } => None,
         },
         scheduler: service.kind.name().to_owned(),
+        scheduler_lock_waits: service.scheduler.lock_waits(),
         persistent_seconds: service.persistence.map(|it| it.timeout_seconds),
         one_packet: service.one_packet,
         forwarded: end.is_none_or(|end| end.addr.is_ipv4()),

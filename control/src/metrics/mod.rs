@@ -12,7 +12,7 @@
 /// A metric with its help and samples.
 mod family;
 
-/// The gateway as a whole, and its local addresses.
+/// The gateway as a whole, its local addresses and its persistence templates.
 mod overview;
 
 /// Each worker.

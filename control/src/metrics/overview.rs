@@ -1,7 +1,7 @@
-//! The gateway as a whole, and its local addresses.
+//! The gateway as a whole, its local addresses and its persistence templates.
 
 use super::family::Family;
-use crate::view::{LocalAddressView, StatusView};
+use crate::view::{LocalAddressView, StatusView, TemplatesView};
 
 pub(super) fn gather(status: &StatusView) -> Vec<Family> {
     let count = |number: usize| number as u64;
@@ -28,7 +28,28 @@ pub(super) fn gather(status: &StatusView) -> Vec<Family> {
         .only(count(status.warnings.len())),
     ];
     families.extend(local_addresses(&status.local_addresses));
+    families.extend(templates(&status.templates));
     families
+}
+
+fn templates(templates: &TemplatesView) -> [Family; 3] {
+    [
+        Family::gauge(
+            "sluice_templates",
+            "Persistence templates, with those that ended and were not swept away yet.",
+        )
+        .only(templates.held),
+        Family::gauge(
+            "sluice_template_capacity",
+            "Persistence templates that there is room for; 0 until a service is persistent.",
+        )
+        .only(templates.capacity),
+        Family::counter(
+            "sluice_template_lock_waits_total",
+            "Times that a part of the table of persistence templates was found taken.",
+        )
+        .only(templates.lock_waits),
+    ]
 }
 
 fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 2] {

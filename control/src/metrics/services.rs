@@ -129,7 +129,19 @@ pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
     let gauges = GAUGES.iter().map(|(name, help, read)| {
         Family::gauge(name, help).each(&servers, |(labels, server)| (labels.clone(), read(server)))
     });
-    of_services.chain(of_servers).chain(gauges).collect()
+    let mut families: Vec<_> = of_services.chain(of_servers).chain(gauges).collect();
+    families.push(scheduler_lock_waits(services));
+    families
+}
+
+fn scheduler_lock_waits(services: &[ServiceView]) -> Family {
+    Family::counter(
+        "sluice_service_scheduler_lock_waits_total",
+        "Times that a worker found the service's scheduler taken by another worker.",
+    )
+    .each(services, |service| {
+        ([("service", service.key())], service.scheduler_lock_waits)
+    })
 }
 
 fn server_labels(service: &str, server: &ServerView) -> [(&'static str, String); 3] {

@@ -34,7 +34,7 @@ use dataplane::worker::{Idle, Worker};
 use tokio::sync::oneshot;
 
 /// Places in the worker's session table.
-const CAPACITY: usize = 4_096;
+pub(crate) const CAPACITY: usize = 4_096;
 
 /// How long to wait for what happens within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -124,7 +124,10 @@ pub(crate) fn gateway() -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
 }
 
 /// One that serves what `text` says, with room for so many sessions.
-fn gateway_of(text: &str, capacity: usize) -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
+pub(crate) fn gateway_of(
+    text: &str,
+    capacity: usize,
+) -> (Arc<Gateway>, Worker<MemoryIo>, [Wire; 2]) {
     let mailbox = Arc::new(Mailbox::new(WorkerId(0)));
     let counters = Arc::new(WorkerCounters::default());
     let interface = Interface {

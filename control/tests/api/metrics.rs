@@ -11,10 +11,13 @@ use dataplane::counters::Counter;
 use dataplane::drop_reason::DropReason;
 use dataplane::id::InterfaceId;
 use dataplane::punt::PuntClass;
-use dataplane::testing::GATEWAY_MAC;
+use dataplane::schedule::{FlowInfo, Schedule};
+use dataplane::snapshot::Snapshot;
+use dataplane::testing::{CLIENT, GATEWAY_MAC, VIP};
+use dataplane::time::Tick;
 use tokio::net::TcpListener;
 
-use crate::fixture::{Running, gateway};
+use crate::fixture::{CAPACITY, CONFIG, Running, gateway, gateway_of};
 use crate::http::get_tcp;
 
 fn sources() -> Sources {
@@ -270,6 +273,88 @@ fn sessions_move_their_service_and_server() {
             1.0
         );
     }
+}
+
+/// Does something on two threads at once, until it has happened that one waited for the other.
+fn contend(something: impl Fn() + Sync, has_waited: impl Fn() -> bool + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !has_waited() {
+                    something();
+                }
+            });
+        }
+    });
+}
+
+/// A gateway that serves what `text` says, and its snapshot, which no worker takes.
+fn sources_of(text: &str) -> (Sources, Arc<Snapshot>) {
+    let (gateway, ..) = gateway_of(text, CAPACITY);
+    let mut snapshot = Arc::new(Snapshot::default());
+    assert!(gateway.plane().mailboxes[0].adopt(&mut snapshot));
+    let sources = Sources {
+        gateway,
+        twins: vec![],
+        mirror: None,
+    };
+    (sources, snapshot)
+}
+
+#[test]
+fn waits_for_a_scheduler_move_its_service() {
+    let (sources, snapshot) = sources_of(CONFIG);
+    let services = snapshot.services.iter().flatten();
+    let service = services.max_by_key(|service| service.servers.len());
+    let service = service.unwrap();
+    let flow = FlowInfo::of(CLIENT, VIP.addr, Tick(0));
+    let pick = || {
+        let place = service.scheduler.pick(&service.servers, flow);
+        assert!(place.is_some_and(|place| place < 2));
+    };
+    let waits = || service.scheduler.lock_waits();
+
+    let moved = moved(&sources, || contend(pick, || waits() > 0));
+
+    let name = "sluice_service_scheduler_lock_waits_total{service=\"tcp 10.1.0.100:80\"}";
+    let waits = u32::try_from(waits()).unwrap();
+    assert_eq!(moved, [(name.to_owned(), waits.into())]);
+}
+
+/// The configuration whose service over TCP is persistent.
+fn persistent() -> String {
+    CONFIG.replacen("scheduler = \"rr\"", "persistent = 300", 1)
+}
+
+#[test]
+fn waits_for_the_table_of_templates_move_their_metric() {
+    let (sources, snapshot) = sources_of(&persistent());
+    let templates = &snapshot.templates;
+    let look = || drop(templates.records(Tick(0)));
+
+    let moved = moved(&sources, || contend(look, || templates.lock_waits() > 0));
+
+    let name = "sluice_template_lock_waits_total";
+    let waits = u32::try_from(templates.lock_waits()).unwrap();
+    assert_eq!(moved, [(name.to_owned(), waits.into())]);
+}
+
+#[test]
+fn a_client_of_a_persistent_service_has_one_template() {
+    let running = Running::start_with(&persistent(), CAPACITY);
+    let sources = Sources {
+        gateway: Arc::clone(&running.gateway),
+        twins: vec![],
+        mirror: None,
+    };
+
+    let moved = moved(&sources, || running.open_sessions(1_000..1_002));
+
+    let moved: BTreeMap<_, _> = moved.into_iter().collect();
+    assert_eq!(moved["sluice_templates"], 1.0);
+    assert_eq!(moved["sluice_sessions{worker=\"0\"}"], 2.0);
+    let series = series(&metrics::text(&sources).unwrap());
+    assert_eq!(series["sluice_template_capacity"], f64::from(1 << 20));
 }
 
 #[test]

@@ -45,6 +45,10 @@ const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 /// Places that one sweep looks at.
 const SWEEP_PLACES: usize = 256;
 
+/// How long the sweep leaves a deadline alone that finds sessions: workers tell of sessions that
+/// have ended a little later, and one that ended before the deadline does not keep its template.
+const GRACE_TICKS: u32 = TICKS_PER_SECOND;
+
 /// Places that are looked at while a lock is held.
 const PLACES_AT_ONCE: usize = 32;
 
@@ -251,7 +255,8 @@ impl<A: Address> Templates<A> {
                 let mut some = ArrayVec::<Entry<A>, PLACES_AT_ONCE>::new();
                 next = shard.lock().copy(first, &mut some);
                 for entry in &mut some {
-                    if entry.is_filled() && entry.lives(now) {
+                    entry.pass(now);
+                    if entry.is_filled() && !entry.is_over(now) {
                         records.push(record(entry, now));
                     }
                 }
@@ -335,6 +340,9 @@ impl<A: Address> Templates<A> {
             let end = place + PLACES_AT_ONCE;
             let mut sweeping = self.shards[shard].lock();
             for place in place..end.min(sweeping.places()) {
+                if let Some(entry) = sweeping.entry(place) {
+                    entry.pass(now.minus(GRACE_TICKS));
+                }
                 self.free_if_over(&mut sweeping, place, snapshot, now);
             }
             let looked_at = end.min(sweeping.places()).saturating_sub(place);
@@ -382,6 +390,7 @@ impl<A: Address> Templates<A> {
             shard.unlist(hash, place, Standing::Outcast);
             return Ok(None);
         }
+        entry.pass(visit.now);
         entry.children += u32::from(visit.as_child);
         entry.timer.restart(visit.now);
         Ok(Some(Joined {
@@ -401,7 +410,7 @@ impl<A: Address> Templates<A> {
         let Some(entry) = shard.entry(place) else {
             return false;
         };
-        if !entry.is_filled() || entry.lives(now) {
+        if !entry.is_filled() || !entry.is_over(now) {
             return false;
         }
         let (key, server) = (entry.key, entry.server);

@@ -48,12 +48,16 @@ impl<A> Entry<A> {
         self.standing != Standing::Vacant
     }
 
-    /// Whether it has not ended at `now`; if so its next deadline is later.
-    pub(super) const fn lives(&mut self, now: Tick) -> bool {
+    /// Whether it has ended at `now`.
+    pub(super) const fn is_over(&self, now: Tick) -> bool {
+        self.children == 0 && self.timer.is_due(now)
+    }
+
+    /// Lets its deadlines up to `now` find its sessions, if it has any.
+    pub(super) const fn pass(&mut self, now: Tick) {
         if self.children > 0 {
             self.timer.pass(now);
         }
-        !self.timer.is_due(now)
     }
 }
 

@@ -108,7 +108,7 @@ fn templates_end_when_the_kernels_timers_would_end_them() {
         for _ in 0..2_000 {
             now = now.plus(1 + dice.below(40) * dice.below(40) * 16);
             // Deadlines before this moment have passed; in this moment sessions end first.
-            fire(&mut model, Tick(now.0.wrapping_sub(1)));
+            fire(&mut model, now.minus(1));
             for template in &mut model {
                 while dice.below(3) == 0
                     && let Some(child) = template.children.pop()
@@ -163,6 +163,30 @@ fn templates_end_when_the_kernels_timers_would_end_them() {
         for slot in 0..2 {
             assert_eq!(server(&snapshot, slot).shared.persistent(), 0);
         }
+    }
+}
+
+#[test]
+fn a_worker_may_tell_a_little_later_that_a_session_ended() {
+    for (late, lives) in [(16, false), (GRACE_TICKS + 1, true)] {
+        // Given a template whose session ends in the moment of its deadline.
+        let (templates, snapshot) = (Templates::new(64, SECRET), snapshot());
+        let link = found(&templates, at(&snapshot, NOW), 1, 0, 60)
+            .unwrap()
+            .link;
+        let end = NOW.plus(MINUTE);
+
+        // When others look at it before the worker has told.
+        for tick in 0..=late {
+            templates.sweep(&snapshot, end.plus(tick));
+        }
+        templates.leave(link, end);
+
+        // Then it has ended too, unless that took too long.
+        let now = end.plus(late);
+        assert_eq!(!templates.records(now).is_empty(), lives, "{late}");
+        templates.sweep(&snapshot, now.plus(1));
+        assert_eq!(!templates.is_empty(), lives);
     }
 }
 

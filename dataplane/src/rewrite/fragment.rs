@@ -12,9 +12,9 @@ use crate::drop_reason::DropReason;
 use crate::io::{Packet, PacketPool};
 use crate::wire::ipv4::{Ipv4, Ipv4Mut, MIN_HEADER_LEN};
 
-/// The most fragments one packet becomes: enough to bring a 9,000-byte packet to a link of
-/// 1,280 bytes.
-pub const MAX_FRAGMENTS: usize = 8;
+/// The most fragments one packet becomes: enough to bring what Linux joins for AF_PACKET, 32,688
+/// bytes at most, to a link of 1,500 bytes.
+pub const MAX_FRAGMENTS: usize = 24;
 
 /// The fragments of one packet, in order.
 pub type Fragments<P> = ArrayVec<P, MAX_FRAGMENTS>;

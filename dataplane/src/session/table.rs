@@ -220,7 +220,11 @@ impl<A: Address> SessionTable<A> {
             self.buckets.insert(hash, id | TO_CLIENT);
         }
         if session.method() == Method::Nat {
-            self.put_in_front(&session.server_key(), id);
+            self.put_in_front(&session.server_key(), id | TO_CLIENT);
+        }
+        if session.client().port == 0 {
+            // By DR and TUN, replies that pass are found by it.
+            self.put_in_front(&session.client_key(), id);
         }
         self.keys += keys;
         self.len += 1;
@@ -246,13 +250,14 @@ impl<A: Address> SessionTable<A> {
         id.index() == self.capacity()
     }
 
-    /// Puts a session in front of older ones with the same server's key: a client may use one
-    /// port for two VIPs of one server, and the server's packets then belong to the connection it
-    /// began last (as in the kernel, whose lists begin with the newest).
-    fn put_in_front(&mut self, key: &FlowKey<A>, id: u32) {
+    /// Puts a session's entry in front of older ones with the same key: a client may use one port
+    /// for two VIPs of one server, or port 0 again and again, and the server's packets then belong
+    /// to the connection it began last (as in the kernel, whose lists begin with the newest).
+    fn put_in_front(&mut self, key: &FlowKey<A>, entry: u32) {
         let hash = self.hash(key);
+        let (id, side) = (entry & !TO_CLIENT, entry & TO_CLIENT);
         if let Some(first) = self.holder(hash, key).filter(|first| first.0 != id) {
-            self.buckets.swap(hash, first.0 | TO_CLIENT, id | TO_CLIENT);
+            self.buckets.swap(hash, first.0 | side, entry);
             self.get_mut(first).become_outdated();
         }
     }

@@ -118,6 +118,18 @@ fn what_a_dr_server_sends_by_the_gateway_counts_and_is_linuxs() {
 }
 
 #[test]
+fn a_strangers_is_linuxs() {
+    for (protocol, len) in CUTS {
+        let mut gateway = gateway(protocol, Method::Nat);
+
+        let way = hop(FROM_SERVER, (RIP_1, CLIENT), 64);
+        gateway.receive(1, &cut(protocol, len, &way));
+
+        assert_eq!(gateway.moved(), [("received", 1), ("transit", 1)]);
+    }
+}
+
+#[test]
 fn it_begins_no_session() {
     for (protocol, len) in CUTS {
         let mut gateway = gateway(protocol, Method::Dr);

@@ -236,6 +236,24 @@ fn a_reply_to_port_0_finds_the_session_begun_last() {
 }
 
 #[test]
+fn a_reply_to_port_0_that_comes_by_the_gateway_counts_for_the_session_begun_last() {
+    let mut gateway = gateway(Protocol::Udp, Method::Dr);
+    for _ in 0..3 {
+        gateway.receive(0, &udp().from(client(0)).payload_len(8).build());
+    }
+    gateway.receive(0, &udp().from(client(0)).build());
+    assert_eq!(gateway.sent(1).len(), 4);
+
+    let reply = on(udp(), &hop(FROM_SERVER, (VIP, client(0)), 64)).build();
+    gateway.receive(1, &reply);
+
+    let sessions = gateway.sessions();
+    let answered: Vec<_> = sessions.iter().filter(|it| it.out_packets > 0).collect();
+    assert_eq!(answered.len(), 1);
+    assert_eq!((answered[0].in_bytes, answered[0].out_packets), (28, 1));
+}
+
+#[test]
 fn a_client_with_port_0_has_at_most_eight_sessions_with_a_vip() {
     let mut gateway = gateway(Protocol::Udp, Method::Nat);
 

@@ -219,6 +219,13 @@ impl Writer {
         let talk = talk.map(|talk| (talk, self.services.get(talk.service).cloned()));
         let (draft, numbers) = (&mut self.draft, &mut self.numbers);
         match (action, talk) {
+            // What is of no session the kernel's own host answers. It does so from the VIP, and for
+            // a client without a port the kernel takes that for an answer of its server.
+            (Action::GoOn | Action::Fragments, Some((talk, service))) if talk.client.port == 0 => {
+                if service.is_some_and(|service| !service.is_gone()) {
+                    talk.open(draft, numbers);
+                }
+            }
             (Action::GoOn, Some((talk, _))) => talk.go_on(draft, numbers),
             (Action::Answer, Some((talk, Some(service)))) => talk.answer(draft, numbers, &service),
             (Action::Complain, Some((talk, _))) => talk.complain(draft, numbers),
@@ -287,32 +294,37 @@ impl Writer {
     /// Notes every time-out that the burst may have started.
     fn note_deadlines(&mut self) {
         let (first, last) = (self.now, self.now + self.lasted);
-        let has = |protocol| {
-            self.services
-                .iter()
-                .any(|service| service.protocol == protocol)
-        };
-        let mut times = self.timeouts.clone();
-        if has(Protocol::Tcp) {
-            times.extend([2, 3, 10, 30, 60, 120, 900]);
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            let mut services = self.services.iter();
+            if !services.any(|service| service.protocol == protocol) {
+                continue;
+            }
+            let mut times = time_outs(protocol).to_vec();
+            times.extend(&self.timeouts);
+            for time in &times {
+                self.deadlines.note(protocol, first, last, *time);
+            }
+            let longest = times.into_iter().max().unwrap_or(0);
+            self.note_templates(protocol, longest);
         }
-        if has(Protocol::Udp) {
-            times.extend([3, 300]);
-        }
-        if has(Protocol::Sctp) {
-            times.extend([2, 3, 4, 61, 900]);
-        }
-        let longest = times.iter().copied().max().unwrap_or(0);
-        for time in times {
-            self.deadlines.note(first, last, time);
-        }
-        for seconds in self
-            .services
-            .iter()
-            .filter_map(|service| service.persistence)
-        {
-            self.deadlines
-                .note_template(first, last, seconds.into(), longest);
+    }
+
+    /// Notes the time-outs of the templates of services of `protocol`. One that has been armed
+    /// again has 60 s from then on.
+    fn note_templates(&mut self, protocol: Protocol, longest: u64) {
+        const ARMED_AGAIN: u64 = 60;
+
+        let (first, last) = (self.now, self.now + self.lasted);
+        let services = self.services.iter();
+        let times = services
+            .filter(|service| service.protocol == protocol)
+            .filter_map(|service| service.persistence.map(u64::from));
+        for seconds in times {
+            let deadlines = &mut self.deadlines;
+            deadlines.note_template(protocol, first, last, seconds, longest);
+            if last >= Duration::from_secs(seconds) {
+                deadlines.note_template(protocol, first, last, ARMED_AGAIN, longest);
+            }
         }
     }
 
@@ -332,6 +344,15 @@ impl Writer {
             self.now += jump;
         }
         clear.is_some()
+    }
+}
+
+/// The kernel's time-outs of all states that sessions come to; no packet leads to LAST_ACK.
+const fn time_outs(protocol: Protocol) -> &'static [u64] {
+    match protocol {
+        Protocol::Tcp => &[2, 3, 10, 60, 120, 900],
+        Protocol::Udp => &[3, 300],
+        Protocol::Sctp => &[2, 3, 4, 61, 900],
     }
 }
 

@@ -39,9 +39,13 @@ impl Driver {
     }
 
     /// The vdev on `interface`, with a queue for each worker where the driver has several.
-    fn device(self, number: usize, interface: &str, workers: u16) -> String {
+    fn device(self, number: usize, interface: &str, workers: u16, large_frames: bool) -> String {
         let name = self.name();
         let queues = match self {
+            // As much memory either way.
+            Self::AfPacket if large_frames => {
+                format!(",framecnt=512,framesz=16384,qpairs={workers}")
+            }
             Self::AfPacket => format!(",framecnt=4096,qpairs={workers}"),
             Self::AfXdp => String::new(),
         };
@@ -54,6 +58,7 @@ impl Driver {
 pub struct GatewayConfig {
     head: String,
     driver: Driver,
+    large_frames: bool,
     idle: &'static str,
     sessions: u32,
     workers: u16,
@@ -120,7 +125,7 @@ impl GatewayConfig {
 
     fn on(host: &Namespace, ports: Vec<Port>) -> Self {
         let head = format!(
-            "huge_pages = false\nmemory_mb = 256\n\
+            "huge_pages = false\n\
              file_prefix = \"{}\"\nsocket = \"{}\"\nstate_dir = \"{}\"\n\
              metrics = \"127.0.0.1:9911\"\n",
             host.name(),
@@ -130,6 +135,7 @@ impl GatewayConfig {
         Self {
             head,
             driver: Driver::AfPacket,
+            large_frames: false,
             idle: "sleep",
             sessions: 65_536,
             workers: 1,
@@ -151,6 +157,13 @@ impl GatewayConfig {
     #[must_use]
     pub fn driver(mut self, driver: Driver) -> Self {
         self.driver = driver;
+        self
+    }
+
+    /// Takes datagrams of up to 16,304 bytes that Linux joined for AF_PACKET.
+    #[must_use]
+    pub fn large_frames(mut self) -> Self {
+        self.large_frames = true;
         self
     }
 
@@ -229,8 +242,13 @@ impl GatewayConfig {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!(
-            "[gateway]\nworkers = {}\nidle = \"{}\"\nsessions_per_worker = {}\n{}",
-            self.workers, self.idle, self.sessions, self.head
+            "[gateway]\nworkers = {}\nidle = \"{}\"\nsessions_per_worker = {}\n\
+             memory_mb = {}\n{}",
+            self.workers,
+            self.idle,
+            self.sessions,
+            if self.large_frames { 512 } else { 256 },
+            self.head
         );
         for (number, port) in self.ports.iter().enumerate() {
             text += &self.port_text(number, port);
@@ -261,7 +279,7 @@ impl GatewayConfig {
             "\n[[port]]\nname = \"{name}\"\n\
              device = \"{}\"\n\
              twin = {{ name = \"{}\", persist = {} }}\naddresses = [\"{}/24\"]\n{routes}",
-            self.driver.device(number, port.name, self.workers),
+            (self.driver).device(number, port.name, self.workers, self.large_frames),
             twin(port.name),
             self.persist,
             port.address,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::super::RawConfig;
 use super::super::document::{Table, Value};
@@ -15,6 +16,10 @@ const MAX_PORTS: usize = 32;
 
 /// The most ethdevs and VLANs together; each has a twin, which Linux must carry.
 const MAX_INTERFACES: usize = 4096;
+
+/// Bytes of a frame of AF_PACKET's ring: below, an Ethernet frame does not fit; above, a frame
+/// does not fit a packet buffer.
+const RING_FRAMES: RangeInclusive<u32> = 2_048..=32_768;
 
 pub(super) fn check(raw: &RawConfig<'_>, problems: &Problems) {
     check_count(raw, problems);
@@ -125,6 +130,7 @@ fn check_devices(raw: &RawConfig<'_>, problems: &Problems) {
         }
         if device.is_af_packet() {
             check_af_packet(device, line, raw.gateway.workers.count(), problems);
+            check_ring(port, raw, problems);
         }
     }
 }
@@ -154,6 +160,51 @@ fn check_af_packet(device: &Device, line: usize, workers: u16, problems: &Proble
             "AF_PACKET loses packets without counting them when its ring has the default \
              512 frames: add framecnt=4096 to the device",
         );
+    }
+}
+
+/// Frames of AF_PACKET's ring must fit its blocks and the packet buffers, and packets the frames.
+fn check_ring(port: &Written<'_, Port>, raw: &RawConfig<'_>, problems: &Problems) {
+    let Port {
+        device, interface, ..
+    } = &port.value;
+    let line = port.at.line_of("device");
+    let frame = device.ring_frame_bytes().unwrap_or(0);
+    let is_told = device.argument("blocksz").is_some();
+    if !RING_FRAMES.contains(&frame) || !(frame.is_power_of_two() || is_told) {
+        let message = format!(
+            "framesz={} is no size for a frame of AF_PACKET's ring: give a power of two from \
+             {} to {}",
+            device.argument("framesz").unwrap_or_default(),
+            RING_FRAMES.start(),
+            RING_FRAMES.end()
+        );
+        return problems.refuse(line, message);
+    }
+    let needed = sizing::ring_buffer_bytes(frame);
+    if let Some(given) = raw
+        .gateway
+        .buffer_bytes
+        .filter(|&given| u32::from(given) < needed)
+    {
+        let message = format!(
+            "framesz={frame} does not fit `buffer_bytes` {given}{}: give at least {needed} \
+             there, or leave that key out",
+            see(raw.root.line_of("gateway.buffer_bytes"))
+        );
+        problems.refuse(line, message);
+    }
+    let largest = sizing::largest_in_ring(frame);
+    if largest < u32::from(interface.mtu) {
+        let message = format!(
+            "AF_PACKET cuts packets of more than {largest} bytes, and `mtu` is {}: add \
+             framesz={} to the device",
+            interface.mtu,
+            RING_FRAMES
+                .end()
+                .min(&(u32::from(interface.mtu) + frame - largest).next_power_of_two())
+        );
+        problems.warn(line, message);
     }
 }
 
@@ -340,6 +391,57 @@ mod tests {
                  512 frames: add framecnt=4096 to the device"
             ]
         );
+    }
+
+    #[test]
+    fn frames_of_an_af_packet_ring_have_a_size_that_fits() {
+        let with = |more: &str| port("a", &format!("net_af_packet0,iface=v,framecnt=512{more}"));
+
+        for wrong in ["1024", "5000", "65536", "big"] {
+            assert_eq!(
+                refusals(&with(&format!(",framesz={wrong}"))),
+                [format!(
+                    "3: framesz={wrong} is no size for a frame of AF_PACKET's ring: give a power \
+                     of two from 2048 to 32768"
+                )]
+            );
+        }
+        assert_eq!(
+            config(&with(",framesz=9216,blocksz=36864")).buffer_bytes(),
+            9216 + 128
+        );
+    }
+
+    #[test]
+    fn buffers_must_hold_the_frames_of_an_af_packet_ring() {
+        let large = port("a", "net_af_packet0,iface=v,framecnt=512,framesz=16384");
+        let given = |bytes: u16| format!("{large}[gateway]\nbuffer_bytes = {bytes}\n");
+
+        assert_eq!(config(&large).buffer_bytes(), 16_512);
+        assert_eq!(
+            refusals(&given(9_150)),
+            [
+                "3: framesz=16384 does not fit `buffer_bytes` 9150 (line 5): give at least 16512 \
+              there, or leave that key out"
+            ]
+        );
+        assert_eq!(config(&given(16_512)).buffer_bytes(), 16_512);
+    }
+
+    #[test]
+    fn an_mtu_above_the_frames_of_an_af_packet_ring_is_a_warning() {
+        let jumbo = |more: &str| {
+            port("a", &format!("net_af_packet0,iface=v,framecnt=512{more}")) + "mtu = 9000\n"
+        };
+
+        assert_eq!(
+            warnings(&jumbo("")),
+            [
+                "3: AF_PACKET cuts packets of more than 1968 bytes, and `mtu` is 9000: add \
+              framesz=16384 to the device"
+            ]
+        );
+        assert_eq!(warnings(&jumbo(",framesz=16384")), [""; 0]);
     }
 
     #[test]

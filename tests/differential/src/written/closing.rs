@@ -1,6 +1,6 @@
 //! TCP and SCTP sessions: states, time-outs, what begins one and what ends it.
 
-use dataplane::testing::tcp;
+use dataplane::testing::{tcp, udp};
 use dataplane::wire::sctp::chunk;
 use dataplane::wire::tcp::Flags;
 
@@ -33,6 +33,7 @@ pub(super) fn all() -> Vec<Written> {
     ]);
     all.push(set_timeouts());
     all.push(odd_source_ports());
+    all.extend([replies_to_port_0(NAT), replies_to_port_0(DR)]);
     all
 }
 
@@ -347,6 +348,27 @@ fn odd_source_ports() -> Written {
     Written::new(
         draft,
         "A packet from port 0 begins a session each time, one from port 20 none.",
+    )
+}
+
+fn replies_to_port_0(method: Method) -> Written {
+    let mut draft = Draft::new(format!("replies-to-port-0-{}", method.name));
+    serve_udp(&mut draft, "-s rr", method, &[1, 1]);
+    let talk = Talk {
+        client: client(1, 0),
+        ..Talk::new(method, 1)
+    };
+    for _ in 0..3 {
+        talk.ask(&mut draft, udp());
+        for number in 0..2 {
+            let talk = talk.served_by(number);
+            talk.answer_by_way(&mut draft, udp());
+        }
+    }
+    draft.dump("sessions").wait(5);
+    Written::new(
+        draft,
+        "Of a client's sessions from port 0, a reply belongs to the one begun last.",
     )
 }
 

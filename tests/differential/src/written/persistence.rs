@@ -20,6 +20,7 @@ pub(super) fn all() -> Vec<Written> {
     all.extend([
         netmask(),
         armed_again(),
+        ends_with_its_session(),
         server_rests(false),
         server_rests(true),
         server_goes(),
@@ -131,6 +132,23 @@ fn armed_again() -> Written {
     Written::new(
         draft,
         "A template with sessions is armed for 60 s again and again, and keeps that time-out.",
+    )
+}
+
+fn ends_with_its_session() -> Written {
+    let mut draft = Draft::new("persistence-ends-with-session");
+    serve_tcp(&mut draft, "-s rr -p 30", NAT, &[1, 1]);
+    talk(NAT, 1, 0).ask_tcp(&mut draft, SYN);
+    draft.wait(40).dump("armed again");
+    // From here on the template lasts 60 s, as long as SYN_RECV does.
+    talk(NAT, 1, 1).ask_tcp(&mut draft, SYN);
+    draft
+        .dump("another session")
+        .wait(75)
+        .dump("neither session nor template");
+    Written::new(
+        draft,
+        "A template ends with its last session when both time-outs are over in one moment.",
     )
 }
 

@@ -82,6 +82,15 @@ impl Talk {
         }
     }
 
+    /// A packet of the server's that has the director for a router, whatever the method.
+    pub(super) fn answer_by_way<T: Transport>(&self, draft: &mut Draft, packet: Builder<T>) {
+        let from = match self.method {
+            NAT => self.server,
+            _ => self.service,
+        };
+        draft.from_server(self.server.addr, packet.from(from).to(self.client));
+    }
+
     /// A TCP segment of the client's.
     pub(super) fn ask_tcp(&self, draft: &mut Draft, flags: Flags) {
         self.ask(draft, tcp().flags(flags));
