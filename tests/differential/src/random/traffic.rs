@@ -10,7 +10,7 @@ use dataplane::wire::tcp::Flags;
 use crate::draft::{DIRECTOR, Draft, VIP, address};
 
 use super::numbers::Numbers;
-use super::services::Service;
+use super::services::{Server, Service};
 
 /// A client and where it sends.
 #[derive(Clone, Copy, Debug)]
@@ -169,8 +169,14 @@ impl Talk {
         draft.tick();
     }
 
-    /// A datagram of the client's in fragments.
-    pub(super) fn ask_in_fragments(&self, draft: &mut Draft, numbers: &mut Numbers) {
+    /// A datagram of the client's in fragments. Where one of them is missing, the kernel's host says
+    /// so in the end, which counts as an answer of a server that has packets as they are.
+    pub(super) fn ask_in_fragments(
+        &self,
+        draft: &mut Draft,
+        numbers: &mut Numbers,
+        service: &Service,
+    ) {
         let packet = match self.protocol {
             Protocol::Tcp => Packet::Tcp(tcp()),
             Protocol::Udp => self.datagram(numbers),
@@ -186,7 +192,7 @@ impl Talk {
         if numbers.percent(30) {
             numbers.shuffle(&mut fragments);
         }
-        if numbers.percent(8) {
+        if numbers.percent(8) && service.servers.iter().all(Server::is_nat) {
             fragments.pop();
         }
         for fragment in fragments {
