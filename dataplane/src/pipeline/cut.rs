@@ -64,18 +64,32 @@ impl<I: Io> Pipeline<I> {
         work: Work<I::Packet>,
     ) {
         let session = self.sessions.get(id);
-        let reason = barrier(context.snapshot, session, direction, work.interface);
-        let is_reply = direction == Direction::ToClient && session.method().sees_replies();
-        let reason = reason.or_else(|| {
-            (is_reply && !may_be_readdressed(&work.parsed))
-                .then_some(DropReason::TruncatedTransport)
-        });
-        if let Some(reason) = reason {
+        if let Some(reason) = barrier(context.snapshot, session, direction, work.interface) {
             return self.out.discard(work.packet, reason);
+        }
+        let is_reply = direction == Direction::ToClient && session.method().sees_replies();
+        if is_reply {
+            return self.carry_cut_reply(context, id, work);
         }
         self.counters().session_hits.add(1);
         self.account_cut(context, id, direction, &work.parsed);
         self.forward(context, id, direction, work);
+    }
+
+    /// The kernel's router looks at a reply before IPVS does, so one that cannot go on is told to
+    /// the server first.
+    fn carry_cut_reply(&mut self, context: Context<'_>, id: SessionId, work: Work<I::Packet>) {
+        let direction = Direction::ToClient;
+        let Some((way, work)) = self.passable(context, id, direction, work) else {
+            return;
+        };
+        if !may_be_readdressed(&work.parsed) {
+            let reason = DropReason::TruncatedTransport;
+            return self.out.discard(work.packet, reason);
+        }
+        self.counters().session_hits.add(1);
+        self.account_cut(context, id, direction, &work.parsed);
+        self.send(context, id, direction, &way, work);
     }
 
     /// Counts a packet that is cut short and restarts its session's time-out. A datagram says as

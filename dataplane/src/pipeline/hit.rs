@@ -34,14 +34,32 @@ impl<I: Io> Pipeline<I> {
         if direction == Direction::ToServer
             && begins_anew(context.snapshot, session, opens_connection(&work.parsed))
         {
-            self.end_session(context, id);
-            return self.miss(context, work);
+            return self.begin_anew(context, id, work);
         }
         if let Some(reason) = barrier(context.snapshot, session, direction, work.interface) {
             return self.out.discard(work.packet, reason);
         }
         self.counters().session_hits.add(1);
         self.carry(context, id, direction, work);
+    }
+
+    /// Takes a packet that leaves its session behind. In the kernel that ends with the next tick,
+    /// so it still counts at its server when the next one is scheduled (connections.md §3.1).
+    #[cold]
+    #[inline(never)]
+    fn begin_anew(&mut self, context: Context<'_>, id: SessionId, work: Work<I::Packet>) {
+        // FULLNAT, which the kernel lacks, may need its local port.
+        let is_in_the_way =
+            self.sessions.is_full() || self.sessions.get(id).method() == Method::Fullnat;
+        if is_in_the_way {
+            self.end_session(context, id);
+            return self.miss(context, work);
+        }
+        let old = self.sessions.handle(id);
+        self.miss(context, work);
+        if let Some(id) = self.sessions.resolve(old, context.now) {
+            self.end_session(context, id);
+        }
     }
 
     /// What a packet of a session does that is not its first. The kernel's router looks at a
@@ -87,7 +105,7 @@ impl<I: Io> Pipeline<I> {
 
     /// The next hop of a packet; its sender is told if there is none, or something in the way.
     #[inline]
-    fn passable<'a>(
+    pub(super) fn passable<'a>(
         &mut self,
         context: Context<'a>,
         id: SessionId,
@@ -108,7 +126,7 @@ impl<I: Io> Pipeline<I> {
 
     /// Sends a packet of a session to the next hop.
     #[inline]
-    fn send(
+    pub(super) fn send(
         &mut self,
         context: Context<'_>,
         id: SessionId,

@@ -44,11 +44,7 @@ impl<I: Io> Pipeline<I> {
         }
         let flow = FlowInfo::of(key.source, key.destination.addr, context.now);
         let Some(choice) = self.choose(context, service, &key, flow) else {
-            // The kernel answers so for TCP too (connections.md §4.2).
-            let Work { packet, parsed, .. } = work;
-            let vip = parsed.key.destination.addr;
-            self.send_icmp_error(context, vip, &parsed, &packet, IcmpError::PortUnreachable);
-            return self.out.discard(packet, DropReason::NoServer);
+            return self.refuse_opening(context, work);
         };
         if choice.one_packet {
             return self.send_one(context, service, choice, work);
@@ -66,6 +62,26 @@ impl<I: Io> Pipeline<I> {
                 self.out.discard(work.packet, reason);
             }
         }
+    }
+
+    /// Tells a client that there is no server for it; for TCP too, as in the kernel (connections.md
+    /// §4.2). There a session with the same ends, one that the client leaves or another from port
+    /// 0, takes what its client is told for an answer.
+    #[cold]
+    fn refuse_opening(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Work {
+            packet,
+            parsed,
+            hash,
+            ..
+        } = work;
+        let (key, error) = (&parsed.key, IcmpError::PortUnreachable);
+        let told = self.send_icmp_error(context, key.destination.addr, &parsed, &packet, error);
+        let old = self.sessions.find(hash, key, context.now);
+        if let Some((id, Direction::ToServer)) = old {
+            self.count_told(context, id, told);
+        }
+        self.out.discard(packet, DropReason::NoServer);
     }
 
     /// Sends a datagram to a server chosen for it alone. Its session ends with it: the next one

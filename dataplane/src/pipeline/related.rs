@@ -150,19 +150,21 @@ impl<I: Io> Pipeline<I> {
     fn session_of(&self, quoted: &FlowKey<V4>, now: Tick) -> Option<(SessionId, Direction)> {
         // Who sends the packet that is quoted receives packets with its ends exchanged.
         let received = quoted.reversed();
-        let found = self
-            .sessions
-            .find(self.sessions.hash(&received), &received, now);
-        if found.is_some() {
-            return found;
+        let found = self.with_key(&received, now);
+        // A client's port 0 names no session (connections.md §3).
+        let names_it = |(_, direction): &(SessionId, Direction)| {
+            received.source.port != 0 || *direction != Direction::ToServer
+        };
+        if let Some(found) = found.filter(names_it) {
+            return Some(found);
         }
         // With DR and TUN the server gets the client's packet as it is.
-        let (id, direction) = self.begun_by_client(quoted, now)?;
+        let (id, direction) = self.with_key(quoted, now)?;
         let is_unchanged = !self.sessions.get(id).method().sees_replies();
         (is_unchanged && direction == Direction::ToServer).then_some((id, Direction::ToClient))
     }
 
-    fn begun_by_client(&self, key: &FlowKey<V4>, now: Tick) -> Option<(SessionId, Direction)> {
+    fn with_key(&self, key: &FlowKey<V4>, now: Tick) -> Option<(SessionId, Direction)> {
         self.sessions.find(self.sessions.hash(key), key, now)
     }
 
@@ -180,7 +182,7 @@ impl<I: Io> Pipeline<I> {
         if !interfaces.any(|interface| interface.address == Some(tunnel.source)) {
             return None;
         }
-        let (id, direction) = self.begun_by_client(&tunnel.inner, context.now)?;
+        let (id, direction) = self.with_key(&tunnel.inner, context.now)?;
         let session = self.sessions.get(id);
         let is_ours = session.method() == Method::Tun
             && session.server().addr == tunnel.destination

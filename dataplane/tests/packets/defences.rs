@@ -251,6 +251,13 @@ fn a_reply_to_port_0_that_comes_by_the_gateway_counts_for_the_session_begun_last
     let answered: Vec<_> = sessions.iter().filter(|it| it.out_packets > 0).collect();
     assert_eq!(answered.len(), 1);
     assert_eq!((answered[0].in_bytes, answered[0].out_packets), (28, 1));
+
+    // An error about it is about no session.
+    let _ = gateway.moved();
+    let answer = udp().from(VIP).to(client(0)).build();
+    let error = icmp_error(3, 3).about(&answer).from(client(0)).to(VIP);
+    gateway.receive(0, &error.build());
+    assert_eq!(gateway.moved(), [("received", 1), ("host", 1)]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use dataplane::address::{Endpoint, Protocol};
 use dataplane::drop_reason::DropReason;
 use dataplane::io::memory::MemoryPacket;
 use dataplane::knobs::Knobs;
-use dataplane::service::Method;
+use dataplane::service::{Method, SchedulerKind};
 use dataplane::session::State;
 use dataplane::testing::*;
 use dataplane::wire::tcp::Flags;
@@ -42,6 +42,25 @@ pub(crate) const SERVER_ACK: (bool, Flags) = (true, Flags::ACK);
 /// The reply of the first server to a client's port.
 pub(crate) fn reply(port: u16) -> Vec<u8> {
     on(udp(), &hop(FROM_SERVER, (RIP_1, client(port)), 64)).build()
+}
+
+#[test]
+fn a_session_that_a_syn_leaves_counts_when_the_next_one_is_scheduled() {
+    for method in [Method::Nat, Method::Dr, Method::Tun] {
+        // Given a session that is over, on the server that is looked at first.
+        let service = service(Protocol::Tcp, VIP)
+            .scheduler(SchedulerKind::Lc)
+            .server(RIP_2, method)
+            .server(RIP_1, method);
+        let mut gateway = serving(Setup::two_arm(), &service);
+        play(&mut gateway, &[SYN, ACK, RST]);
+        assert_eq!((gateway.load(RIP_1), gateway.load(RIP_2)), ((0, 1), (0, 0)));
+
+        play(&mut gateway, &[SYN]);
+
+        assert_eq!((gateway.load(RIP_1), gateway.load(RIP_2)), ((0, 0), (1, 1)));
+        assert_eq!(gateway.sessions().len(), 1);
+    }
 }
 
 #[test]

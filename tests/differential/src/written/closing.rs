@@ -1,6 +1,6 @@
 //! TCP and SCTP sessions: states, time-outs, what begins one and what ends it.
 
-use dataplane::testing::{tcp, udp};
+use dataplane::testing::{icmp_error, tcp, udp};
 use dataplane::wire::sctp::chunk;
 use dataplane::wire::tcp::Flags;
 
@@ -26,6 +26,7 @@ pub(super) fn all() -> Vec<Written> {
         all.push(reuse(NAT, mode));
         all.push(reuse(DR, mode));
     }
+    all.extend([reuse_counts(NAT), reuse_counts(DR)]);
     all.extend([
         first_packets(false),
         first_packets(true),
@@ -307,6 +308,31 @@ fn reuse(method: Method, mode: u32) -> Written {
     )
 }
 
+/// A SYN that reuses a connection's ports while that still counts at its server.
+fn reuse_counts(method: Method) -> Written {
+    let mut draft = Draft::new(format!("reuse-counts-{}", method.name));
+    serve_tcp(&mut draft, "-s lc", method, &[1, 1]);
+    draft.rule("-A -t 10.1.0.100:81 -s lc");
+    draft.rule(format!(
+        "-a -t 10.1.0.100:81 -r 10.2.0.11:81 {} -x 1",
+        method.option
+    ));
+    let talk = Talk::new(method, 1);
+    for talk in [talk, talk.on_port(81)] {
+        for flags in [SYN, ACK, RST] {
+            talk.ask_tcp(&mut draft, flags);
+        }
+        for _ in 0..2 {
+            talk.ask_tcp(&mut draft, SYN);
+            draft.tick().dump("after a SYN");
+        }
+    }
+    Written::new(
+        draft,
+        "A session whose ports are reused still counts when the next one is scheduled.",
+    )
+}
+
 fn set_timeouts() -> Written {
     let mut draft = Draft::new("set-timeouts");
     serve_tcp(&mut draft, "-s rr", NAT, &[1]);
@@ -365,10 +391,13 @@ fn replies_to_port_0(method: Method) -> Written {
             talk.answer_by_way(&mut draft, udp());
         }
     }
+    let answer = udp().from(talk.service).to(talk.client).build();
+    let error = icmp_error(3, 3).about(&answer);
+    draft.from_client(error.from(talk.client).to(talk.service));
     draft.dump("sessions").wait(5);
     Written::new(
         draft,
-        "Of a client's sessions from port 0, a reply belongs to the one begun last.",
+        "Of a client's sessions from port 0, a reply belongs to the one begun last, an error to none.",
     )
 }
 
