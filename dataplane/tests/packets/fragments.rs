@@ -213,7 +213,7 @@ fn a_tunnel_too_large_for_its_link_is_cut_outside() {
 #[test]
 fn a_packet_that_takes_too_many_fragments_is_dropped() {
     let service = service(Protocol::Udp, VIP).dr(RIP_1);
-    let mut gateway = serving(Setup::two_arm().mtu(SERVER_SIDE, 100), &service);
+    let mut gateway = serving(Setup::two_arm().mtu(SERVER_SIDE, 68), &service);
 
     assert!(
         gateway
