@@ -416,7 +416,7 @@ mod tests {
             "port": [{"name": "a", "device": "net_null0"}],
             "service": [{
                 "protocol": "tcp", "vip": "10.1.0.1", "port": 80,
-                "server": [{"address": "10.2.0.1"}, {"address": "10.2.0.2", "weight": 70000}],
+                "server": [{"address": "10.2.0.1"}, {"address": "10.2.0.2", "weight": 2_147_483_648_u32}],
             }],
         });
 
@@ -424,7 +424,8 @@ mod tests {
 
         assert_eq!(
             errors.to_string(),
-            "api: service[0].server[1]: `weight` 70000 is above 65535: give 0 to 65535"
+            "api: service[0].server[1]: `weight` 2147483648 is above 2147483647: give 0 to \
+             2147483647"
         );
     }
 
@@ -442,7 +443,7 @@ mod tests {
 
     fn server() -> impl Strategy<Value = Json> {
         let thresholds = (0..500_u32, 500..1000_u32);
-        (0..4_usize, 0..=65_535_u32, thresholds).prop_map(|(method, weight, (lower, upper))| {
+        (0..4_usize, 0..=u32::MAX >> 1, thresholds).prop_map(|(method, weight, (lower, upper))| {
             let mut server = json!({
                 "method": (["dr", "nat", "tun", "fullnat"][method]),
                 "weight": weight,

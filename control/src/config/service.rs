@@ -19,6 +19,9 @@ const MAX_THRESHOLD: u32 = i32::MAX as u32;
 /// The default MSS of IPv4 (RFC 9293 §3.7.1): clamping below it breaks senders.
 const MIN_MSS: u16 = 536;
 
+/// The largest weight: what the kernel's signed number holds.
+const MAX_WEIGHT: u32 = u32::MAX >> 1;
+
 /// The largest MSS: a 65,535-byte packet without 40 bytes of headers.
 const MAX_MSS: u16 = u16::MAX - 40;
 
@@ -201,7 +204,7 @@ impl Server {
             |node| read_host(node, "the real server's own address"),
         );
         let written_port = section.optional("port", |node| node.number(0, u16::MAX));
-        let weight = section.or("weight", 1, |node| node.number(0, 65_535));
+        let weight = section.or("weight", 1, |node| node.number(0, MAX_WEIGHT));
         let method = section.or("method", Method::Dr, |node| node.word(&METHODS));
         let mut threshold = |key| section.or(key, 0, |node| node.number(0, MAX_THRESHOLD));
         let upper_threshold = threshold("upper_threshold");
@@ -631,7 +634,7 @@ mod tests {
         let found = refusals(
             "[[service]]\nname = \"\"\nprotocol = \"tpc\"\nvip = \"10.1.0\"\nport = 65536\n\
              scheduler = \"lcc\"\nunserved = \"accept\"\nmss_clamp = 100\n\
-             [[service.server]]\naddress = \"10.2.0.11\"\nweight = 70000\nmethod = \"masq\"\n\
+             [[service.server]]\naddress = \"10.2.0.11\"\nweight = 2147483648\nmethod = \"masq\"\n\
              port = -1\nupper_threshold = \"1\"\n\
              [[service]]\nscheduler_flags = [\"mh-prot\"]\nmss_clamp = \"on\"\n\
              protocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n",
@@ -650,7 +653,7 @@ mod tests {
                 "7: `unserved` \"accept\" is not known: \
                  what can stand here is linux, reject, drop",
                 "8: `mss_clamp` 100 is below 536: give 536 to 65495",
-                "11: `weight` 70000 is above 65535: give 0 to 65535",
+                "11: `weight` 2147483648 is above 2147483647: give 0 to 2147483647",
                 "12: `method` \"masq\" is not known: what can stand here is dr, nat, tun, fullnat",
                 "13: `port` -1 is below 0: give 0 to 65535",
                 "14: `upper_threshold` must be a whole number, not text",

@@ -15,6 +15,7 @@
 //! A template's time is a matter of arithmetic ([`timer`]): nothing has to happen in the moment
 //! when it is over. A sweep, a few places each tick, gives back what has ended.
 
+mod early;
 mod shard;
 mod timer;
 
@@ -299,6 +300,7 @@ impl<A: Address> Templates<A> {
                 children: visit.as_child.into(),
                 standing: Standing::Listed,
                 is_assured: false,
+                is_one_packets: !visit.as_child,
                 next: 0,
             },
         )?;
@@ -343,7 +345,9 @@ impl<A: Address> Templates<A> {
                 if let Some(entry) = sweeping.entry(place) {
                     entry.pass(now.minus(GRACE_TICKS));
                 }
-                self.free_if_over(&mut sweeping, place, snapshot, now);
+                self.free_if(&mut sweeping, place, snapshot, |entry, server| {
+                    entry.is_over(now) || early::is_orphan(snapshot, entry, server)
+                });
             }
             let looked_at = end.min(sweeping.places()).saturating_sub(place);
             // An empty shard takes its time too.
@@ -407,15 +411,26 @@ impl<A: Address> Templates<A> {
         snapshot: &Snapshot,
         now: Tick,
     ) -> bool {
-        let Some(entry) = shard.entry(place) else {
+        self.free_if(shard, place, snapshot, |entry, _| entry.is_over(now))
+    }
+
+    /// Gives a template's place back if it, with its server, is over; says whether that is so.
+    fn free_if(
+        &self,
+        shard: &mut Shard<A>,
+        place: usize,
+        snapshot: &Snapshot,
+        is_over: impl FnOnce(&mut Entry<A>, Option<&RealServer>) -> bool,
+    ) -> bool {
+        let Some(entry) = shard.entry(place).filter(|entry| entry.is_filled()) else {
             return false;
         };
-        if !entry.is_filled() || !entry.is_over(now) {
+        let server = snapshot.server(entry.server);
+        if !is_over(entry, server) {
             return false;
         }
-        let (key, server) = (entry.key, entry.server);
-        let hash = self.hash(&key);
-        match snapshot.server(server) {
+        let hash = self.hash(&entry.key);
+        match server {
             Some(server) => {
                 shard.free(hash, place);
                 server.shared.unbind_template();

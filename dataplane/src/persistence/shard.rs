@@ -38,6 +38,8 @@ pub(super) struct Entry<A> {
     pub(super) children: u32,
     pub(super) standing: Standing,
     pub(super) is_assured: bool,
+    /// Whether a one-packet service made it, whose sessions never are its children.
+    pub(super) is_one_packets: bool,
     /// The next one of the bucket, or the next vacant one.
     pub(super) next: Link,
 }

@@ -18,7 +18,7 @@ const SESSIONS_PER_PAGE: usize = 32;
 /// Of so many places one is drawn each second.
 const PLACES_PER_DRAW: u32 = 32;
 
-/// Sessions that `drop_entry` looks at in one turn. Each may be a wait for memory.
+/// Sessions, and templates, that `drop_entry` looks at in one turn. Each may be a wait for memory.
 const DRAWS_PER_TURN: u64 = 32;
 
 /// Ticks without a packet after which an open session may be ended: a minute.
@@ -40,6 +40,8 @@ pub(super) struct Defence {
     drops_entries: bool,
     /// Sessions that are still to be drawn.
     draws: u64,
+    /// Templates that are still to be drawn, among so many places.
+    template_draws: (u64, u32),
     /// How many open sessions with so many packets are met until one is ended.
     spared: [u8; FEW_PACKETS],
     rules: TcpRules,
@@ -56,6 +58,7 @@ impl Defence {
             drop_counter: 0,
             drops_entries: false,
             draws: 0,
+            template_draws: (0, 0),
             spared: [0; FEW_PACKETS],
             rules: TcpRules::Usual,
             random: seed,
@@ -135,18 +138,27 @@ impl Defence {
         true
     }
 
-    /// Remembers how many sessions are to be drawn after `seconds`, of so many places.
-    fn plan(&mut self, seconds: u32, places: u32) {
+    /// Remembers how many sessions are to be drawn after `seconds`, of so many places, and how many
+    /// templates, of which others of `workers` draw as many.
+    fn plan(&mut self, seconds: u32, places: u32, template_places: u32, workers: u16) {
         if !self.drops_entries {
             self.draws = 0;
+            self.template_draws = (0, 0);
             return;
         }
-        let due = u64::from(seconds) * u64::from(places);
-        let rest = due % u64::from(PLACES_PER_DRAW);
-        let one_more = u64::from(self.random() % PLACES_PER_DRAW) < rest;
-        let due = due / u64::from(PLACES_PER_DRAW) + u64::from(one_more);
+        let due = self.due(seconds, places, 1);
         // What could not be done in time is not owed for ever.
         self.draws = (self.draws + due).min(places.into());
+        let due = self.due(seconds, template_places, workers) + self.template_draws.0;
+        self.template_draws = (due.min(template_places.into()), template_places);
+    }
+
+    /// How many of so many places are to be drawn after `seconds` by one of `workers`.
+    fn due(&mut self, seconds: u32, places: u32, workers: u16) -> u64 {
+        let one_of = u64::from(PLACES_PER_DRAW) * u64::from(workers.max(1));
+        let due = u64::from(seconds) * u64::from(places);
+        let one_more = u64::from(self.random()) % one_of < due % one_of;
+        due / one_of + u64::from(one_more)
     }
 
     /// The next random number (xorshift64*; S. Vigna, 2016).
@@ -177,24 +189,43 @@ impl<I: Io> Pipeline<I> {
         if seconds != 0 {
             self.defence.judged = Some(now);
             self.judge_defence(snapshot);
-            let places = self.sessions.used_places();
-            self.defence.plan(seconds.unsigned_abs(), places);
+            self.plan_drops(snapshot, seconds.unsigned_abs());
         }
-        if self.defence.draws > 0 {
+        if self.defence.draws > 0 || self.defence.template_draws.0 > 0 {
             self.drop_entries(Context { snapshot, now });
         }
     }
 
-    /// Draws some sessions, and ends those that matter least.
+    fn plan_drops(&mut self, snapshot: &Snapshot, seconds: u32) {
+        let places = self.sessions.used_places();
+        let template_places = match self.defence.drops_entries {
+            true => snapshot.templates.places(),
+            false => 0,
+        };
+        let workers = snapshot.steering.workers();
+        self.defence.plan(seconds, places, template_places, workers);
+    }
+
+    /// Draws some sessions and templates, and ends those that matter least.
     #[cold]
     fn drop_entries(&mut self, context: Context<'_>) {
+        let Context { snapshot, now } = context;
         for _ in 0..self.defence.draws.min(DRAWS_PER_TURN) {
             self.defence.draws -= 1;
             let random = self.defence.random();
-            let drawn = self.sessions.drawn(random, context.now);
+            let drawn = self.sessions.drawn(random, now);
             if let Some(id) = drawn.filter(|id| self.is_to_end(context, *id)) {
+                let template = self.sessions.get(id).template;
                 self.evict(context, id);
+                snapshot.templates.end_with_session(template, snapshot);
             }
+        }
+        let (left, places) = self.defence.template_draws;
+        let now_drawn = left.min(DRAWS_PER_TURN);
+        self.defence.template_draws.0 = left - now_drawn;
+        for _ in 0..now_drawn {
+            let number = self.defence.random() % places.max(1);
+            snapshot.templates.end_drawn(number, snapshot);
         }
     }
 
@@ -312,19 +343,34 @@ mod tests {
         };
         let mut defence = defence(&knobs, 0);
 
-        defence.plan(1, 3_200);
+        defence.plan(1, 3_200, 0, 1);
         assert_eq!(defence.draws, 100);
-        defence.plan(1_000, 3_200);
+        defence.plan(1_000, 3_200, 0, 1);
         assert_eq!(defence.draws, 3_200);
 
         let few: u64 = (0..3_200)
             .map(|_| {
                 defence.draws = 0;
-                defence.plan(1, 10);
+                defence.plan(1, 10, 0, 1);
                 defence.draws
             })
             .sum();
         // 1,000 are expected, with a deviation of 26.
         assert!((900..1_100).contains(&few), "{few}");
+    }
+
+    #[test]
+    fn workers_share_the_drawing_of_templates() {
+        let knobs = Knobs {
+            drop_entry: 3,
+            ..Knobs::default()
+        };
+        let mut defence = defence(&knobs, 9_999);
+
+        defence.plan(2, 0, 6_400, 4);
+        assert_eq!((defence.draws, defence.template_draws), (0, (100, 6_400)));
+        defence.judge(&Knobs::default(), 9_999);
+        defence.plan(2, 0, 0, 4);
+        assert_eq!(defence.template_draws, (0, 0));
     }
 }

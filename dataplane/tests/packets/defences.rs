@@ -8,6 +8,7 @@ use dataplane::knobs::Knobs;
 use dataplane::service::Method;
 use dataplane::session::State;
 use dataplane::testing::*;
+use dataplane::wire::tcp::Flags;
 
 use crate::common::*;
 use crate::knobs::{ACK, FIN, SERVER_ACK, SERVER_SYN_ACK, SYN, play, reply, under};
@@ -89,6 +90,51 @@ fn drop_entry_ends_half_open_sessions_and_keeps_open_ones() {
         gateway.load(RIP_1).1,
         u32::try_from(sessions.len()).unwrap()
     );
+}
+
+#[test]
+fn drop_entry_ends_templates_that_nothing_assured() {
+    // Given templates of 60 clients: half open, closed by the server at once, established before.
+    let knobs = Knobs {
+        drop_entry: 3,
+        ..Knobs::default()
+    };
+    for setup in [Setup::two_arm(), Setup::two_arm().workers(3)] {
+        let service = service(Protocol::Tcp, VIP).nat(RIP_1).persistent(7_200);
+        let mut gateway = serving(setup, &service);
+        for number in 0..60 {
+            let client = endpoint([10, 1, 0, 30 + number], 1_000);
+            gateway.receive(0, &tcp().from(client).syn().build());
+            if number >= 20 {
+                let flags = if number < 40 {
+                    Flags::RST
+                } else {
+                    Flags::SYN.with(Flags::ACK)
+                };
+                gateway.receive(1, &tcp().from(RIP_1).to(client).flags(flags).build());
+            }
+            if number >= 40 {
+                gateway.receive(0, &tcp().from(client).ack().build());
+                gateway.receive(0, &tcp().from(client).rst().build());
+            }
+        }
+        for _ in 0..30 {
+            gateway.advance(Duration::from_secs(1));
+        }
+        assert_eq!(gateway.templates().len(), 60);
+
+        // When the defence has acted so long that of 100 million one is not drawn.
+        gateway.change(|editor| editor.set_knobs(knobs.clone()));
+        for _ in 0..600 {
+            gateway.advance(Duration::from_secs(1));
+        }
+
+        // Then those that were established are left, and no server counts the others.
+        let left = gateway.templates();
+        assert!(left.iter().all(|template| template.is_assured), "{left:?}");
+        assert_eq!(left.len(), 20);
+        assert_eq!(gateway.persistent(RIP_1), 20);
+    }
 }
 
 #[test]

@@ -470,3 +470,35 @@ fn nobody_to_go_to_leaves_no_template() {
     assert_eq!(gateway.drops(DropReason::NoServer), 1);
     assert!(gateway.templates().is_empty());
 }
+
+#[test]
+fn templates_end_with_their_server_when_expire_nodest_conn_says_so() {
+    // Given clients of three servers, of which one is removed.
+    for expire in [false, true] {
+        let all = three(Protocol::Udp, Method::Nat);
+        let mut gateway = serving(Setup::two_arm(), &all);
+        let knobs = Knobs {
+            expire_nodest_conn: expire,
+            ..Knobs::default()
+        };
+        gateway.change(|editor| editor.set_knobs(knobs));
+        for number in 20..26 {
+            gateway.receive(0, &question(host(number, 5_000), VIP));
+        }
+        let others = service(Protocol::Udp, VIP).persistent(300);
+        let others = others.server(RIP_1, Method::Nat).server(RIP_2, Method::Nat);
+
+        // When a second passes.
+        gateway.serve(&[others]);
+        gateway.advance(seconds(1));
+
+        // Then its sessions and templates are gone, or wait for their time-outs.
+        let of_removed = gateway.templates();
+        let of_removed = of_removed
+            .iter()
+            .filter(|template| shown(template.server) == "10.2.0.13:80");
+        assert_eq!(of_removed.count(), if expire { 0 } else { 2 }, "{expire}");
+        assert_eq!(gateway.persistent(RIP_3), if expire { 0 } else { 2 });
+        assert_eq!(gateway.templates().len(), if expire { 4 } else { 6 });
+    }
+}

@@ -230,9 +230,7 @@ impl Writer {
             (Action::Answer, Some((talk, Some(service)))) => talk.answer(draft, numbers, &service),
             (Action::Complain, Some((talk, _))) => talk.complain(draft, numbers),
             (Action::Refuse, Some((talk, Some(service)))) => talk.refuse(draft, numbers, &service),
-            (Action::Fragments, Some((talk, Some(service)))) => {
-                talk.ask_in_fragments(draft, numbers, &service);
-            }
+            (Action::Fragments, Some((talk, Some(_)))) => talk.ask_in_fragments(draft, numbers),
             (Action::Edit, _) => self.edit(),
             (Action::Turn, _) => self.turn(),
             (Action::Other, _) => traffic::send_other(draft, numbers, self.next_port),

@@ -6,11 +6,17 @@ use dataplane::testing::{tcp, udp};
 use crate::draft::{Draft, OTHER_VIP, VIP, address};
 
 use super::Written;
-use super::talk::{ACK, METHODS, Method, NAT, SYN, Talk, serve, serve_tcp, serve_udp};
+use super::talk::{ACK, METHODS, Method, NAT, RST, SYN, Talk, serve, serve_tcp, serve_udp};
 
 pub(super) fn all() -> Vec<Written> {
     let mut all: Vec<Written> = METHODS.iter().map(|method| marks(*method)).collect();
-    all.extend([drop_packet(), drop_entry(), values(), unserved()]);
+    all.extend([
+        drop_packet(),
+        drop_entry(),
+        drop_entry_and_templates(),
+        values(),
+        unserved(),
+    ]);
     all
 }
 
@@ -76,6 +82,34 @@ fn drop_entry() -> Written {
     Written::new(
         draft,
         "drop_entry ends half-open sessions at random, so it is compared by distribution.",
+    )
+}
+
+fn drop_entry_and_templates() -> Written {
+    let mut draft = Draft::new("drop-entry-templates");
+    serve_tcp(&mut draft, "-s rr -p 7200", NAT, &[1, 1]);
+    for number in 1..=40 {
+        let talk = Talk::new(NAT, number).served_by(number % 2);
+        match number {
+            // Half open: these end by force, and their templates with them.
+            1..=15 => talk.ask_tcp(&mut draft, SYN),
+            // Over before that: their templates are alone, and never assured.
+            16..=30 => {
+                talk.ask_tcp(&mut draft, SYN);
+                talk.answer_tcp(&mut draft, RST);
+            }
+            // Assured ones stay.
+            _ => {
+                talk.establish(&mut draft);
+                talk.ask_tcp(&mut draft, RST);
+            }
+        }
+    }
+    // Every entry is drawn in so long a time, but one in 10,000.
+    draft.wait(30).turn("drop_entry", 3).wait(300);
+    Written::new(
+        draft,
+        "drop_entry ends templates that nothing assured, when they are alone or with their session.",
     )
 }
 

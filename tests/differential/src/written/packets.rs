@@ -179,6 +179,8 @@ fn cut(method: Method) -> Written {
             draft.from_server(station, sctp().cut(len.min(15)).from(ends.0).to(ends.1));
         }
     }
+    let too_far = tcp().cut(7).from(talk.server).to(talk.client).ttl(1);
+    draft.from_server(talk.server.addr, too_far);
     draft.dump("as the server goes on");
     Written::new(
         draft,

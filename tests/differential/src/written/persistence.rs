@@ -1,5 +1,7 @@
 //! Clients that keep their server, and services that schedule each datagram.
 
+use std::time::Duration;
+
 use dataplane::address::Endpoint;
 use dataplane::testing::{tcp, udp};
 
@@ -24,6 +26,7 @@ pub(super) fn all() -> Vec<Written> {
         server_rests(false),
         server_rests(true),
         server_goes(),
+        server_goes_with_its_sessions(),
     ]);
     all.extend([
         timeout_edited(),
@@ -192,6 +195,42 @@ fn server_goes() -> Written {
     Written::new(
         draft,
         "A removed server's template is put aside and never leads to it again.",
+    )
+}
+
+fn server_goes_with_its_sessions() -> Written {
+    let mut draft = Draft::new("persistence-expire-nodest");
+    draft.knob("expire_nodest_conn", 1);
+    serve_tcp(&mut draft, "-s rr -p 300", NAT, &[1, 1]);
+    // Of the second server: a template with two sessions, an assured one, and one without any.
+    talk(NAT, 1, 0).ask_tcp(&mut draft, SYN);
+    talk(NAT, 1, 1).ask_tcp(&mut draft, SYN);
+    talk(NAT, 2, 0).ask_tcp(&mut draft, SYN);
+    talk(NAT, 3, 0).served_by(1).establish(&mut draft);
+    talk(NAT, 4, 0).ask_tcp(&mut draft, SYN);
+    let over = talk(NAT, 5, 0).served_by(1);
+    over.establish(&mut draft);
+    over.ask_tcp(&mut draft, RST);
+    draft
+        .wait(20)
+        .dump("before")
+        .ipvsadm("-d -t 10.1.0.100:80 -r 10.2.0.12:80")
+        .pause(Duration::from_millis(200))
+        .dump("its sessions are gone");
+    talk(NAT, 1, 2).ask_tcp(&mut draft, SYN);
+    talk(NAT, 5, 1).ask_tcp(&mut draft, SYN);
+    draft
+        .tick()
+        .dump("other servers")
+        .ipvsadm("-a -t 10.1.0.100:80 -r 10.2.0.12:80 -m")
+        .ipvsadm("-Ln --persistent-conn")
+        .tick();
+    talk(NAT, 1, 3).ask_tcp(&mut draft, SYN);
+    talk(NAT, 3, 1).ask_tcp(&mut draft, SYN);
+    draft.dump("the first is back");
+    Written::new(
+        draft,
+        "With expire_nodest_conn a removed server's templates end with their last sessions.",
     )
 }
 

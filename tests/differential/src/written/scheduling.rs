@@ -42,6 +42,7 @@ pub(super) fn all() -> Vec<Written> {
     all.extend([
         edits(),
         edits_of_nothing(),
+        heavy(),
         threshold_edits(),
         two_choices(),
         nobody(),
@@ -104,6 +105,29 @@ fn schedulers(method: Method, protocol: Protocol) -> Written {
     Written::new(
         draft,
         "Every scheduler and its flags, with three servers of weights 1, 2 and 3.",
+    )
+}
+
+fn heavy() -> Written {
+    let mut draft = Draft::new("schedulers-heavy");
+    let weights = [65_535, 65_536, 196_608, i32::MAX.unsigned_abs()];
+    let services = services(&mut draft, NAT, Protocol::Tcp, &weights);
+    round(&mut draft, Protocol::Tcp, 1, 6);
+    draft.dump("the fourth weighs most");
+    for name in &services {
+        let port = name.rsplit_once(':').map_or("", |(_, port)| port);
+        draft.ipvsadm(format!("-e {name} -r 10.2.0.14:{port} -m -w 131072"));
+        draft.ipvsadm(format!("-e {name} -r 10.2.0.11:{port} -m -w 65536"));
+    }
+    draft.tick();
+    round(&mut draft, Protocol::Tcp, 7, 9);
+    draft
+        .dump("weights of 1, 1, 3 and 2 times 65,536")
+        .ipvsadm("-e -t 10.1.0.100:1001 -r 10.2.0.11:1001 -m -w 2147483648")
+        .ipvsadm("-e -t 10.1.0.100:1001 -r 10.2.0.11:1001 -m -w -1");
+    Written::new(
+        draft,
+        "Every scheduler with weights above 65,535, which ipvsadm takes up to 2,147,483,647.",
     )
 }
 
