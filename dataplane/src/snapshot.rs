@@ -113,6 +113,15 @@ pub struct ReplyVips {
     pub any: bool,
 }
 
+/// Services that are gone while sessions of theirs may be left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastServices {
+    /// Those of a VIP, by its port (port 0: of all ports).
+    pub ends: FastSet<(Protocol, Endpoint<V4>)>,
+    /// Whether there is one of a mark.
+    pub marks: bool,
+}
+
 /// Everything a worker needs to know that it does not find out itself.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -135,6 +144,8 @@ pub struct Snapshot {
     pub has_services: bool,
     /// The real servers by slot, those with sessions left included.
     pub servers: Paged<Option<Arc<RealServer>>>,
+    /// What [`Self::was_served`] is asked by.
+    pub past_services: Arc<PastServices>,
     /// Whose replies come back by NAT (port 0: from any port), and what they may belong to.
     /// [`Self::nat_vips`] and [`Self::serves_a_mark_by_nat`] ask it.
     pub nat_servers: Arc<FastMap<ReplySource, ReplyVips>>,
@@ -186,6 +197,14 @@ impl Snapshot {
             .mark(ethdev, key.protocol as u8, key.source, key.destination);
         let slot = self.marked_services.get(&mark)?;
         self.services.get(slot.index())?.as_ref()
+    }
+
+    /// Whether what is sent to `destination` may belong to a session that outlives its service.
+    #[must_use]
+    pub fn was_served(&self, protocol: Protocol, destination: Endpoint<V4>) -> bool {
+        let PastServices { ends, marks } = &*self.past_services;
+        let any_port = Endpoint::new(destination.addr, 0);
+        *marks || ends.contains(&(protocol, destination)) || ends.contains(&(protocol, any_port))
     }
 
     /// Whether `source` may send NAT replies.

@@ -5,6 +5,7 @@
 //! sessions may still refer to is free again.
 
 mod addresses;
+mod index;
 mod routes;
 mod services;
 mod specs;

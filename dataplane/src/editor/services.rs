@@ -6,20 +6,18 @@ use std::sync::{Arc, Weak};
 
 use super::Editor;
 use super::specs::{ServerSpec, ServiceSpec};
-use crate::address::{Address, Endpoint, Protocol, V4};
-use crate::hasher::FastMap;
+use crate::address::{Address, Endpoint, V4};
 use crate::id::{ServerSlot, ServiceSlot};
 use crate::persistence::Templates;
 use crate::schedule::load::{self, Rules};
 use crate::schedule::{Change, Scheduler, Standings};
 use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
 use crate::session::HashSecret;
-use crate::snapshot::{ReplySource, ReplyVips};
 
 /// What the editor remembers about services beside the snapshot.
 #[derive(Debug, Default)]
 pub(super) struct ServiceBook {
-    specs: HashMap<ServiceKey, (ServiceSlot, ServiceSpec)>,
+    pub(super) specs: HashMap<ServiceKey, (ServiceSlot, ServiceSpec)>,
     /// How servers made from now on are judged.
     rules: Rules,
     free_services: Vec<ServiceSlot>,
@@ -27,10 +25,10 @@ pub(super) struct ServiceBook {
     standings: HashMap<ServiceKey, Weak<Standings>>,
     /// Servers that left their service while sessions referred to them, by what revives them,
     /// and the generation from which on no worker gives them new sessions.
-    retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
+    pub(super) retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
     /// Servers that may have sessions by NAT from the time before their present method, and the
     /// generation from which on no worker makes more of those.
-    once_nat: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
+    pub(super) once_nat: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
     /// Slots no snapshot in use refers to.
     free_servers: Vec<ServerSlot>,
     /// Servers with new thresholds, and the generation from which on no worker goes by the old.
@@ -94,6 +92,7 @@ impl Editor {
             virtual_endpoint.is_none_or(|end| end.addr.is_ipv4())
         });
         self.index_nat_servers();
+        self.index_past_services();
         self.set_vips(specs);
         self.index_local_servers();
     }
@@ -148,6 +147,7 @@ impl Editor {
         }
         if nat_changed || !drained.is_empty() {
             self.index_nat_servers();
+            self.index_past_services();
             self.index_local_servers();
             let standings = &mut self.services.standings;
             standings.retain(|_, standings| standings.strong_count() > 0);
@@ -381,108 +381,6 @@ impl Editor {
         }
         server
     }
-
-    fn index_services(&mut self) {
-        let mut by_address = FastMap::default();
-        let mut by_mark = FastMap::default();
-        for (key, (slot, _)) in &self.services.specs {
-            match *key {
-                ServiceKey::Mark(mark) => {
-                    by_mark.insert(mark, *slot);
-                }
-                ServiceKey::Address {
-                    protocol,
-                    virtual_endpoint,
-                } => {
-                    if let Some(endpoint) = v4_endpoint(virtual_endpoint) {
-                        by_address.insert((protocol, endpoint), *slot);
-                    }
-                }
-            }
-        }
-        self.next.service_index = Arc::new(by_address);
-        self.next.marked_services = Arc::new(by_mark);
-    }
-
-    /// Learns whose replies come back by NAT, and to which VIPs they may belong; servers with
-    /// sessions left still send some.
-    fn index_nat_servers(&mut self) {
-        let mut sources: FastMap<ReplySource, ReplyVips> = FastMap::default();
-        let present = self.services.specs.values().flat_map(|(_, spec)| {
-            let by_nat = spec
-                .servers
-                .iter()
-                .filter(|server| server.method == Method::Nat);
-            by_nat.map(|server| (spec.key, server.endpoint))
-        });
-        let past = (self.services.retired.keys()).chain(self.services.once_nat.keys());
-        for (key, endpoint) in present.chain(past.copied()) {
-            let Some(server) = v4_endpoint(endpoint) else {
-                continue;
-            };
-            note_replies(&mut sources, key, server);
-        }
-        if *self.next.nat_servers != sources {
-            let addresses = sources.keys().map(|(_, server)| server.addr).collect();
-            self.next.nat_addresses = Arc::new(addresses);
-            self.next.nat_servers = Arc::new(sources);
-        }
-    }
-
-    /// Learns which servers, those with sessions left included, are the gateway itself, and what
-    /// Linux's answers come from: the server by NAT, else the VIP.
-    pub(super) fn index_local_servers(&mut self) {
-        let mut sources: FastMap<ReplySource, ReplyVips> = FastMap::default();
-        for server in self.next.servers.iter().flatten() {
-            let Some(end) = v4_endpoint(server.endpoint).filter(|end| self.next.is_local(end.addr))
-            else {
-                continue;
-            };
-            note_replies(&mut sources, server.service, end);
-            // Except by NAT they come from the VIP. A mark has any: answers to its sessions that
-            // are right as they are go unseen.
-            if let ServiceKey::Address {
-                virtual_endpoint, ..
-            } = server.service
-                && let Some(vip) = v4_endpoint(virtual_endpoint)
-            {
-                note_replies(&mut sources, server.service, vip);
-            }
-        }
-        if *self.next.local_servers != sources {
-            self.next.local_servers = Arc::new(sources);
-        }
-    }
-}
-
-/// Notes that packets from `source` may be replies of this service's sessions.
-fn note_replies(
-    sources: &mut FastMap<ReplySource, ReplyVips>,
-    key: ServiceKey,
-    source: Endpoint<V4>,
-) {
-    match key {
-        ServiceKey::Address {
-            protocol,
-            virtual_endpoint,
-        } => {
-            if let Some(vip) = v4_endpoint(virtual_endpoint) {
-                let vips = &mut sources.entry((protocol, source)).or_default().vips;
-                if !vips.contains(&vip) {
-                    vips.push(vip);
-                }
-            }
-        }
-        ServiceKey::Mark(_) => {
-            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-                sources.entry((protocol, source)).or_default().any = true;
-            }
-        }
-    }
-}
-
-fn v4_endpoint(endpoint: Endpoint<IpAddr>) -> Option<Endpoint<V4>> {
-    Some(Endpoint::new(V4::from_ip(endpoint.addr)?, endpoint.port))
 }
 
 /// Slots are 32 bits wide; a gateway with 2^32 servers does not exist.

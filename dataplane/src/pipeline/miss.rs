@@ -192,6 +192,9 @@ impl<I: Io> Pipeline<I> {
             Target::Transit if visited.is_empty() => overhearing_owner(snapshot, target, key),
             _ => None,
         };
+        let may_be_left =
+            || visited.is_empty() && snapshot.was_served(key.protocol, key.destination);
+        let owner = owner.or_else(|| may_be_left().then(|| client_owner(steering, key)));
         owner.filter(|owner| *owner != self.worker)
     }
 

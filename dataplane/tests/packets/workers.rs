@@ -89,6 +89,30 @@ fn nat_replies_reach_the_owner_from_any_worker() {
 }
 
 #[test]
+fn what_is_for_a_service_that_is_gone_reaches_the_worker_that_may_have_its_session() {
+    // Given sessions of both workers, whose service is gone.
+    let mut gateway = two_workers(Method::Nat);
+    CLIENTS.for_each(|port| gateway.receive(0, &udp().from(client(port)).build()));
+    let bystander = service(Protocol::Tcp, endpoint([10, 1, 0, 101], 80)).dr(RIP_3);
+    gateway.serve(&[bystander]);
+    let _ = (gateway.moved(), gateway.sent(1));
+
+    // When their clients' packets arrive at any worker.
+    let count = CLIENTS.len() as u64;
+    for at in [0, 1] {
+        for port in CLIENTS {
+            let packet = udp().from(client(port)).build();
+            gateway.receive_at(at, 0, MemoryPacket::new(&packet));
+        }
+    }
+
+    // Then Linux, which would answer them, has none of them.
+    assert_eq!(gateway.drops(DropReason::ServerRemoved), 2 * count);
+    let moved = gateway.moved();
+    assert!(moved.contains(&("handed_over", count)), "{moved:?}");
+}
+
+#[test]
 fn fullnat_replies_name_the_owner_by_their_local_port() {
     // Given sessions of both workers.
     let mut gateway = two_workers(Method::Fullnat);

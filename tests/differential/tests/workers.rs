@@ -13,16 +13,10 @@ use differential::scenario::Scenario;
 use differential::written;
 
 /// Scenarios in which several workers do not do as one does, and why.
-const APART: [(&str, &str); 2] = [
-    (
-        "drop-packet",
-        "each worker counts for itself until it drops one",
-    ),
-    (
-        "service-goes",
-        "a client's packet for a service that is gone is Linux's at a worker that has not its session",
-    ),
-];
+const APART: [(&str, &str); 1] = [(
+    "drop-packet",
+    "each worker counts for itself until it drops one",
+)];
 
 fn played_by(workers: u16, scenario: &Scenario) -> Result<Outcome, String> {
     let making = Making {
