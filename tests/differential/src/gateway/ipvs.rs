@@ -160,10 +160,15 @@ impl Host for Desk<'_> {
         {
             it.meter.zero();
         }
-        let key = service.and_then(ServiceName::key);
-        for ((of, _), meter) in &mut self.ipvs.servers {
-            if service.is_none() || key == Some(*of) {
-                meter.zero();
+        // Servers that are gone keep what they counted, should they come back.
+        let entries = self.ipvs.table.services();
+        for entry in entries.filter(|entry| chosen(&entry.service.name)) {
+            let key = entry.service.name.key();
+            for server in entry.servers() {
+                let of = key.map(|key| (key, server.endpoint));
+                if let Some(meter) = of.and_then(|of| self.ipvs.servers.get_mut(&of)) {
+                    meter.zero();
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn all() -> Vec<Written> {
         }
     }
     all.extend([
+        counts_of_one_that_is_away(),
         service_goes(),
         last_service_goes(),
         flush(),
@@ -117,6 +118,25 @@ fn rests_and_is_reused(method: Method, expire: bool) -> Written {
     Written::new(
         draft,
         "A SYN on a session whose server rests: expire_nodest_conn decides who gets it.",
+    )
+}
+
+fn counts_of_one_that_is_away() -> Written {
+    let mut draft = Draft::new("server-away-keeps-counts");
+    serve_tcp(&mut draft, "-s rr", NAT, &[1, 1]);
+    for number in 1..=2 {
+        Talk::new(NAT, number)
+            .served_by(number % 2)
+            .establish(&mut draft);
+    }
+    draft.wait(5);
+    draft.ipvsadm("-d -t 10.1.0.100:80 -r 10.2.0.11:80").wait(5);
+    draft.ipvsadm("-Z").wait(5);
+    draft.ipvsadm("-a -t 10.1.0.100:80 -r 10.2.0.11:80 -m");
+    draft.wait(5).ipvsadm("-Ln --stats");
+    Written::new(
+        draft,
+        "-Z does not reach a server that is away: it comes back with all that it counted.",
     )
 }
 
