@@ -238,7 +238,7 @@ impl Gateway {
             .min();
         let mut state = self.state.lock();
         let before = Arc::clone(&state.published);
-        if state.editor.collect(oldest.unwrap_or(0)) {
+        if (state.editor).collect(oldest.unwrap_or(0), self.started.elapsed()) {
             self.publish(&mut state);
             let State {
                 ledger, published, ..

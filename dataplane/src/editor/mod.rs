@@ -22,6 +22,7 @@ use crate::snapshot::{Interface, Interfaces, Snapshot};
 use crate::steering::Steering;
 
 pub use routes::NextHop;
+pub use services::REMEMBERED;
 pub use specs::{LocalSpec, ServerSpec, ServiceSpec};
 
 /// Derives snapshots from typed changes.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::Editor;
 use super::specs::{ServerSpec, ServiceSpec};
@@ -14,6 +15,20 @@ use crate::schedule::{Change, Scheduler, Standings};
 use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
 use crate::session::HashSecret;
 
+/// How long a server without sessions is remembered that left its service: as long as the kernel
+/// does at least (`schedulers.md` §1.8).
+pub const REMEMBERED: Duration = Duration::from_secs(120);
+
+/// A server that left its service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retired {
+    slot: ServerSlot,
+    /// The generation from which on no worker gives it new sessions.
+    generation: u64,
+    /// Since when it was seen without sessions.
+    idle_since: Option<Duration>,
+}
+
 /// What the editor remembers about services beside the snapshot.
 #[derive(Debug, Default)]
 pub(super) struct ServiceBook {
@@ -23,9 +38,8 @@ pub(super) struct ServiceBook {
     free_services: Vec<ServiceSlot>,
     /// What the servers of a service share, also with those that have left it and may come back.
     standings: HashMap<ServiceKey, Weak<Standings>>,
-    /// Servers that left their service while sessions referred to them, by what revives them,
-    /// and the generation from which on no worker gives them new sessions.
-    pub(super) retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
+    /// Servers that left their service, by what revives them.
+    pub(super) retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), Retired>,
     /// Servers that may have sessions by NAT from the time before their present method, and the
     /// generation from which on no worker makes more of those.
     pub(super) once_nat: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
@@ -106,11 +120,12 @@ impl Editor {
         }
     }
 
-    /// Frees the slots of servers and local addresses whose last session has ended. Call it now
-    /// and then with the oldest generation that a worker still uses.
+    /// Frees the slots of servers and local addresses whose last session has ended, of servers
+    /// [`REMEMBERED`] later. Call it now and then with the oldest generation that a worker still
+    /// uses, and the time since some beginning.
     ///
     /// Returns whether the next snapshot differs.
-    pub fn collect(&mut self, oldest_adopted: u64) -> bool {
+    pub fn collect(&mut self, oldest_adopted: u64, now: Duration) -> bool {
         let book = &mut self.services;
         book.leaving.retain(|(generation, slot)| {
             let free = oldest_adopted >= *generation;
@@ -126,18 +141,23 @@ impl Editor {
             })
         };
         // A worker with an older snapshot might still bind a session to it.
-        let is_drained = |(generation, slot): (u64, ServerSlot)| {
-            oldest_adopted >= generation && !has_sessions(slot)
-        };
+        let is_drained =
+            |generation: u64, slot| oldest_adopted >= generation && !has_sessions(slot);
         let known_by_nat = book.once_nat.len();
-        book.once_nat.retain(|_, since| !is_drained(*since));
+        (book.once_nat).retain(|_, (generation, slot)| !is_drained(*generation, *slot));
         let nat_changed = book.once_nat.len() != known_by_nat;
-        let drained: Vec<_> = (book.retired.iter())
-            .filter(|(_, since)| is_drained(**since))
-            .map(|(key, (_, slot))| (*key, *slot))
-            .collect();
-        for (key, slot) in &drained {
-            self.services.retired.remove(key);
+        let mut forgotten = Vec::new();
+        book.retired.retain(|_, server| {
+            let is_idle = is_drained(server.generation, server.slot);
+            let since = is_idle.then(|| server.idle_since.unwrap_or(now));
+            server.idle_since = since;
+            let is_over = since.is_some_and(|since| now.saturating_sub(since) >= REMEMBERED);
+            if is_over {
+                forgotten.push(server.slot);
+            }
+            !is_over
+        });
+        for slot in &forgotten {
             self.services
                 .leaving
                 .push((self.next.generation + 1, *slot));
@@ -145,7 +165,7 @@ impl Editor {
                 *entry = None;
             }
         }
-        if nat_changed || !drained.is_empty() {
+        if nat_changed || !forgotten.is_empty() {
             self.index_nat_servers();
             self.index_past_services();
             self.index_local_servers();
@@ -154,7 +174,7 @@ impl Editor {
         }
         self.settle_thresholds(oldest_adopted);
         let pools = self.collect_pools(oldest_adopted);
-        nat_changed || !drained.is_empty() || pools
+        nat_changed || !forgotten.is_empty() || pools
     }
 
     /// Judges servers with new thresholds once more when all workers know them: one that did not
@@ -289,7 +309,7 @@ impl Editor {
     fn added(&mut self, key: ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
         let revived = self.services.retired.remove(&(key, spec.endpoint));
         let slot = revived
-            .map(|(_, slot)| slot)
+            .map(|server| server.slot)
             .or_else(|| self.services.free_servers.pop())
             .unwrap_or_else(|| ServerSlot(index_u32(self.next.servers.push(None))));
         let shared = (self.next.servers.get(slot.index()).and_then(Option::as_ref))
@@ -353,7 +373,11 @@ impl Editor {
     fn retire(&mut self, key: ServiceKey, server: &RealServer) {
         // That it is retired says as much.
         self.services.once_nat.remove(&(key, server.endpoint));
-        let retired = (self.next.generation + 1, server.slot);
+        let retired = Retired {
+            slot: server.slot,
+            generation: self.next.generation + 1,
+            idle_since: None,
+        };
         self.next.removals += 1;
         self.services
             .retired

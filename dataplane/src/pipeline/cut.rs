@@ -77,13 +77,15 @@ impl<I: Io> Pipeline<I> {
     }
 
     /// The kernel's router looks at a reply before IPVS does, so one that cannot go on is told to
-    /// the server first.
+    /// the server first. One that lacks too much of its header does not count, but shows that there
+    /// is somebody.
     fn carry_cut_reply(&mut self, context: Context<'_>, id: SessionId, work: Work<I::Packet>) {
         let direction = Direction::ToClient;
         let Some((way, work)) = self.passable(context, id, direction, work) else {
             return;
         };
         if !may_be_readdressed(&work.parsed) {
+            self.restart(context, id);
             let reason = DropReason::TruncatedTransport;
             return self.out.discard(work.packet, reason);
         }
@@ -105,6 +107,11 @@ impl<I: Io> Pipeline<I> {
             return self.account(context, id, direction, parsed);
         }
         self.count_unread(context, id, direction, parsed.ip.total_len);
+        self.restart(context, id);
+    }
+
+    /// Restarts a session's time-out in the state it is in.
+    fn restart(&mut self, context: Context<'_>, id: SessionId) {
         let state = self.sessions.get(id).state;
         let ticks = context.snapshot.timeouts.ticks(state);
         self.sessions.extend(id, context.now, ticks);

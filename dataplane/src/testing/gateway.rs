@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::address::{Address, Endpoint, V4};
 use crate::counters::{Counter, TrafficTotals, WorkerCounters};
 use crate::drop_reason::DropReason;
-use crate::editor::Editor;
+use crate::editor::{Editor, REMEMBERED};
 use crate::handover::Handover;
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::import::{Binder, Outcomes, SessionBatch};
@@ -108,11 +108,19 @@ impl TestGateway {
         self.turn();
     }
 
-    /// Frees what removed servers and local addresses held, as control does now and then.
+    /// Frees what removed servers and local addresses held, as control does when the servers
+    /// without sessions have been so for long.
     pub fn collect(&mut self) {
+        self.collect_at(Duration::ZERO);
+        self.collect_at(REMEMBERED);
+    }
+
+    /// Frees what removed servers and local addresses held, as control does now and then; `now`
+    /// is the time since some beginning.
+    pub fn collect_at(&mut self, now: Duration) {
         let adopted = self.workers.iter().map(|worker| worker.mailbox.adopted());
         let oldest = adopted.min().expect("there is a worker");
-        if self.editor.collect(oldest) {
+        if self.editor.collect(oldest, now) {
             self.change(|_| {});
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dataplane::address::Protocol;
 use dataplane::drop_reason::DropReason;
+use dataplane::editor::REMEMBERED;
 use dataplane::service::Method;
 use dataplane::testing::*;
 
@@ -76,18 +77,30 @@ fn a_removed_server_gets_nothing_and_is_revived_with_its_counts() {
 }
 
 #[test]
-fn a_removed_server_is_forgotten_with_its_last_session() {
+fn a_removed_server_is_forgotten_two_minutes_after_its_last_session() {
+    // Given a removed server with a session.
     let both = service(Protocol::Udp, VIP).nat(RIP_2).nat(RIP_1);
     let one = service(Protocol::Udp, VIP).nat(RIP_2);
+    let seconds = Duration::from_secs;
     let mut gateway = serving(Setup::two_arm(), &both);
     gateway.receive(0, &question(1_111));
     gateway.serve(std::slice::from_ref(&one));
     gateway.collect();
     assert!(gateway.server(RIP_1).is_some());
 
-    gateway.advance(Duration::from_secs(301));
-    gateway.collect();
+    // When its session has ended, it comes back in time, and goes again.
+    gateway.advance(seconds(301));
+    gateway.collect_at(seconds(301));
+    gateway.collect_at(seconds(420));
+    gateway.serve(std::slice::from_ref(&both));
+    assert_eq!(gateway.traffic(RIP_1).sessions, 1);
+    gateway.serve(std::slice::from_ref(&one));
 
+    // Then two minutes later nobody remembers it.
+    gateway.collect_at(seconds(421));
+    gateway.collect_at(seconds(540));
+    assert!(gateway.server(RIP_1).is_some());
+    gateway.collect_at(seconds(541));
     assert!(gateway.server(RIP_1).is_none());
     gateway.serve(&[both]);
     assert_eq!(gateway.traffic(RIP_1).sessions, 0);
@@ -104,7 +117,7 @@ fn a_server_stays_as_long_as_a_worker_may_still_choose_it() {
     let _published_but_not_adopted = gateway.editor.snapshot();
 
     // When control tidies up, and the worker then gives the server a session.
-    assert!(!gateway.editor.collect(adopted));
+    assert!(!gateway.editor.collect(adopted, REMEMBERED));
     assert_eq!(gateway.forward(&question(1_111)), [at(RIP_1, 1_111)]);
 
     // Then the session keeps its server's slot, whoever comes meanwhile.

@@ -216,7 +216,7 @@ impl Director {
     /// Frees what removed servers held, and remembers what was counted about them.
     fn collect(&mut self) {
         let before = self.gateway.state().clone();
-        self.gateway.collect();
+        self.gateway.collect_at(self.now);
         self.ledger.close(&before, self.gateway.state());
     }
 

@@ -179,6 +179,9 @@ fn cut(method: Method) -> Written {
             draft.from_server(station, sctp().cut(len.min(15)).from(ends.0).to(ends.1));
         }
     }
+    draft.wait(8);
+    let too_short = tcp().cut(7).from(talk.server).to(talk.client);
+    draft.from_server(talk.server.addr, too_short);
     let too_far = tcp().cut(7).from(talk.server).to(talk.client).ttl(1);
     draft.from_server(talk.server.addr, too_far);
     draft.dump("as the server goes on");
