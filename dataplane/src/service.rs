@@ -253,12 +253,11 @@ pub enum MssClamp {
     Off,
 }
 
-/// What a real server keeps when the configuration around it changes. A cache line of its own,
-/// which no other server's sessions make other workers lose.
+/// What a real server keeps when the configuration around it changes. On a cache line of its own:
+/// sessions that begin and end do not make other workers lose it.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct ServerShared {
-    counts: SessionCounts,
     /// Templates of persistent clients bound to the server.
     templates: AtomicU32,
     /// The overload flag of the upper and lower thresholds.
@@ -267,7 +266,7 @@ pub struct ServerShared {
     rules: Rules,
     /// What the workers count about it.
     pub traffic: PerWorker,
-    /// Where its service's schedulers learn that its load changed.
+    /// Where its sessions are counted, and its service's schedulers learn that its load changed.
     seat: Seat,
 }
 
@@ -277,7 +276,6 @@ impl ServerShared {
     #[must_use]
     pub fn new(workers: usize, standings: &Arc<Standings>) -> Self {
         Self {
-            counts: SessionCounts::default(),
             templates: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
             rules: standings.rules(),
@@ -290,14 +288,14 @@ impl ServerShared {
     #[inline]
     #[must_use]
     pub fn sessions(&self) -> u32 {
-        self.counts.sessions()
+        self.counts().sessions()
     }
 
     /// Sessions in an active state (for TCP: SYN_RECV, ESTABLISHED and alike).
     #[inline]
     #[must_use]
     pub fn active(&self) -> u32 {
-        self.counts.active()
+        self.counts().active()
     }
 
     /// Templates of persistent clients that name the server (`PersistConn`). One whose time is over
@@ -319,8 +317,8 @@ impl ServerShared {
     }
 
     #[inline]
-    pub(crate) const fn counts(&self) -> &SessionCounts {
-        &self.counts
+    pub(crate) fn counts(&self) -> &SessionCounts {
+        self.seat.counts()
     }
 
     #[inline]

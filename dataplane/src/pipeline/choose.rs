@@ -35,14 +35,14 @@ impl<I: Io> Pipeline<I> {
     /// Chooses a server for the session that a packet with this key begins; `flow` is what the
     /// scheduler is told about it.
     pub(super) fn choose<'a>(
-        &self,
+        &mut self,
         context: Context<'a>,
         service: &'a Service,
         key: &FlowKey<V4>,
         flow: FlowInfo,
     ) -> Option<Choice<'a>> {
         let Some(persistence) = service.persistence else {
-            return choose_anew(service, key, flow);
+            return self.choose_anew(context, service, key, flow);
         };
         let (server, template) = self.choose_again(context, service, persistence, key, flow)?;
         // Only the service's own port is mapped to the server's (connections.md §5, 3).
@@ -92,6 +92,75 @@ impl<I: Io> Pipeline<I> {
             }
         }
     }
+
+    /// The server that the scheduler gives a session of a service without persistence.
+    fn choose_anew<'a>(
+        &mut self,
+        context: Context<'_>,
+        service: &'a Service,
+        key: &FlowKey<V4>,
+        flow: FlowInfo,
+    ) -> Option<Choice<'a>> {
+        let is_active = begins_active(key.protocol);
+        let place = if service.scheduler.can_choose_ahead() {
+            (self.allotment).take(context.snapshot, service, is_active)?
+        } else {
+            (service.scheduler).take(&service.servers, flow, is_active)?
+        };
+        let server = service.servers.get(place)?;
+        let port = own_port(server).unwrap_or(key.destination.port);
+        let Some(end) = end_at(server, port) else {
+            self.let_go(context);
+            load::unbind(server, is_active);
+            return None;
+        };
+        Some(Choice {
+            server,
+            end,
+            template: TemplateLink::NONE,
+            one_packet: is_one_packet(service, server, key.protocol),
+            is_bound: true,
+        })
+    }
+
+    /// Binds a session to its server, in the state that its first packet left it in.
+    #[inline(always)]
+    pub(super) fn bind(
+        &mut self,
+        context: Context<'_>,
+        choice: &Choice<'_>,
+        protocol: Protocol,
+        is_active: bool,
+    ) {
+        if !choice.is_bound || begins_active(protocol) != is_active {
+            self.bind_otherwise(context, choice, is_active);
+        }
+    }
+
+    /// Binds a session that is not bound, or was bound in the other state.
+    #[inline(never)]
+    fn bind_otherwise(&mut self, context: Context<'_>, choice: &Choice<'_>, is_active: bool) {
+        self.let_go(context);
+        match (choice.is_bound, is_active) {
+            (false, _) => load::bind(choice.server, is_active),
+            (true, true) => load::activate(&choice.server.shared),
+            (true, false) => load::deactivate(&choice.server.shared),
+        }
+    }
+
+    /// Lets go of the server and the template: there is no session after all.
+    pub(super) fn give_up(
+        &mut self,
+        context: Context<'_>,
+        choice: &Choice<'_>,
+        protocol: Protocol,
+    ) {
+        if choice.is_bound {
+            self.let_go(context);
+            load::unbind(choice.server, begins_active(protocol));
+        }
+        (context.snapshot.templates).leave(choice.template, context.now);
+    }
 }
 
 /// Whose template a new session asks for (connections.md §5): of one port if that is the
@@ -108,25 +177,6 @@ fn template_key(service: &Service, persistence: Persistence, key: &FlowKey<V4>) 
             _ => of_port(0),
         },
     }
-}
-
-/// The server that the scheduler gives a session of a service without persistence.
-fn choose_anew<'a>(service: &'a Service, key: &FlowKey<V4>, flow: FlowInfo) -> Option<Choice<'a>> {
-    let is_active = begins_active(key.protocol);
-    let place = (service.scheduler).take(&service.servers, flow, is_active)?;
-    let server = service.servers.get(place)?;
-    let port = own_port(server).unwrap_or(key.destination.port);
-    let Some(end) = end_at(server, port) else {
-        load::unbind(server, is_active);
-        return None;
-    };
-    Some(Choice {
-        server,
-        end,
-        template: TemplateLink::NONE,
-        one_packet: is_one_packet(service, server, key.protocol),
-        is_bound: true,
-    })
 }
 
 /// Whether a session most likely begins in an active state. TCP sessions do, but for those that
@@ -161,26 +211,4 @@ pub(super) fn leave_template(context: Context<'_>, session: &Session<V4>) {
     let is_overdue = session.deadline().is_due(now);
     let end = if is_overdue { session.deadline() } else { now };
     snapshot.templates.leave(session.template, end);
-}
-
-impl Choice<'_> {
-    /// Binds the session to its server, in the state that its first packet left it in.
-    #[inline]
-    pub(super) fn bind(&self, protocol: Protocol, is_active: bool) {
-        let shared = &self.server.shared;
-        match (self.is_bound, begins_active(protocol)) {
-            (false, _) => load::bind(self.server, is_active),
-            (true, true) if !is_active => load::deactivate(shared),
-            (true, false) if is_active => load::activate(shared),
-            (true, _) => {}
-        }
-    }
-
-    /// Lets go of the server and the template: there is no session after all.
-    pub(super) fn give_up(&self, context: Context<'_>, protocol: Protocol) {
-        if self.is_bound {
-            load::unbind(self.server, begins_active(protocol));
-        }
-        (context.snapshot.templates).leave(self.template, context.now);
-    }
 }

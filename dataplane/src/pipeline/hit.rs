@@ -258,6 +258,9 @@ impl<I: Io> Pipeline<I> {
                 let traffic = server.shared.traffic.of(self.worker);
                 traffic.count(direction, parsed.ip.total_len);
             }
+            if activity != Activity::Unchanged {
+                self.let_go(context);
+            }
             match activity {
                 Activity::Unchanged => {}
                 Activity::Began => load::activate(&server.shared),

@@ -87,7 +87,9 @@ impl<I: Io> Pipeline<I> {
             visited: Visited::default(),
             from_linux: true,
         };
-        self.take_handed(Context { snapshot, now }, handed);
+        let context = Context { snapshot, now };
+        self.take_handed(context, handed);
+        self.let_go(context);
     }
 
     /// Takes a packet on that came from elsewhere than an ethdev of this worker.

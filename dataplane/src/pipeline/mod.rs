@@ -11,6 +11,7 @@
 //! Each stage runs over the whole burst before the next begins, so that the cache misses of
 //! its packets overlap. Packets leave in the order in which they came.
 
+mod allotment;
 mod aside;
 mod choose;
 mod cut;
@@ -53,6 +54,7 @@ use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::wire::plain::PlainIpv4;
 
+use allotment::Allotment;
 use aside::{Aside, for_a_session};
 use defence::Defence;
 use fragment::Datagrams;
@@ -99,6 +101,7 @@ pub struct Pipeline<I: Io> {
     /// Where packets leave.
     pub out: Outputs<I>,
     recent: RecentServices,
+    allotment: Allotment,
     /// Which local address the next FULLNAT session tries first.
     local_turn: usize,
     ip_ids: IpIds,
@@ -128,6 +131,7 @@ impl<I: Io> Pipeline<I> {
             datagrams: Datagrams::new(secret),
             out,
             recent: RecentServices::new(),
+            allotment: Allotment::default(),
             local_turn: usize::from(worker.0),
             ip_ids: IpIds::starting_at(worker.0.wrapping_mul(4_099)),
             path_mtus: PathMtus::new(),

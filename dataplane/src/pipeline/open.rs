@@ -58,7 +58,7 @@ impl<I: Io> Pipeline<I> {
                 self.send_first(context, id, work);
             }
             Err(reason) => {
-                choice.give_up(context, work.parsed.key.protocol);
+                self.give_up(context, &choice, work.parsed.key.protocol);
                 self.out.discard(work.packet, reason);
             }
         }
@@ -97,7 +97,7 @@ impl<I: Io> Pipeline<I> {
         let way = self.way_to(context, choice.server);
         let mut session = session_for(context, service, choice, way, &work.parsed.key);
         let _datagrams_are_never_active = self.advance_first(&mut session, &work.parsed);
-        choice.bind(work.parsed.key.protocol, false);
+        self.bind(context, &choice, work.parsed.key.protocol, false);
         self.count_first(choice.server, &work.parsed);
         self.counters().one_packets.add(1);
         let id = (self.sessions).put_aside(&session, context.now, FRAGMENT_LIFE_TICKS);
@@ -105,6 +105,7 @@ impl<I: Io> Pipeline<I> {
             self.remember_fragment(context, id, Direction::ToServer, &work.parsed);
         }
         self.send_first(context, id, work);
+        self.let_go(context);
         load::unbind(choice.server, false);
     }
 
@@ -175,7 +176,12 @@ impl<I: Io> Pipeline<I> {
         if session.proves_template(State::None, Direction::ToServer) {
             context.snapshot.templates.assure(session.template);
         }
-        choice.bind(first.key.protocol, activity == Activity::Began);
+        self.bind(
+            context,
+            choice,
+            first.key.protocol,
+            activity == Activity::Began,
+        );
         self.count_first(choice.server, first);
         Ok(id)
     }

@@ -75,7 +75,7 @@ impl<I: Io> Pipeline<I> {
         let choice = choice.ok_or(DropReason::NoServer)?;
         let way = self.way_to(context, choice.server);
         if way.method == Method::Fullnat {
-            choice.give_up(context, key.protocol);
+            self.give_up(context, &choice, key.protocol);
             return Err(DropReason::NoServer);
         }
         let mut session = session_for(context, service, choice, way, key);
@@ -86,8 +86,9 @@ impl<I: Io> Pipeline<I> {
         }
         let traffic = choice.server.shared.traffic.of(self.worker);
         if choice.one_packet {
-            choice.bind(key.protocol, false);
+            self.bind(context, &choice, key.protocol, false);
             traffic.sessions.add(1);
+            self.let_go(context);
             load::unbind(choice.server, false);
             return Ok((self.sessions).put_aside(&session, context.now, LIFE_TICKS));
         }
@@ -99,11 +100,11 @@ impl<I: Io> Pipeline<I> {
         let filed = self.file(context, &session, hashes, LIFE_TICKS);
         match filed {
             Ok(_) => {
-                choice.bind(key.protocol, false);
+                self.bind(context, &choice, key.protocol, false);
                 traffic.sessions.add(1);
                 self.counters().sessions_created.add(1);
             }
-            Err(_) => choice.give_up(context, key.protocol),
+            Err(_) => self.give_up(context, &choice, key.protocol),
         }
         filed
     }

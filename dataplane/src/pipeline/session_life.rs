@@ -9,6 +9,7 @@ use crate::counters::Counter;
 use crate::drop_reason::DropReason;
 use crate::id::{SessionId, WorkerId};
 use crate::io::Io;
+use crate::schedule::ends::Ends;
 use crate::schedule::load;
 use crate::service::Method;
 use crate::session::{Session, SessionFlags};
@@ -20,16 +21,22 @@ use crate::time::Tick;
 const NAMESAKES: usize = 8;
 
 impl<I: Io> Pipeline<I> {
-    /// Ends the sessions whose time has come, at most `budget` of them; returns how many.
+    /// Ends the sessions whose time has come, at most `budget` of them; returns how many. To be
+    /// called in each turn when its packets are done.
     pub fn expire(&mut self, snapshot: &Snapshot, now: Tick, budget: u32) -> u32 {
         let context = Context { snapshot, now };
+        self.let_go(context);
         self.expire_fragments(context);
         let worker = self.worker;
         snapshot.templates.sweep(snapshot, now);
+        let mut ends = Ends::default();
         let soon = |session: &Session<V4>| prefetch_held(context, worker, session);
         let ended = self
             .sessions
             .expire_in_batches(now, budget, soon, &mut |session| {
+                if let Some(server) = snapshot.server(session.server_slot) {
+                    ends.push(server, session.flags.contains(SessionFlags::ACTIVE));
+                }
                 release(context, worker, session);
             });
         self.counters().sessions_expired.add(u64::from(ended));
@@ -48,6 +55,10 @@ impl<I: Io> Pipeline<I> {
     /// Ends one session now.
     pub(super) fn end_session(&mut self, context: Context<'_>, id: SessionId) {
         if let Some(session) = self.sessions.remove(id) {
+            if let Some(server) = context.snapshot.server(session.server_slot) {
+                self.let_go(context);
+                load::unbind(server, session.flags.contains(SessionFlags::ACTIVE));
+            }
             release(context, self.worker, &session);
         }
     }
@@ -142,12 +153,9 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Gives back what an ended session held: its places at the server and at its template, and its
-/// local port.
+/// Gives back what an ended session held besides its place at the server: that at its template,
+/// and its local port.
 fn release(context: Context<'_>, worker: WorkerId, session: &Session<V4>) {
-    if let Some(server) = context.snapshot.server(session.server_slot) {
-        load::unbind(server, session.flags.contains(SessionFlags::ACTIVE));
-    }
     leave_template(context, session);
     release_port(context, worker, session);
 }

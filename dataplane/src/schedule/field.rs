@@ -8,11 +8,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::standings::{PAGE_WORDS, Page, Standings, WORD_SEATS, clear};
+use super::min_tree::MinTree;
+use super::standings::{PAGE_WORDS, Page, Standings, Tally, WORD_SEATS, clear};
+use crate::intrinsics::prefetch_write;
 use crate::service::RealServer;
 
 /// In a row of seats: nobody of this version.
 const NOBODY: u32 = u32::MAX;
+
+/// Where a worker decides so many times less often than there are cache lines to look at, it waits
+/// for those that it needs, and else asks for all of them first.
+const LINES_OF_A_DECISION: usize = 4;
+
+/// So many servers are judged in the time that it takes to judge one of them on its own.
+const SERVERS_FOR_ONE: usize = 8;
 
 /// What a scheduler notes of each server, to decide without looking at all of them. What it
 /// notes may depend on the version and on what the server's seat is marked for: the counts of
@@ -34,6 +43,8 @@ pub(super) struct Field<B> {
     standings: Arc<Standings>,
     version: u64,
     blocks: Box<[Block]>,
+    /// Where the servers' sessions are counted.
+    tallies: Box<[Arc<Tally>]>,
     /// Guarded by the turnstile of the standings.
     board: B,
 }
@@ -56,6 +67,9 @@ impl<B: Board> Field<B> {
             seats().all(|seat| Arc::ptr_eq(seat.standings(), &standings)),
             "the servers of a service share its standings"
         );
+        let mut tallies: Vec<_> = seats().map(|seat| Arc::clone(seat.tally())).collect();
+        tallies.sort_unstable_by_key(Arc::as_ptr);
+        tallies.dedup_by_key(|tally| Arc::as_ptr(tally));
         let highest = seats().map(|seat| seat.number()).max()?;
         let mut rows = vec![[NOBODY; WORD_SEATS]; highest / WORD_SEATS + 1];
         for (seat, place) in seats().zip(0..) {
@@ -66,6 +80,7 @@ impl<B: Board> Field<B> {
         Some(Self {
             version: standings.version(),
             blocks: blocks.map(|(page, rows)| Block { page, rows }).collect(),
+            tallies: tallies.into(),
             board: B::new(servers.len()),
             standings,
         })
@@ -77,12 +92,54 @@ impl<B: Board> Field<B> {
     #[inline]
     pub(super) fn decide<T>(&self, servers: &[Arc<RealServer>], decide: impl FnOnce(&B) -> T) -> T {
         let _passage = self.standings.turnstile.pass();
+        self.update(servers);
+        decide(&self.board)
+    }
+
+    /// As [`Self::decide`], for who decides so many times: other workers have written most of what
+    /// it will look at, and a cache line takes as long to come as ten of them together. `tree` is what
+    /// the board mostly consists of.
+    #[inline]
+    pub(super) fn decide_often<T>(
+        &self,
+        servers: &[Arc<RealServer>],
+        times: usize,
+        tree: impl FnOnce(&B) -> &MinTree,
+        decide: impl FnOnce(&B) -> T,
+    ) -> T {
+        let _passage = self.standings.turnstile.pass();
+        let tree = tree(&self.board);
+        if self.tallies.len() + tree.lines() <= times * LINES_OF_A_DECISION {
+            tree.prefetch();
+            self.tallies
+                .iter()
+                .for_each(|tally| prefetch_write(&**tally));
+        }
+        if times > 1 && self.marked() * SERVERS_FOR_ONE > servers.len() {
+            self.take_over(servers);
+        } else {
+            self.update(servers);
+        }
+        decide(&self.board)
+    }
+
+    /// How many servers are marked, some of them perhaps only in other versions.
+    #[inline]
+    fn marked(&self) -> usize {
+        let words =
+            (self.blocks.iter()).flat_map(|block| block.page.words().iter().zip(&block.rows));
+        let marks = words.map(|(word, _)| word.load(Ordering::Relaxed));
+        marks.map(|marks| marks.count_ones() as usize).sum()
+    }
+
+    /// Notes what changed since the last decision.
+    #[inline]
+    fn update(&self, servers: &[Arc<RealServer>]) {
         if self.standings.ranked.load(Ordering::Relaxed) == self.version {
             self.catch_up(servers);
         } else {
             self.take_over(servers);
         }
-        decide(&self.board)
     }
 
     /// How often a worker found another one at a board of the service.
@@ -107,8 +164,8 @@ impl<B: Board> Field<B> {
         }
     }
 
-    /// Judges all servers anew, another version having taken the marks before.
-    #[cold]
+    /// Judges all servers anew: another version has taken the marks before, or most are marked.
+    #[inline(never)]
     fn take_over(&self, servers: &[Arc<RealServer>]) {
         // First the marks, then the counts: what changes meanwhile is judged once more.
         for block in &self.blocks {

@@ -45,6 +45,11 @@ impl SessionCounts {
         active(self.0.load(Ordering::SeqCst))
     }
 
+    /// Nobody's sessions.
+    pub(super) fn reset(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
     /// Counts that only years or mistakes reach.
     #[cfg(test)]
     pub(super) fn set_active(&self, active: u32) {
@@ -100,6 +105,13 @@ pub(super) fn bind_unmarked(server: &RealServer, is_active: bool) {
 /// A session of `server` ended, in an active state or not.
 #[inline]
 pub fn unbind(server: &RealServer, is_active: bool) {
+    unbind_unmarked(server, is_active);
+    server.shared.seat().mark();
+}
+
+/// As [`unbind`], by whoever marks the server a moment later.
+#[inline]
+pub(super) fn unbind_unmarked(server: &RealServer, is_active: bool) {
     let share = SessionCounts::share(is_active);
     let before = server.shared.counts().0.fetch_sub(share, Ordering::SeqCst);
     debug_assert!(
@@ -110,7 +122,6 @@ pub fn unbind(server: &RealServer, is_active: bool) {
     if before == low || (before < low && is_old(server)) {
         update(server, Cause::Fell);
     }
-    server.shared.seat().mark();
 }
 
 /// A bound session became active.

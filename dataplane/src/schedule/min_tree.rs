@@ -18,9 +18,13 @@
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use crate::id::Weight;
+use crate::intrinsics::prefetch_write;
 
 /// Keys in a group: what a cache line of 64 bytes holds.
 const FAN: usize = 8;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// What a place is judged by: the least wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +116,18 @@ impl MinTree {
             firsts: (0..leaves + count).map(|_| AtomicU8::new(0)).collect(),
             leaves,
         }
+    }
+
+    /// How many cache lines it has.
+    pub(super) fn lines(&self) -> usize {
+        self.groups.len() + self.firsts.len().div_ceil(LINE)
+    }
+
+    /// Asks for all of it, to be written soon.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        self.groups.iter().for_each(prefetch_write);
+        self.firsts.chunks(LINE).for_each(prefetch_write);
     }
 
     /// Gives all places their keys anew.

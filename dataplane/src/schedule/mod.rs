@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use crate::address::{Address, Endpoint};
 use crate::service::{RealServer, SchedulerKind};
 use crate::time::Tick;
@@ -25,6 +27,7 @@ pub use self::static_hashing::{DestinationHashing, SourceHashing};
 pub use self::two_choices::TwoChoices;
 pub use self::weighted_round_robin::WeightedRoundRobin;
 
+pub mod ends;
 mod failover;
 mod field;
 mod least_connection;
@@ -222,6 +225,38 @@ impl Scheduler {
                 Self::Lblcr(lblcr.changed(expiration_seconds, servers))
             }
             _ => Self::new(kind, servers),
+        }
+    }
+
+    /// Whether it decides by the counts of the servers alone, so that a worker may choose for
+    /// several sessions at once.
+    #[inline]
+    #[must_use]
+    pub const fn can_choose_ahead(&self) -> bool {
+        matches!(
+            self,
+            Self::Lc(_) | Self::Wlc(_) | Self::Sed(_) | Self::Nq(_) | Self::Fo(_) | Self::Ovf(_)
+        )
+    }
+
+    /// As [`Schedule::take`] one time after the other, `count` times or fewer, while nobody else
+    /// decides; the decisions are added to `places`. None is when no server takes a new session,
+    /// or it cannot [choose ahead](Self::can_choose_ahead).
+    pub fn choose_ahead<const MOST: usize>(
+        &self,
+        servers: &[Arc<RealServer>],
+        is_active: bool,
+        count: usize,
+        places: &mut ArrayVec<u32, MOST>,
+    ) {
+        match self {
+            Self::Lc(lc) => lc.choose_ahead(servers, is_active, count, places),
+            Self::Wlc(wlc) => wlc.choose_ahead(servers, is_active, count, places),
+            Self::Sed(sed) => sed.choose_ahead(servers, is_active, count, places),
+            Self::Nq(nq) => nq.choose_ahead(servers, is_active, count, places),
+            Self::Fo(fo) => fo.choose_ahead(servers, is_active, count, places),
+            Self::Ovf(ovf) => ovf.choose_ahead(servers, is_active, count, places),
+            _ => {}
         }
     }
 

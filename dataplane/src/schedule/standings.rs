@@ -10,7 +10,10 @@
 //!   decision ──────────────► clear, then count │           │  16 words a page
 //! ```
 //!
-//! Both are sequentially consistent, so of a mark that is left out because the seat was marked
+//! The counts of eight seats share a cache line, since who decides for many sessions looks at those
+//! of many servers, and what another worker wrote comes a line at a time.
+//!
+//! Mark and clearing are sequentially consistent, so of a mark that is left out because the seat was marked
 //! already, and a clearing at that moment, one sees the other: no change is ever missed.
 
 use std::sync::Arc;
@@ -18,14 +21,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::load::Rules;
+use super::load::{Rules, SessionCounts};
 use super::turnstile::Turnstile;
+use crate::intrinsics::prefetch_write;
 
 /// Seats in a word.
 pub(super) const WORD_SEATS: usize = 64;
 
 /// Words in a page.
 pub(super) const PAGE_WORDS: usize = 16;
+
+/// Seats whose counts share a cache line.
+const TALLY_SEATS: usize = 8;
+
+/// The counts of eight seats.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Tally([SessionCounts; TALLY_SEATS]);
 
 /// Marks of 1024 seats.
 #[derive(Debug, Default)]
@@ -68,6 +80,7 @@ pub struct Standings {
 #[derive(Debug, Default)]
 struct Seating {
     pages: Vec<Arc<Page>>,
+    tallies: Vec<Arc<Tally>>,
     taken: usize,
     vacant: Vec<usize>,
     versions: u64,
@@ -104,8 +117,15 @@ impl Standings {
         if page == seating.pages.len() {
             seating.pages.push(Arc::default());
         }
+        let tally = number / TALLY_SEATS;
+        if tally == seating.tallies.len() {
+            seating.tallies.push(Arc::default());
+        }
+        let tally = Arc::clone(&seating.tallies[tally]);
+        tally.0[number % TALLY_SEATS].reset();
         Seat {
             page: Arc::clone(&seating.pages[page]),
+            tally,
             standings: Arc::clone(self),
             number,
         }
@@ -128,6 +148,7 @@ impl Standings {
 #[derive(Debug)]
 pub(crate) struct Seat {
     page: Arc<Page>,
+    tally: Arc<Tally>,
     standings: Arc<Standings>,
     number: usize,
 }
@@ -137,11 +158,33 @@ impl Seat {
     /// must be sequentially consistent.
     #[inline]
     pub(crate) fn mark(&self) {
-        let word = &self.page.0[self.number / WORD_SEATS % PAGE_WORDS];
+        let word = self.word();
         let mark = 1 << (self.number % WORD_SEATS);
         if word.load(Ordering::SeqCst) & mark == 0 {
             word.fetch_or(mark, Ordering::SeqCst);
         }
+    }
+
+    /// Asks for the line that [`Self::mark`] writes.
+    #[inline]
+    pub(super) fn prefetch_mark(&self) {
+        prefetch_write(self.word());
+    }
+
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
+        &self.page.0[self.number / WORD_SEATS % PAGE_WORDS]
+    }
+
+    /// The counts of its server's sessions.
+    #[inline]
+    pub(crate) fn counts(&self) -> &SessionCounts {
+        &self.tally.0[self.number % TALLY_SEATS]
+    }
+
+    /// The counts of all whose counts share a line with its own.
+    pub(super) const fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Where its service's servers are ranked.
@@ -194,5 +237,21 @@ mod tests {
         numbers.sort_unstable();
         assert_eq!(numbers, (0..1025).collect::<Vec<_>>());
         assert_eq!(standings.seat().number(), 1025);
+    }
+
+    #[test]
+    fn a_seat_that_is_given_out_again_has_no_sessions() {
+        let standings = Standings::new();
+        let seats: Vec<_> = (0..9).map(|_| standings.seat()).collect();
+        assert!(!Arc::ptr_eq(seats[7].tally(), seats[8].tally()));
+        for seat in &seats {
+            seat.counts().set_active(1);
+        }
+
+        let kept: Vec<_> = seats.into_iter().take(7).collect();
+        let again = standings.seat();
+
+        assert_eq!((again.number(), again.counts().active()), (8, 0));
+        assert_eq!(kept[6].counts().active(), 1);
     }
 }

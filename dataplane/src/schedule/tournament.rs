@@ -7,6 +7,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use super::field::{Board, Field};
 use super::min_tree::{Key, MinTree};
 use super::{FlowInfo, Schedule, load};
@@ -25,6 +27,8 @@ pub trait Rank: fmt::Debug {
 pub struct Tournament<R: Rank> {
     /// `None` without servers.
     field: Option<Field<Ranking<R>>>,
+    /// Whether a session may overload a server, which stays so when the session goes again.
+    has_thresholds: bool,
 }
 
 /// The keys of all servers.
@@ -52,11 +56,44 @@ impl<R: Rank> Board for Ranking<R> {
     }
 }
 
+impl<R: Rank> Ranking<R> {
+    /// Binds a session to the winner, and judges it anew while nobody else decides, so that
+    /// nothing has to be marked for the next decision.
+    #[inline]
+    fn take(&self, servers: &[Arc<RealServer>], is_active: bool) -> Option<u32> {
+        let place = self.tree.winner()?;
+        let server = servers.get(place)?;
+        load::bind_unmarked(server, is_active);
+        self.judge(place, server);
+        u32::try_from(place).ok()
+    }
+}
+
 impl<R: Rank> Tournament<R> {
     pub(super) fn new(servers: &[Arc<RealServer>]) -> Self {
         Self {
             field: Field::new(servers),
+            has_thresholds: servers.iter().any(|server| server.upper_threshold > 0),
         }
+    }
+
+    /// Decides up to `count` times while nobody else does, as [`Schedule::take`]; only once where
+    /// a server's sessions are limited.
+    #[inline(never)]
+    pub(super) fn choose_ahead<const MOST: usize>(
+        &self,
+        servers: &[Arc<RealServer>],
+        is_active: bool,
+        count: usize,
+        places: &mut ArrayVec<u32, MOST>,
+    ) {
+        let Some(field) = &self.field else { return };
+        let most = if self.has_thresholds { 1 } else { count };
+        let count = most.min(places.remaining_capacity());
+        let decide = |ranking: &Ranking<R>| {
+            places.extend((0..count).map_while(|_| ranking.take(servers, is_active)));
+        };
+        field.decide_often(servers, count, |ranking| &ranking.tree, decide);
     }
 
     pub(super) fn lock_waits(&self) -> u64 {
@@ -73,8 +110,6 @@ impl<R: Rank> Schedule for Tournament<R> {
         field.decide(servers, |ranking| ranking.tree.winner())
     }
 
-    /// Judges the winner with its new session while nobody else decides, so that nothing has to
-    /// be marked for the next decision.
     #[inline(never)]
     fn take(
         &self,
@@ -83,13 +118,8 @@ impl<R: Rank> Schedule for Tournament<R> {
         is_active: bool,
     ) -> Option<usize> {
         let field = self.field.as_ref()?;
-        field.decide(servers, |ranking| {
-            let place = ranking.tree.winner()?;
-            let server = servers.get(place)?;
-            load::bind_unmarked(server, is_active);
-            ranking.judge(place, server);
-            Some(place)
-        })
+        let place = field.decide(servers, |ranking| ranking.take(servers, is_active))?;
+        Some(place as usize)
     }
 }
 
@@ -99,6 +129,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::ends::Ends;
     use super::super::samples::{FLOW, server};
     use super::super::{Scheduler, Standings};
     use super::*;
@@ -256,6 +287,15 @@ mod tests {
             self.scheduler.pick(&self.servers, FLOW)
         }
 
+        /// Sessions, those active, and whether they are too many, of each server.
+        fn loads(&self) -> Vec<(u32, u32, bool)> {
+            let load = |server: &Arc<RealServer>| {
+                let shared = &server.shared;
+                (shared.sessions(), shared.active(), server.is_overloaded())
+            };
+            self.servers.iter().map(load).collect()
+        }
+
         fn scan(&self) -> Option<usize> {
             scan(self.kind, &self.servers)
         }
@@ -288,10 +328,60 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn choosing_ahead_decides_as_choosing_one_by_one(
+            kind in prop::sample::select(&KINDS[..]),
+            servers in prop::collection::vec((weight(), upper()), 1..100),
+            limited: bool,
+            steps in prop::collection::vec(
+                (any::<prop::sample::Index>(), step(), 1..33_usize, any::<bool>()),
+                1..40,
+            ),
+        ) {
+            let upper = |upper| if limited { upper } else { 0 };
+            let servers: Vec<_> = servers.iter().map(|(weight, u)| (*weight, upper(*u))).collect();
+            let [mut ahead, mut one_by_one] = [(); 2].map(|()| Service::new(kind, &servers));
+            for (at, step, count, is_active) in steps {
+                let at = at.index(ahead.servers.len());
+                ahead.step(at, step);
+                one_by_one.step(at, step);
+
+                let mut chosen = ArrayVec::<u32, 32>::new();
+                (ahead.scheduler).choose_ahead(&ahead.servers, is_active, count, &mut chosen);
+                let again = || one_by_one.scheduler.take(&one_by_one.servers, FLOW, is_active);
+                let limited = one_by_one.servers.iter().any(|server| server.upper_threshold > 0);
+                let count = if limited { 1 } else { count };
+                let model: Vec<_> = (0..count).map_while(|_| again()).collect();
+                let chosen: Vec<_> = chosen.iter().map(|place| *place as usize).collect();
+
+                prop_assert_eq!(chosen, model, "{:?}", kind);
+                prop_assert_eq!(ahead.loads(), one_by_one.loads());
+            }
+        }
+    }
+
+    #[test]
+    fn choosing_ahead_ends_where_there_is_no_room() {
+        let service = Service::new(SchedulerKind::Wlc, &[(1, 0), (1, 0)]);
+        let mut chosen = ArrayVec::<u32, 3>::new();
+
+        (service.scheduler).choose_ahead(&service.servers, true, 2, &mut chosen);
+        (service.scheduler).choose_ahead(&service.servers, true, 2, &mut chosen);
+
+        assert_eq!(chosen[..], [0, 1, 0]);
+        assert_eq!(service.loads(), [(2, 2, false), (1, 1, false)]);
+    }
+
     #[test]
     fn a_service_without_servers_has_none_to_choose() {
         for kind in KINDS {
-            assert_eq!(Scheduler::new(kind, &[]).pick(&[], FLOW), None);
+            let mut ahead = ArrayVec::<u32, 1>::new();
+            let scheduler = Scheduler::new(kind, &[]);
+
+            scheduler.choose_ahead(&[], false, 1, &mut ahead);
+
+            assert_eq!((scheduler.pick(&[], FLOW), ahead.first()), (None, None));
         }
     }
 
@@ -331,6 +421,46 @@ mod tests {
         service.renew();
 
         assert_eq!(service.pick(), Some(1));
+    }
+
+    #[test]
+    fn workers_that_choose_ahead_and_end_many_at_once_leave_no_count_and_no_flag() {
+        const ROUNDS: usize = 4_000;
+        for upper in [0, 40] {
+            let service = Service::new(SchedulerKind::Wlc, &[(1, upper), (2, 0), (3, 0)].repeat(7));
+
+            // Given two workers that end all the sessions that they make.
+            let worker = |step: usize| {
+                for round in 0..ROUNDS {
+                    let is_active = round % 2 == 0;
+                    let mut chosen = ArrayVec::<u32, 32>::new();
+                    let count = round * step % 32 + 1;
+                    (service.scheduler).choose_ahead(
+                        &service.servers,
+                        is_active,
+                        count,
+                        &mut chosen,
+                    );
+                    assert!(!chosen.is_empty());
+                    let mut ends = Ends::default();
+                    for place in chosen {
+                        ends.push(&service.servers[place as usize], is_active);
+                    }
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(|| worker(5));
+                scope.spawn(|| worker(11));
+            });
+
+            // When it is quiet again, then nobody has sessions and decisions are exact.
+            assert!(service.loads().iter().all(|load| *load == (0, 0, false)));
+            for _ in 0..100 {
+                let first = service.scan();
+                let taken = service.scheduler.take(&service.servers, FLOW, false);
+                assert_eq!(taken, first);
+            }
+        }
     }
 
     #[test]

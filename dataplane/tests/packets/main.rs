@@ -3,6 +3,7 @@
 //! Each expected frame is built from scratch by the builders of `dataplane::testing`, never by
 //! the code under test; then the counters that moved are named, and no other may have moved.
 
+mod ahead;
 mod bad_input;
 mod bystanders;
 mod common;
