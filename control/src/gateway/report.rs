@@ -196,14 +196,14 @@ fn service_view(
 ) -> ServiceView {
     // The list is newest first; an operator added them the other way round.
     let present = service.servers.iter().rev().map(|server| &**server);
-    let servers: Vec<_> = present
-        .chain(draining.iter().copied())
-        .map(server_view)
-        .collect();
+    let all = present.chain(draining.iter().copied());
+    let mut servers: Vec<_> = all.map(server_view).collect();
     let mut traffic = gone;
     for server in &servers {
         traffic += totals(server.traffic);
     }
+    // One that is only remembered concerns nobody until it comes back.
+    servers.retain(|it| it.available || it.active + it.inactive + it.persistent > 0);
     let key = service.key;
     let end = key.virtual_endpoint();
     ServiceView {

@@ -203,7 +203,7 @@ fn a_service_keeps_the_traffic_of_servers_it_no_longer_has() {
     let servers = running.gateway.services()[0].servers.clone();
     assert_eq!(servers.len(), 2);
     assert!(!servers[1].available);
-    running.until("the second server's slot is free", |gateway| {
+    running.until("the second server has drained", |gateway| {
         gateway.collect();
         gateway.services()[0].servers.len() == 1
     });
@@ -216,7 +216,7 @@ fn a_service_keeps_the_traffic_of_servers_it_no_longer_has() {
     let (no_server, _) = short.split_once("[[service.server]]").unwrap();
     assert_eq!(put(&running, TOML, no_server).status, 200);
 
-    running.until("the first server's slot is free", |gateway| {
+    running.until("the first server is not shown", |gateway| {
         gateway.collect();
         gateway.services()[0].servers.is_empty()
     });

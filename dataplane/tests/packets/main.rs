@@ -30,6 +30,7 @@ mod nat;
 mod neighbours;
 mod one_packet;
 mod persistence;
+mod persistence_ends;
 mod ports;
 mod properties;
 mod punt;
