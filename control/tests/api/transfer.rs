@@ -241,18 +241,23 @@ fn sessions_that_do_not_belong_here_are_told_apart() {
 fn an_import_at_a_time() {
     // Given an import whose sender pauses.
     let running = four_methods();
-    let mut stream = UnixStream::connect(&running.socket).unwrap();
     let (first, rest) = LINES.split_once('\n').unwrap();
     let head = format!(
         "POST /v1/sessions/import HTTP/1.1\r\nHost: sluice\r\nContent-Length: {}\r\n\r\n{first}",
         LINES.len()
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    let refused = loop {
+    // It may come while the other one is under way, and is then refused itself.
+    let (mut stream, refused) = loop {
+        let mut stream = UnixStream::connect(&running.socket).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
         let answer = import(&running, "");
         if answer.status != 200 {
-            break answer;
+            break (stream, answer);
         }
+        drop(stream);
+        running.until("no import is under way", |_| {
+            import(&running, "").status == 200
+        });
     };
 
     // Then another is refused, until the sender goes away; what was whole is in.
