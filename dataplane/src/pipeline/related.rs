@@ -27,6 +27,7 @@ use crate::id::{InterfaceId, ServerSlot, SessionId, WorkerId};
 use crate::io::{Io, Packet};
 use crate::parse::{self, About, FragmentKind, OtherIpv4, QuotedTunnel, RelatedError};
 use crate::rewrite::{self, icmp, tun};
+use crate::schedule::load;
 use crate::service::Method;
 use crate::session::{Direction, SessionFlags};
 use crate::snapshot::Snapshot;
@@ -248,7 +249,11 @@ impl<I: Io> Pipeline<I> {
         let is_rewritten = session.method().sees_replies();
         let receiver = related.outer.destination;
         let is_ours = context.snapshot.role(receiver).is_some() || receiver == session.vip().addr;
-        if is_rewritten && !related.is_intact() {
+        let is_looked_at = is_rewritten || {
+            let server = context.snapshot.server(session.server_slot);
+            direction == Direction::ToServer && server.is_some_and(load::is_old)
+        };
+        if is_looked_at && !related.is_intact() {
             let reason = DropReason::BadIcmpChecksum;
             return self.out.discard(related.packet, reason);
         }

@@ -11,16 +11,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::service::{RealServer, ServerShared};
 
-/// By which kernel's rules servers are overloaded, and what their sessions cost.
+/// By which kernel's rules servers are overloaded, what their sessions cost, and which errors reach
+/// them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rules {
     /// Linux 6.1.192's: reaching the upper threshold sets the flag, falling below the lower one
-    /// clears it, new thresholds are judged at once. An active session costs 257.
+    /// clears it, new thresholds are judged at once. An active session costs 257. ICMP errors reach
+    /// a server of DR and TUN whatever their checksum.
     #[default]
     Linux6_1_192,
     /// Linux 6.1.176's and those of most kernels before it: any session that leaves the server at
     /// or above its upper threshold sets the flag, any end below the lower one clears it, and so
-    /// does an upper threshold that rises or goes away. An active session costs 256.
+    /// does an upper threshold that rises or goes away. An active session costs 256. ICMP errors with
+    /// a wrong checksum reach no server.
     Linux6_1_176,
 }
 
@@ -160,7 +163,7 @@ pub fn thresholds_changed(server: &RealServer, upper_before: u32) {
 
 /// Whether it is judged by the rules before Linux 6.1.192.
 #[inline]
-fn is_old(server: &RealServer) -> bool {
+pub(crate) fn is_old(server: &RealServer) -> bool {
     server.shared.rules() == Rules::Linux6_1_176
 }
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 use dataplane::address::{Endpoint, Protocol, V4};
 use dataplane::counters::TrafficTotals;
 use dataplane::drop_reason::DropReason;
+use dataplane::schedule::load::Rules;
 use dataplane::service::Method;
 use dataplane::session::State;
 use dataplane::testing::*;
 use etherparse::{Icmpv4Slice, Ipv4HeaderSlice};
-
-use crate::common::*;
 
 /// A router between the clients and the gateway.
 pub(crate) const OUTSIDE: Endpoint<V4> = endpoint([192, 0, 2, 1], 0);
@@ -32,12 +31,17 @@ pub(crate) fn with_session(talk: &Talk, method: Method) -> TestGateway {
 }
 
 pub(crate) fn with_session_on(setup: Setup, talk: &Talk, method: Method) -> TestGateway {
+    begun(setup.start(), talk, method)
+}
+
+/// The gateway with a session.
+fn begun(mut gateway: TestGateway, talk: &Talk, method: Method) -> TestGateway {
     let server = match method {
         Method::Dr | Method::Tun => RIP_1,
         Method::Nat | Method::Fullnat => SERVER,
     };
     let service = service(talk.protocol, VIP).server(server, method);
-    let mut gateway = serving(setup, &service);
+    gateway.serve(&[service]);
     let sent = gateway.forward(&talk.packet(Step::Open, &hop(IN, (CLIENT, VIP), 64)));
     assert_eq!(sent.len(), 1);
     let _ = gateway.moved();
@@ -256,6 +260,24 @@ fn an_error_with_a_wrong_checksum_is_dropped_where_it_would_be_rewritten() {
 
         assert!(sent.is_empty(), "{method}");
         assert_eq!(gateway.drops(DropReason::BadIcmpChecksum), 1);
+    }
+}
+
+#[test]
+fn by_the_old_rules_an_error_with_a_wrong_checksum_reaches_no_server() {
+    for method in [Method::Dr, Method::Tun] {
+        for (rules, reach) in [(Rules::Linux6_1_192, 1), (Rules::Linux6_1_176, 0)] {
+            let mut gateway = Setup::two_arm().start();
+            gateway.editor.set_rules(rules);
+            let mut gateway = begun(gateway, &TALKS[1], method);
+            let answer = on(udp(), &hop(OUT, (VIP, CLIENT), 63)).build();
+
+            let sent = gateway.forward(&from_outside(3, 3, &answer).bad_checksum().build());
+
+            assert_eq!(sent.len(), reach, "{method} {rules:?}");
+            let drops = gateway.drops(DropReason::BadIcmpChecksum);
+            assert_eq!(drops, 1 - reach as u64);
+        }
     }
 }
 
