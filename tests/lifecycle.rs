@@ -2,6 +2,7 @@
 // Helpers of tests may panic as tests do.
 #![allow(clippy::expect_used)]
 
+use std::os::unix::net::UnixDatagram;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -213,6 +214,59 @@ fn a_stop_in_the_middle_of_the_start_leaves_nothing_either() {
         assert!(status.success(), "after {milliseconds} ms: {status}");
         assert_nothing_left(host);
     }
+}
+
+#[test]
+fn a_supervisor_hears_of_readiness_reloads_signs_of_life_and_the_stop() {
+    require_namespaces!();
+    let lab = Lab::build(Arms::Two);
+    let host = lab.gateway();
+    let socket = host.dir().join("notify");
+    let supervisor = UnixDatagram::bind(&socket).expect("the directory is writable");
+    (supervisor.set_read_timeout(Some(Duration::from_secs(20)))).expect("it is more than nothing");
+    let hear = || {
+        let mut said = [0; 512];
+        let length = supervisor.recv(&mut said).expect("something is said");
+        String::from_utf8_lossy(&said[..length]).into_owned()
+    };
+    let hear_all_until = |last: &str| -> Vec<String> {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|said| said != last) {
+            heard.push(hear());
+        }
+        heard
+    };
+    let file = host.dir().join("notifying.toml");
+    std::fs::write(&file, config(&lab).text()).expect("the directory is writable");
+    let line = format!("{} --config {}", binaries!().sluice, file.display());
+    let mut daemon = host.command(&line);
+    let mut daemon = daemon
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "900000")
+        .spawn()
+        .expect("it can be started");
+    let signal =
+        |name: &str| run::must(&mut run::command(&format!("kill -{name} {}", daemon.id())));
+    let not_ready = || std::fs::read_to_string(host.dir().join("state/not-ready"));
+
+    let start = hear_all_until("STATUS=ready");
+    let while_ready = not_ready();
+    let alive = hear_all_until("WATCHDOG=1");
+    signal("HUP");
+    let reload = hear_all_until("READY=1");
+    signal("TERM");
+    let stop = hear_all_until("STATUS=not ready: the gateway is stopping");
+
+    let ready = start.iter().position(|said| said == "READY=1");
+    assert_eq!(ready, Some(start.len() - 2), "{start:?}");
+    assert_eq!(start[0], "STATUS=starting");
+    assert_eq!(while_ready.expect("it is there"), "0\n");
+    assert_eq!(alive, ["WATCHDOG=1"]);
+    let reloading = |said: &String| said.starts_with("RELOADING=1\nMONOTONIC_USEC=");
+    assert!(reload.iter().any(reloading), "{reload:?}");
+    assert!(stop.iter().any(|said| said == "STOPPING=1"), "{stop:?}");
+    assert!(daemon.wait().expect("it is our child").success());
+    assert_eq!(not_ready().expect("it is there"), "1\n");
 }
 
 /// A refused start ends in failure with one sentence that has all of `words`.

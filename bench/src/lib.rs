@@ -28,6 +28,12 @@ pub mod latency;
 /// The daemon and testpmd over the same replay.
 pub mod replay;
 
+/// What changes of the configuration cost, and what a worker notices of them.
+pub mod changes;
+
+/// What checks of many servers cost, and whether they keep their times.
+pub mod health;
+
 /// How much more two workers do than one.
 pub mod scaling;
 

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use bench::changes;
 use bench::generator;
+use bench::health;
 use bench::latency::{self, response_times, sum_of_servers};
 use bench::replay;
 use clap::Parser;
@@ -26,6 +28,10 @@ enum Command {
     SharedLines(generator::SharedLines),
     /// Response times of a web server, asked directly and through the gateway.
     Latency(response_times::Options),
+    /// Loading 10,000 services, one change on top of them, and the worker's gaps meanwhile.
+    Changes(changes::Options),
+    /// Checking 2,000 servers once a second: CPU of the thread, and how late checks begin.
+    Health(health::Options),
     /// A VIP against the sum of the servers behind it.
     Servers(sum_of_servers::Options),
 }
@@ -37,6 +43,8 @@ fn main() -> ExitCode {
         Command::Generator(options) => generator::run(&options),
         Command::SharedLines(options) => generator::check_shared_lines(options),
         Command::Latency(options) => latency::measure(|| response_times::run(&options)),
+        Command::Changes(options) => ended(changes::run(&options)),
+        Command::Health(options) => ended(health::run(&options)),
         Command::Servers(options) => latency::measure(|| sum_of_servers::run(&options)),
     }
 }

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use dataplane::id::InterfaceId;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::announce::Announcer;
 use crate::gateway::{Alarms, Gateway};
+use crate::health::check_path::CheckPath;
 use crate::linux::addresses::{AddressKeeper, PlacedBy, WantedAddress};
+use crate::linux::carrier::CarrierKeeper;
 use crate::linux::mirror::MirrorEvent;
 use crate::linux::neighbour::{NeighbourKeeper, REFRESH_INTERVAL};
 
@@ -24,6 +27,9 @@ const SWARM: Duration = Duration::from_millis(20);
 
 /// After a failure to place addresses it is tried again so much later.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How often the links of the ethdevs are looked at.
+const LINK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often what is no longer used is freed.
 const COLLECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,6 +46,12 @@ pub struct Keepers {
     pub addresses: AddressKeeper,
     /// Keeps the MACs of next hops known.
     pub neighbours: NeighbourKeeper,
+    /// Gives the twins the carrier of their ethdevs.
+    pub carrier: CarrierKeeper,
+    /// Announces VIPs, if they are to be.
+    pub announcer: Option<Announcer>,
+    /// Knows the servers and routes of checks to VIPs, if there is a way for them.
+    pub checks: Option<CheckPath>,
 }
 
 /// Follows Linux until the mirror ends, which it does when it fails.
@@ -59,6 +71,8 @@ pub struct Follower {
     /// When the wishes of the configuration changed and were not yet passed on to Linux.
     changed: Option<Instant>,
     asked: std::collections::HashMap<(InterfaceId, IpAddr), Instant>,
+    /// The revision of the configuration whose servers have check addresses.
+    checked: Option<u64>,
     synchronised: bool,
     alarms: Alarms,
 }
@@ -78,6 +92,7 @@ impl Follower {
             wished: BTreeSet::new(),
             changed: None,
             asked: std::collections::HashMap::new(),
+            checked: None,
             synchronised: false,
             alarms: Alarms::default(),
         }
@@ -93,6 +108,7 @@ impl Follower {
         let mut settled = Some(settled);
         let gateway = Arc::clone(&self.gateway);
         let mut asking = tokio::time::interval(ASKED_INTERVAL);
+        let mut looking = tokio::time::interval(LINK_INTERVAL);
         let mut collecting = tokio::time::interval(COLLECT_INTERVAL);
         let mut refreshing = tokio::time::interval(REFRESH_INTERVAL);
         loop {
@@ -110,9 +126,18 @@ impl Follower {
                     }
                     self.ask_neighbours();
                 }
+                _ = looking.tick() => self.follow_links(),
                 _ = collecting.tick() => self.tidy(),
                 _ = refreshing.tick() => report("refresh neighbours", self.keepers.neighbours.refresh()),
             }
+        }
+    }
+
+    /// Withdraws all VIPs from routing daemons; what still comes is served as before. To be called
+    /// as the first thing of a stop.
+    pub fn withdraw_all(&mut self) {
+        if let Some(announcer) = &mut self.keepers.announcer {
+            announcer.withdraw_all();
         }
     }
 
@@ -143,11 +168,15 @@ impl Follower {
             return false;
         }
         self.changed = None;
+        self.renew_checks();
         let addresses = self.gateway.wished_addresses();
-        if self.moved || addresses != self.wanted {
-            self.moved = false;
+        let moved = std::mem::take(&mut self.moved);
+        if moved || addresses != self.wanted {
             self.wanted = addresses;
             self.place_addresses();
+        }
+        if let Some(announcer) = &mut self.keepers.announcer {
+            announcer.renew(&mut self.keepers.addresses, moved);
         }
         let wished: BTreeSet<_> = self.gateway.wished_neighbours().into_iter().collect();
         for (interface, addr) in self.wished.difference(&wished) {
@@ -164,6 +193,18 @@ impl Follower {
         }
         self.wished = wished;
         true
+    }
+
+    /// Gives servers their check addresses, and checks the present routes.
+    fn renew_checks(&mut self) {
+        let Some(checks) = &self.keepers.checks else {
+            return;
+        };
+        if let Some((revision, servers)) = self.gateway.checked_servers(self.checked) {
+            checks.set(&servers);
+            self.checked = Some(revision);
+        }
+        checks.learn(self.gateway.published());
     }
 
     /// Puts the wanted addresses on the twins, and says once of each that has no place yet.
@@ -211,11 +252,37 @@ impl Follower {
         }
     }
 
+    /// Lets Linux know which links are cut, and asks again for the neighbours that a cut one lost.
+    fn follow_links(&mut self) {
+        let changes = match self.keepers.carrier.follow() {
+            Ok(changes) => changes,
+            Err(error) => return tracing::warn!("could not pass on the state of a link: {error}"),
+        };
+        for change in &changes {
+            if change.up {
+                tracing::info!("the twin {} has carrier again", change.twin);
+            } else {
+                tracing::warn!(
+                    "the link beside the twin {} is down: the twin has no carrier",
+                    change.twin
+                );
+            }
+        }
+        if changes.iter().any(|change| change.up) {
+            report("refresh neighbours", self.keepers.neighbours.refresh());
+        }
+    }
+
     fn tidy(&mut self) {
         if self.retry_at.is_some_and(|at| at <= Instant::now()) {
             self.place_addresses();
         }
+        if let Some(announcer) = &mut self.keepers.announcer {
+            announcer.verify();
+        }
         self.gateway.collect();
+        // A server's method may have changed, which moves nothing else of Linux's.
+        self.renew_checks();
         for line in self.alarms.sound(&self.gateway, Instant::now()) {
             tracing::warn!("{line}");
         }

@@ -1,7 +1,8 @@
 //! What an operator asks for.
 //!
 //! Configuration, its validation and publication, the API, metrics, and Linux as the slow path.
-//! This crate knows no mbuf and no packet. The modules stand in the order a change meets them.
+//! This crate knows no mbuf, and no packet but those of its own checks. The modules stand in the
+//! order a change meets them.
 
 /// `sluicectl`: what an operator types, asked of the API and shown as tables.
 pub mod ctl;
@@ -15,12 +16,21 @@ pub mod api;
 /// One declarative file: text in, every mistake named, a checked configuration out.
 pub mod config;
 
+/// What LVS was told (keepalived.conf, saved rules of `ipvsadm`), said again in that file's words.
+pub mod import;
+
+/// Whether real servers are well, and what follows from it.
+pub mod health;
+
 /// The running gateway as control sees it: applies changes, publishes snapshots, answers
 /// questions.
 pub mod gateway;
 
 /// What the API shows.
 pub mod view;
+
+/// Tells routing daemons which VIPs are served here.
+pub mod announce;
 
 /// Keeps Linux and the packet path in step.
 pub mod follow;
@@ -30,3 +40,7 @@ pub mod linux;
 
 /// What Prometheus scrapes: the counters of workers, services, servers, ethdevs and twins.
 pub mod metrics;
+
+/// What operators read when something cannot be had.
+#[cfg(test)]
+mod messages;

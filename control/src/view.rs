@@ -1,11 +1,37 @@
 //! What the API shows, as types both ends share: the daemon writes them, `sluicectl` reads them.
+//! The API's document is made of them: their comments are its descriptions.
+
+mod checks;
+mod written;
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+pub use checks::{
+    AgentWritten, CheckWritten, DampingTold, DampingWritten, SorryServerWritten, StatusRunWritten,
+    StatusWritten,
+};
+pub use written::{
+    ConfigWritten, DurationWritten, LocalPoolWritten, MarkWritten, MssClampWritten, NetmaskWritten,
+    PortsWritten, ServerWritten, ServiceWritten, VipWritten,
+};
+
+mod drain;
+mod explain;
+mod health;
+mod maintenance;
+mod readiness;
+
+pub use drain::{DrainQuery, DrainView, DrainedView};
+pub use explain::{ExplainQuery, ExplainView, HopView, StepView};
+pub use health::{AgentView, CheckView, RunsView, ServerHealthView, ServiceHealthView};
+pub use maintenance::{AnnouncedView, MaintenanceView, MaintenanceWish};
+pub use readiness::ReadinessView;
 
 /// The gateway as a whole (`GET /v1/status`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Version and commit.
     pub version: String,
@@ -36,7 +62,7 @@ pub struct StatusView {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerView {
     /// Its number.
     pub id: u16,
@@ -65,7 +91,7 @@ pub struct WorkerView {
 }
 
 /// A port, or a VLAN of one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InterfaceView {
     /// Its name in the configuration.
     pub name: String,
@@ -84,9 +110,10 @@ pub struct InterfaceView {
 }
 
 /// A FULLNAT local address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LocalAddressView {
     /// The address.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// Sessions that have one of its ports.
     pub in_use: u64,
@@ -94,8 +121,58 @@ pub struct LocalAddressView {
     pub capacity: u64,
 }
 
+/// The local addresses of a service (`GET /v1/services/{service}/local-addresses`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LocalAddressesView {
+    /// The local pool that has them; none when the service names no pool.
+    pub pool: Option<String>,
+    /// Each address.
+    pub addresses: Vec<LocalAddressView>,
+}
+
+/// A port of the gateway (`GET /v1/ports`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PortView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The DPDK device.
+    pub device: String,
+    /// Its untagged traffic's interface, then each VLAN's.
+    pub interfaces: Vec<InterfaceView>,
+    /// Packets received.
+    pub received_packets: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Packets sent.
+    pub transmitted_packets: u64,
+    /// Bytes sent.
+    pub transmitted_bytes: u64,
+    /// Packets for which the device had no descriptor.
+    pub missed_packets: u64,
+    /// Packets received with errors.
+    pub receive_errors: u64,
+    /// Packets that could not be sent.
+    pub transmit_errors: u64,
+    /// Packets for which no buffer was free.
+    pub no_buffer: u64,
+}
+
+/// A neighbour (`GET /v1/neighbours`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourView {
+    /// The port or VLAN behind which it is.
+    pub interface: String,
+    /// Its address.
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// Its MAC; none while Linux looks for it.
+    pub mac: Option<String>,
+    /// Whether it is a real server, or a router towards one or another.
+    pub wanted: bool,
+}
+
 /// The table of persistence templates, which all workers share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TemplatesView {
     /// Templates in it, with those that have ended and were not swept away yet.
     pub held: u64,
@@ -106,7 +183,7 @@ pub struct TemplatesView {
 }
 
 /// Packets dropped for one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DropView {
     /// The reason's name.
     pub reason: String,
@@ -117,7 +194,7 @@ pub struct DropView {
 }
 
 /// Packets and bytes, with sessions made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrafficView {
     /// Sessions made.
     pub sessions: u64,
@@ -131,17 +208,20 @@ pub struct TrafficView {
     pub out_bytes: u64,
 }
 
-/// A virtual service (`GET /v1/services`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A virtual service at work (`GET /v1/status/services`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceView {
     /// The operator's name for it.
     pub name: Option<String>,
     /// `tcp`, `udp` or `sctp`; none for the service of a mark.
     pub protocol: Option<String>,
     /// VIP and port; none for the service of a mark.
+    #[schema(value_type = Option<String>)]
     pub vip: Option<SocketAddr>,
     /// The mark of its packets, if they are not told by their destination.
     pub mark: Option<u32>,
+    /// `ipv6` when these are packets of IPv6; none for those of IPv4, and without a mark.
+    pub family: Option<String>,
     /// Its scheduler.
     pub scheduler: String,
     /// How often a worker found this scheduler taken by another one, and waited.
@@ -159,10 +239,11 @@ pub struct ServiceView {
 }
 
 impl ServiceView {
-    /// What names it: `tcp 10.1.0.100:80`, or `mark 3`.
+    /// What names it: `tcp 10.1.0.100:80`, `mark 3`, or `mark6 3` for packets of IPv6.
     #[must_use]
     pub fn key(&self) -> String {
-        let first = self.protocol.as_deref().unwrap_or("mark");
+        let marked = self.family.as_ref().map_or("mark", |_| "mark6");
+        let first = self.protocol.as_deref().unwrap_or(marked);
         match (self.vip, self.mark) {
             (Some(vip), _) => format!("{first} {vip}"),
             (None, mark) => format!("{first} {}", mark.unwrap_or_default()),
@@ -171,14 +252,22 @@ impl ServiceView {
 }
 
 /// A real server of a service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerView {
     /// RIP and port.
+    #[schema(value_type = String)]
     pub address: SocketAddr,
     /// How packets reach it.
     pub method: String,
-    /// Its weight.
+    /// Its weight: what is left of the configured one, if the service is watched.
     pub weight: u32,
+    /// The configured weight.
+    pub configured_weight: u32,
+    /// `up`, `down`, `draining`, `disabled` or `unknown`; none when nobody watches it.
+    pub state: Option<String>,
+    /// Why it is in its state, or has another weight than is configured.
+    #[serde(default)]
+    pub reasons: Vec<String>,
     /// Sessions in an active state.
     pub active: u32,
     /// Other sessions.
@@ -187,21 +276,26 @@ pub struct ServerView {
     pub persistent: u32,
     /// Whether its upper threshold was reached.
     pub overloaded: bool,
-    /// False when it was removed and its last sessions have not ended yet.
+    /// False when it is not in the packet path: it was removed and its last sessions have not
+    /// ended yet, or it is down.
     pub available: bool,
     /// Its traffic.
     pub traffic: TrafficView,
 }
 
 /// Which sessions are wanted (`GET /v1/sessions?…`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct SessionsQuery {
     /// Only this client address.
+    #[param(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Only this VIP.
+    #[param(value_type = Option<String>)]
     pub vip: Option<IpAddr>,
     /// Only this real server address.
+    #[param(value_type = Option<String>)]
     pub server: Option<IpAddr>,
     /// Only this transport.
     pub protocol: Option<String>,
@@ -212,7 +306,7 @@ pub struct SessionsQuery {
 }
 
 /// A page of sessions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionsView {
     /// The sessions; their order means nothing.
     pub sessions: Vec<SessionView>,
@@ -221,7 +315,7 @@ pub struct SessionsView {
 }
 
 /// One session.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionView {
     /// The worker that owns it.
     pub worker: u16,
@@ -230,12 +324,16 @@ pub struct SessionView {
     /// Its state, as `ipvsadm -Lnc` names it.
     pub state: String,
     /// The client.
+    #[schema(value_type = String)]
     pub client: SocketAddr,
     /// The VIP.
+    #[schema(value_type = String)]
     pub vip: SocketAddr,
     /// The local address and port, with FULLNAT.
+    #[schema(value_type = Option<String>)]
     pub local: Option<SocketAddr>,
     /// The real server.
+    #[schema(value_type = String)]
     pub server: SocketAddr,
     /// How packets reach the server.
     pub method: String,
@@ -258,7 +356,7 @@ pub struct SessionView {
 }
 
 /// A variable of IPVS (`GET /v1/sysctl`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SysctlView {
     /// Its name below `net.ipv4.vs`.
     pub name: String,
@@ -269,7 +367,7 @@ pub struct SysctlView {
 }
 
 /// What became of sessions brought in (`POST /v1/sessions/import`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportView {
     /// They are in the tables.
     pub imported: u64,
@@ -291,10 +389,13 @@ pub struct ImportView {
 }
 
 /// What applying a configuration did (`PUT /v1/config`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AppliedView {
     /// The snapshot that carries it.
     pub generation: u64,
+    /// Which change of the configuration this is, counted from the start.
+    #[serde(default)]
+    pub revision: u64,
     /// Virtual services now.
     pub services: usize,
     /// Real servers now.
@@ -304,7 +405,7 @@ pub struct AppliedView {
 }
 
 /// What is to be said of a configuration that is right (`POST /v1/config/check`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CheckedView {
     /// Virtual services.
     pub services: usize,
@@ -315,7 +416,7 @@ pub struct CheckedView {
 }
 
 /// What runs (`GET /v1/version`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VersionView {
     /// Version and commit.
     pub version: String,
@@ -324,14 +425,37 @@ pub struct VersionView {
 }
 
 /// Why a request was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorView {
     /// Sentences for an operator, one per problem.
     pub errors: Vec<String>,
 }
 
+/// Something that happened (`GET /v1/watch`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// What: `configuration-applied`, `configuration-changed`, `service-added`, `service-changed`,
+    /// `service-removed`, `server-added`, `server-changed`, `server-removed`, `server-overloaded`,
+    /// `server-available`, `server-up`, `server-down`, `server-draining`, `server-disabled`,
+    /// `service-quorum-gained`, `service-quorum-lost` or `warning`.
+    pub kind: String,
+    /// How often the configuration had been changed, with this.
+    pub revision: u64,
+    /// When, in seconds since 1970.
+    pub at: f64,
+    /// The service, as paths name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The server, as paths name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What else there is to say: what was changed, why a server is down, or the warning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+}
+
 /// Whether the gateway works (`GET /v1/health`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthView {
     /// Whether every worker runs and has the newest configuration.
     pub healthy: bool,

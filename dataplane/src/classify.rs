@@ -29,6 +29,15 @@ pub enum Target<'a> {
     Transit,
 }
 
+/// Says what a packet with this key is that arrived on `ethdev`.
+#[must_use]
+pub fn classify<'a>(snapshot: &'a Snapshot, ethdev: EthdevId, key: &FlowKey<V4>) -> Target<'a> {
+    match marked_service(snapshot, ethdev, key) {
+        Some(service) => Target::Service(service),
+        None => by_address(snapshot, key),
+    }
+}
+
 /// The services that packets without a session were for lately: one look instead of two or three
 /// in the maps of the snapshot. Whoever keeps it forgets it all when the snapshot is another.
 #[derive(Debug)]

@@ -215,6 +215,7 @@ fn by_endpoint(service: &Service) -> FastMap<Endpoint<IpAddr>, Arc<RealServer>> 
 fn is_service_of(key: ServiceKey, record: &SessionRecord) -> bool {
     match key {
         ServiceKey::Mark(_) => record.vip.addr.is_ipv4(),
+        ServiceKey::Mark6(_) => record.vip.addr.is_ipv6(),
         ServiceKey::Address {
             protocol,
             virtual_endpoint: Endpoint { addr, port },

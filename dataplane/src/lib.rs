@@ -19,6 +19,9 @@ pub mod hasher;
 /// A growable array whose copies share what did not change.
 pub mod paged;
 
+/// A map whose copies share what did not change.
+pub mod sharded;
+
 /// Memory that lives as long as the process, in huge pages where there are any.
 pub mod memory;
 
@@ -108,6 +111,9 @@ pub mod mailbox;
 
 /// The stages a burst goes through.
 pub mod pipeline;
+
+/// What the packet path would do with a packet, and why.
+pub mod explain;
 
 /// One core's loop.
 pub mod worker;

@@ -11,6 +11,7 @@ use crossbeam_utils::CachePadded;
 use crossbeam_utils::atomic::AtomicCell;
 
 use crate::address::V4;
+use crate::explain::Question;
 use crate::id::{InterfaceId, WorkerId};
 use crate::import::SessionBatch;
 use crate::session::SessionRecord;
@@ -24,6 +25,9 @@ const PAGES: usize = 4;
 
 /// Batches of sessions that may wait on either side.
 const BATCHES: usize = 4;
+
+/// Probes that may wait on either side.
+const PROBES: usize = 4;
 
 /// Neighbours a worker may ask for before control looks.
 const WANTED: usize = 256;
@@ -102,6 +106,8 @@ pub struct Mailbox {
     answered: ArrayQueue<Box<SessionPage>>,
     importing: ArrayQueue<Box<SessionBatch>>,
     imported: ArrayQueue<Box<SessionBatch>>,
+    probing: ArrayQueue<Box<Question>>,
+    explained: ArrayQueue<Box<Question>>,
     wanted: ArrayQueue<WantedNeighbour>,
 }
 
@@ -120,6 +126,8 @@ impl Mailbox {
             answered: ArrayQueue::new(PAGES),
             importing: ArrayQueue::new(BATCHES),
             imported: ArrayQueue::new(BATCHES),
+            probing: ArrayQueue::new(PROBES),
+            explained: ArrayQueue::new(PROBES),
             wanted: ArrayQueue::new(WANTED),
         }
     }
@@ -150,6 +158,20 @@ impl Mailbox {
     #[must_use]
     pub fn answer(&self) -> Option<Box<SessionPage>> {
         self.answered.pop()
+    }
+
+    /// Control: asks what would become of a packet; gives it back when too many are asked about.
+    ///
+    /// # Errors
+    /// The question, when the worker has not answered earlier ones.
+    pub fn probe(&self, question: Box<Question>) -> Result<(), Box<Question>> {
+        self.probing.push(question)
+    }
+
+    /// Control: a question with its answer.
+    #[must_use]
+    pub fn explained(&self) -> Option<Box<Question>> {
+        self.explained.pop()
     }
 
     /// Control: brings sessions in; gives them back when too many are waiting.
@@ -215,6 +237,24 @@ impl Mailbox {
     /// Worker: sends a filled page back.
     pub fn give_answer(&self, page: Box<SessionPage>) {
         drop(self.answered.push(page));
+    }
+
+    /// Worker: a packet to be explained.
+    #[inline]
+    #[must_use]
+    pub fn probed(&self) -> Option<Box<Question>> {
+        // To look is cheaper than to try, and nearly always there is nothing.
+        if self.probing.is_empty() || self.explained.is_full() {
+            None
+        } else {
+            self.probing.pop()
+        }
+    }
+
+    /// Worker: sends a question back, answered.
+    pub fn give_explained(&self, question: Box<Question>) {
+        // There is room: there was when the question was taken.
+        drop(self.explained.push(question));
     }
 
     /// Worker: a batch of sessions to bring in.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::address::{Endpoint, Protocol};
 use crate::counters::PerWorker;
@@ -69,6 +69,9 @@ pub enum ServiceKey {
     /// A mark, above 0: all IPv4 packets that the mark rules give it, of any transport and to any
     /// address (`FWM` in `ipvsadm`).
     Mark(u32),
+    /// The same mark of IPv6 packets, which is another service (`-f MARK -6` in `ipvsadm`). No
+    /// packet gets it yet.
+    Mark6(u32),
 }
 
 impl ServiceKey {
@@ -86,7 +89,7 @@ impl ServiceKey {
     pub const fn protocol(self) -> Option<Protocol> {
         match self {
             Self::Address { protocol, .. } => Some(protocol),
-            Self::Mark(_) => None,
+            Self::Mark(_) | Self::Mark6(_) => None,
         }
     }
 
@@ -97,7 +100,19 @@ impl ServiceKey {
             Self::Address {
                 virtual_endpoint, ..
             } => Some(virtual_endpoint),
-            Self::Mark(_) => None,
+            Self::Mark(_) | Self::Mark6(_) => None,
+        }
+    }
+
+    /// Whether its packets are of IPv6.
+    #[must_use]
+    pub const fn is_ipv6(self) -> bool {
+        match self {
+            Self::Address {
+                virtual_endpoint, ..
+            } => virtual_endpoint.addr.is_ipv6(),
+            Self::Mark(_) => false,
+            Self::Mark6(_) => true,
         }
     }
 
@@ -109,7 +124,7 @@ impl ServiceKey {
             Self::Address {
                 virtual_endpoint, ..
             } => virtual_endpoint.port,
-            Self::Mark(_) => 0,
+            Self::Mark(_) | Self::Mark6(_) => 0,
         }
     }
 }
@@ -131,6 +146,7 @@ impl fmt::Display for ServiceKey {
                 virtual_endpoint: Endpoint { addr, port },
             } => write!(f, "{protocol} {}", std::net::SocketAddr::new(*addr, *port)),
             Self::Mark(mark) => write!(f, "mark {mark}"),
+            Self::Mark6(mark) => write!(f, "mark6 {mark}"),
         }
     }
 }
@@ -264,6 +280,8 @@ pub struct ServerShared {
     pub overloaded: AtomicBool,
     /// How it is judged.
     rules: Rules,
+    /// The snapshot's purges when it was removed last.
+    removed_after: AtomicU64,
     /// What the workers count about it.
     pub traffic: PerWorker,
     /// Where its sessions are counted, and its service's schedulers learn that its load changed.
@@ -278,6 +296,7 @@ impl ServerShared {
         Self {
             templates: AtomicU32::new(0),
             overloaded: AtomicBool::new(false),
+            removed_after: AtomicU64::new(0),
             rules: standings.rules(),
             traffic: PerWorker::new(workers),
             seat: standings.seat(),
@@ -314,6 +333,11 @@ impl ServerShared {
     pub(crate) fn unbind_template(&self) {
         let before = self.templates.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "a template ended that was not bound");
+    }
+
+    /// Notes that it is removed from its service after so many purges.
+    pub(crate) fn note_removal(&self, purges: u64) {
+        self.removed_after.store(purges, Ordering::Relaxed);
     }
 
     #[inline]
@@ -363,6 +387,12 @@ impl RealServer {
     #[must_use]
     pub fn is_eligible(&self) -> bool {
         self.weight.0 > 0 && !self.is_overloaded()
+    }
+
+    /// Whether it was removed, and sessions of removed servers were to end then or later; `purges`
+    /// are the snapshot's.
+    pub(crate) fn is_purged(&self, purges: u64) -> bool {
+        !self.available && self.shared.removed_after.load(Ordering::Relaxed) < purges
     }
 
     /// Whether its upper threshold was reached and its lower one not yet left.

@@ -17,6 +17,7 @@ use crate::persistence::Templates;
 use crate::route::ForwardingTable;
 use crate::service::{RealServer, Service, Unserved};
 use crate::session::Timeouts;
+use crate::sharded::Sharded;
 use crate::snat::LocalAddress;
 use crate::steering::Steering;
 
@@ -148,7 +149,7 @@ pub struct Snapshot {
     pub past_services: Arc<PastServices>,
     /// Whose replies come back by NAT (port 0: from any port), and what they may belong to.
     /// [`Self::nat_vips`] and [`Self::serves_a_mark_by_nat`] ask it.
-    pub nat_servers: Arc<FastMap<ReplySource, ReplyVips>>,
+    pub nat_servers: Sharded<ReplySource, ReplyVips>,
     /// The addresses in `nat_servers`.
     pub nat_addresses: Arc<FastSet<V4>>,
     /// What the gateway itself answers with as a real server, by what [`Self::local_vips`] is
@@ -164,8 +165,9 @@ pub struct Snapshot {
     pub timeouts: Arc<Timeouts>,
     /// What steers IPVS.
     pub knobs: Arc<Knobs>,
-    /// Counts the servers that were removed.
-    pub removals: u64,
+    /// Counts the servers that were removed while `expire_nodest_conn` said that sessions of removed
+    /// servers end: with each of them all those do.
+    pub purges: u64,
     /// Which servers persistent clients have: one table for all snapshots of a gateway, once it
     /// has a persistent service.
     pub templates: Arc<Templates<V4>>,
@@ -210,25 +212,25 @@ impl Snapshot {
     /// Whether `source` may send NAT replies.
     #[must_use]
     pub fn may_reply_by_nat(&self, source: ReplySource) -> bool {
-        replies_of(&self.nat_servers, source).next().is_some()
+        self.nat_replies(source).next().is_some()
     }
 
     /// Whether `source` may send NAT replies of sessions to any address, since it serves a mark.
     #[must_use]
     pub fn serves_a_mark_by_nat(&self, source: ReplySource) -> bool {
-        replies_of(&self.nat_servers, source).any(|replies| replies.any)
+        self.nat_replies(source).any(|replies| replies.any)
     }
 
     /// Whether Linux's packets from `source` may belong to sessions to any address.
     #[must_use]
     pub fn serves_a_mark_locally(&self, source: ReplySource) -> bool {
-        replies_of(&self.local_servers, source).any(|replies| replies.any)
+        self.local_replies(source).any(|replies| replies.any)
     }
 
     /// The VIPs and ports that a NAT reply from `source` may belong to; none when `source` is no
     /// server that is reached by NAT, or serves nothing but a mark.
     pub fn nat_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
-        vips_of(&self.nat_servers, source)
+        vips_of(source.1, self.nat_replies(source))
     }
 
     /// Whether some server at `addr` is reached by NAT.
@@ -240,7 +242,17 @@ impl Snapshot {
     /// The VIPs and ports that Linux's packets from `source` may belong to, when the gateway
     /// itself is a real server there.
     pub fn local_vips(&self, source: ReplySource) -> impl Iterator<Item = Endpoint<V4>> {
-        vips_of(&self.local_servers, source)
+        vips_of(source.1, self.local_replies(source))
+    }
+
+    fn nat_replies(&self, source: ReplySource) -> impl Iterator<Item = &ReplyVips> {
+        let sources = by_port_and_any(source).into_iter();
+        sources.filter_map(|source| self.nat_servers.get(&source))
+    }
+
+    fn local_replies(&self, source: ReplySource) -> impl Iterator<Item = &ReplyVips> {
+        let sources = by_port_and_any(source).into_iter();
+        sources.filter_map(|source| self.local_servers.get(&source))
     }
 
     /// Whether Linux takes packets to `addr` as its own, so that a real server there is the
@@ -295,26 +307,20 @@ impl Snapshot {
     }
 }
 
-/// The VIPs and ports that packets from `source` may belong to.
-fn vips_of(
-    sources: &FastMap<ReplySource, ReplyVips>,
-    source: ReplySource,
+/// The VIPs and ports among `replies` to packets from `server`.
+fn vips_of<'a>(
+    server: Endpoint<V4>,
+    replies: impl Iterator<Item = &'a ReplyVips>,
 ) -> impl Iterator<Item = Endpoint<V4>> {
-    let server = source.1;
-    let vips = replies_of(sources, source).flat_map(|replies| &replies.vips);
+    let vips = replies.flat_map(|replies| &replies.vips);
     vips.map(move |vip| match vip.port {
         0 => Endpoint::new(vip.addr, server.port),
         _ => *vip,
     })
 }
 
-/// What packets from `source` may belong to, by its port and as a server of all ports.
-fn replies_of(
-    sources: &FastMap<ReplySource, ReplyVips>,
-    source: ReplySource,
-) -> impl Iterator<Item = &ReplyVips> {
+/// `source` by its port, and as a server of all ports.
+const fn by_port_and_any(source: ReplySource) -> [ReplySource; 2] {
     let (protocol, server) = source;
-    let any_port = (protocol, Endpoint::new(server.addr, 0));
-    let by_port = sources.get(&source).into_iter();
-    by_port.chain(sources.get(&any_port))
+    [source, (protocol, Endpoint::new(server.addr, 0))]
 }

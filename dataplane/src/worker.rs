@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::explain::Question;
 use crate::id::{EthdevId, InterfaceId};
 use crate::import::SessionBatch;
 use crate::io::{BURST, Burst, Io, RxQueue};
@@ -179,6 +180,7 @@ impl<I: Io> Worker<I> {
         self.pipeline.sweep(&self.snapshot, now);
         handled += self.inject(now);
         self.list_sessions(now);
+        self.explain(now);
         let imported = self.import_sessions(now);
         self.pipeline.out.flush();
         (handled, imported)
@@ -227,6 +229,22 @@ impl<I: Io> Worker<I> {
             self.importing = Some(batch);
         }
         count
+    }
+
+    /// Says what would become of a packet that control asks about.
+    #[inline]
+    fn explain(&mut self, now: Tick) {
+        if let Some(question) = self.mailbox.probed() {
+            self.answer(question, now);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer(&mut self, mut question: Box<Question>, now: Tick) {
+        let answer = self.pipeline.explain(&self.snapshot, now, &question.probe);
+        question.answer = Some(answer);
+        self.mailbox.give_explained(question);
     }
 
     /// Goes on with a listing of sessions that control asked for.

@@ -1,5 +1,6 @@
 //! Why the gateway did not start, in sentences.
 
+use control::linux::check_device::CheckDeviceError;
 use control::linux::device::DeviceError;
 use control::linux::fence::FenceError;
 use control::linux::furnish::FurnishError;
@@ -63,6 +64,9 @@ pub(crate) enum StartError {
     /// An address or route cannot be put on a twin.
     #[error(transparent)]
     Furnish(#[from] FurnishError),
+    /// The check interface cannot be made.
+    #[error(transparent)]
+    CheckDevice(#[from] CheckDeviceError),
     /// There is no memory for the session tables.
     #[error("{sessions} sessions per worker do not fit: {source}")]
     Sessions {
@@ -114,5 +118,48 @@ const fn advice(error: &EalError) -> &'static str {
         }
         EalError::NotEnoughMemory(_) => ": lower `memory_mb`",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_memory() -> std::io::Error {
+        std::io::Error::from(std::io::ErrorKind::OutOfMemory)
+    }
+
+    #[test]
+    fn what_keeps_the_gateway_from_starting_is_said_with_the_key_that_helps() {
+        let metrics = StartError::Metrics {
+            address: ([127, 0, 0, 1], 9_911).into(),
+            advice: "stop what uses it",
+            source: no_memory(),
+        };
+        let sessions = StartError::Sessions {
+            sessions: 7,
+            source: dataplane::memory::MapError {
+                bytes: 4_096,
+                source: no_memory(),
+            },
+        };
+
+        assert_eq!(
+            metrics.to_string(),
+            "cannot listen for metrics on 127.0.0.1:9911: out of memory: stop what uses it, or \
+             change `metrics`"
+        );
+        assert!(
+            sessions
+                .to_string()
+                .starts_with("7 sessions per worker do not fit: "),
+            "{sessions}"
+        );
+        let few = EalError::TooFewHugePages { asked: 64, free: 2 };
+        assert_eq!(
+            StartError::Eal(few).to_string(),
+            "only 2 MB of huge pages are free, but 64 MB are configured: reserve more in \
+             /proc/sys/vm/nr_hugepages, lower `memory_mb`, or set `huge_pages = \"auto\"`"
+        );
     }
 }

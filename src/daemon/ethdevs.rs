@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use control::config::{Config, Device, HugePages, Port};
 use control::gateway::{EthdevSource, EthdevStats};
+use control::linux::carrier::Links;
 use control::linux::device;
 use control::linux::fence::Fence;
 use control::linux::link;
+use control::linux::netlink::RouteSocket;
 use dataplane::address::MacAddr;
 use dataplane::id::{CoreId, QueueId, WorkerId};
 use dataplane::io::dpdk::{
@@ -141,6 +143,24 @@ impl Ethdevs {
         StatsReader(names.zip(self.ethdevs.iter().cloned()).collect())
     }
 
+    /// A reader of the ethdevs' links.
+    pub(super) fn links(&self, config: &Config) -> std::io::Result<LinkReader> {
+        let devices = config.ports().iter().map(|port| &port.device);
+        let links = devices.zip(&self.ethdevs).map(|(device, ethdev)| {
+            device.linux_interface().map_or_else(
+                || Link::Dpdk {
+                    ethdev: ethdev.clone(),
+                    was_up: false,
+                },
+                |interface| Link::Linux(interface.to_owned()),
+            )
+        });
+        Ok(LinkReader {
+            socket: RouteSocket::open()?,
+            links: links.collect(),
+        })
+    }
+
     /// Stops and closes the ethdevs and gives DPDK's memory back.
     pub(super) fn stop(self) {
         let Self {
@@ -176,6 +196,41 @@ impl EthdevSource for StatsReader {
                     transmit_errors: stats.tx_errors,
                     no_buffer: stats.rx_no_buffer,
                 })
+            })
+            .collect()
+    }
+}
+
+/// Reads the ethdevs' links.
+pub(super) struct LinkReader {
+    socket: RouteSocket,
+    links: Vec<Link>,
+}
+
+/// Who knows about a link.
+enum Link {
+    /// Linux, which has the interface: drivers that share it say "up" whatever happens.
+    Linux(String),
+    /// The driver. Some never say a word about the link, so it counts from the first "up" on.
+    Dpdk { ethdev: Ethdev, was_up: bool },
+}
+
+impl Links for LinkReader {
+    fn up(&mut self) -> Vec<Option<bool>> {
+        let socket = &mut self.socket;
+        let links = self.links.iter_mut();
+        links
+            .map(|link| match link {
+                Link::Linux(interface) => {
+                    let found = link::by_name(socket, interface).ok()?;
+                    // One that was removed carries nothing.
+                    Some(found.is_some_and(|link| link.running))
+                }
+                Link::Dpdk { ethdev, was_up } => {
+                    let up = ethdev.link().ok()?.up;
+                    *was_up |= up;
+                    was_up.then_some(up)
+                }
             })
             .collect()
     }

@@ -1,19 +1,25 @@
 //! The order of start and stop.
 //!
 //! ```text
-//! start: signals → API socket, metrics, journal → fences → EAL → ethdevs → twins → workers → pump → mirror → API, metrics
-//! stop:  API → VIPs and LIPs → workers → pump and twins → ethdevs → EAL
+//! start: signals → API socket, metrics, journal → check interface → fences → EAL → ethdevs → twins
+//!        → workers → pump → mirror → API, metrics → checks of servers
+//! stop:  (hand-over →) checks of servers → API → VIPs and LIPs → workers → pump, twins and check interface → ethdevs → EAL
 //! ```
 //!
 //! What can fail for an ordinary reason (a socket in use, a device that is not there) comes
 //! first; a start that fails, or is told to stop, drops what was made so far in reverse order and
 //! leaves nothing behind.
 
+mod beacon;
+mod checks;
+mod duty;
 mod error;
 mod ethdevs;
+mod hand_over;
 mod pools;
 mod service;
 mod signals;
+mod supervisor;
 mod twins;
 mod workers;
 
@@ -24,7 +30,7 @@ use control::config::Config;
 use control::gateway::{Gateway, Plane};
 use dataplane::editor::Editor;
 
-use service::Twins;
+use service::{Orders, Twins};
 use signals::Signals;
 
 pub(crate) use error::StartError;
@@ -52,6 +58,7 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
     if runtime.block_on(signals.stop_asked()) {
         return Ok(());
     }
+    let (check_path, check_lane) = checks::open(&config)?.unzip();
     let mut ethdevs = ethdevs::Ethdevs::start(&config)?;
     tracing::info!("this is sluice {VERSION} with {}", path.display());
     let twins = twins::open(&config, &ethdevs)?;
@@ -80,10 +87,11 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
         dpdk: dataplane::io::dpdk::version().replace("DPDK ", ""),
     };
     let first = editor.snapshot();
+    let ethdev_links = ethdevs.links(&config)?;
     let gateway: Arc<Gateway> = Gateway::new(plane, editor, config);
     let twin_ports = crew.twin_ports();
     let crew = crew.start(&ethdevs, &first)?;
-    let pump = twins.start(twin_ports)?;
+    let pump = twins.start(twin_ports, check_lane)?;
 
     let served = runtime.block_on(service::serve(
         &gateway,
@@ -91,9 +99,13 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
         Twins {
             links: &links,
             pump: &pump,
+            checks: check_path.as_ref(),
         },
-        path,
-        &mut signals,
+        ethdev_links,
+        Orders {
+            path,
+            signals: &mut signals,
+        },
     ));
 
     // The addresses are gone by now, so that no client is still told to come here.

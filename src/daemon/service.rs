@@ -1,4 +1,4 @@
-//! What runs beside the workers: API, metrics, the mirror, signals.
+//! What runs beside the workers: API, metrics, the mirror.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -6,11 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use control::announce::Announcer;
 use control::api;
 use control::config::Config;
 use control::follow::{Follower, Keepers};
 use control::gateway::Gateway;
+use control::health::check_path::CheckPath;
 use control::linux::addresses::AddressKeeper;
+use control::linux::announce_table::{self, AnnounceError, AnnounceTable};
+use control::linux::carrier::{Beside, CarrierKeeper};
 use control::linux::journal::Journal;
 use control::linux::mirror::Mirror;
 use control::linux::neighbour::NeighbourKeeper;
@@ -18,12 +22,15 @@ use control::linux::pump::Pump;
 use control::linux::sysctl;
 use control::linux::twin::TwinLink;
 use control::metrics;
-use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StartError;
-use super::signals::{Signals, Told};
+use super::beacon::Beacon;
+use super::duty::Duty;
+use super::ethdevs::LinkReader;
+use super::signals::Signals;
+use super::supervisor::Supervisor;
 
 /// How long a killed gateway's sockets may take to be closed.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -38,13 +45,17 @@ pub(super) struct Twins<'a> {
     pub(super) links: &'a [TwinLink],
     /// Moves their frames.
     pub(super) pump: &'a Pump,
+    /// Knows the addresses of checks to VIPs.
+    pub(super) checks: Option<&'a CheckPath>,
 }
 
-/// What only one gateway can have: the sockets that the outside knocks at, and the journal.
+/// What only one gateway can have: the sockets that the outside knocks at, the journal, and the
+/// beacon that shows whether it is ready.
 pub(super) struct Doors {
     api: api::ApiSocket,
     metrics: Option<TcpListener>,
     journal: Journal,
+    beacon: Beacon,
 }
 
 impl Doors {
@@ -52,16 +63,24 @@ impl Doors {
     /// fails before it touches anything.
     pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
         let gateway = config.gateway();
-        let api = api::ApiSocket::bind(&gateway.socket, gateway.control_group.as_deref())?;
+        let group = gateway.control_group.as_deref();
+        let api = api::ApiSocket::bind(&gateway.socket, group, gateway.others)?;
         let metrics = match gateway.metrics {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
         let journal = Journal::open(&gateway.state_dir)?;
+        // The directory is this process's own now.
+        let beacon = Beacon::light(&gateway.state_dir, Supervisor::of_environment());
+        // Routers shall not send before this start can serve.
+        if let Some(table) = gateway.announce_table {
+            announce_table::clear(table).map_err(announcing)?;
+        }
         Ok(Self {
             api,
             metrics,
             journal,
+            beacon,
         })
     }
 }
@@ -91,17 +110,26 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, and then takes away what Linux was asked for.
+/// Where orders come from.
+pub(super) struct Orders<'a> {
+    /// The configuration file.
+    pub(super) path: &'a Path,
+    /// The signals.
+    pub(super) signals: &'a mut Signals,
+}
+
+/// Serves until told to stop, and then takes away what Linux was asked for.
 pub(super) async fn serve(
     gateway: &Arc<Gateway>,
     doors: Doors,
     twins: Twins<'_>,
-    path: &Path,
-    signals: &mut Signals,
+    links: LinkReader,
+    orders: Orders<'_>,
 ) -> Result<(), StartError> {
     let (stop, stopped) = watch::channel(false);
     let (mirror, news) = start_mirror(gateway, twins)?;
-    let mut follower = Follower::new(Arc::clone(gateway), keepers(doors.journal, twins)?);
+    let keepers = keepers(gateway, doors.journal, twins, links)?;
+    let mut follower = Follower::new(Arc::clone(gateway), keepers);
 
     let api = tokio::spawn(api::serve(
         doors.api,
@@ -112,14 +140,17 @@ pub(super) async fn serve(
         gateway: Arc::clone(gateway),
         twins: twins.pump.counters().to_vec(),
         mirror: Some(Arc::clone(mirror.counters())),
+        checks: twins.checks.cloned(),
     };
     let metrics = doors
         .metrics
         .map(|listener| tokio::spawn(metrics::serve(listener, sources, until(stopped.clone()))));
     warn_about_sysctls(gateway, twins);
     let (settle, settled) = oneshot::channel();
-    let told = run_until_told(gateway, path, signals, follower.run(news, settle), settled).await;
+    let mut duty = Duty::new(gateway, twins.checks, doors.beacon, orders);
+    let told = duty.run(follower.run(news, settle), settled).await;
     tracing::info!("stopping");
+    follower.withdraw_all();
     let _nobody = stop.send(true);
     drop(mirror);
     follower.leave();
@@ -129,35 +160,6 @@ pub(super) async fn serve(
         }
     }
     told
-}
-
-/// Follows Linux, and reads the file again at each SIGHUP, until SIGTERM or SIGINT.
-async fn run_until_told(
-    gateway: &Gateway,
-    path: &Path,
-    signals: &mut Signals,
-    following: impl Future<Output = ()>,
-    settled: oneshot::Receiver<()>,
-) -> Result<(), StartError> {
-    let mut following = std::pin::pin!(following);
-    let mut settled = std::pin::pin!(settled.fuse());
-    loop {
-        tokio::select! {
-            () = &mut following => {
-                return Err(StartError::MirrorEnded);
-            }
-            Ok(()) = &mut settled => {
-                let config = gateway.config();
-                let workers = config.gateway().workers.count();
-                let services = config.services().len();
-                tracing::info!("ready (workers {workers}, services {services})");
-            }
-            told = signals.next() => match told {
-                Told::Stop => return Ok(()),
-                Told::Reload => apply_file(gateway, path),
-            },
-        }
-    }
 }
 
 fn start_mirror(
@@ -182,12 +184,34 @@ fn start_mirror(
     Ok((mirror, news))
 }
 
-fn keepers(journal: Journal, twins: Twins<'_>) -> Result<Keepers, StartError> {
+fn keepers(
+    gateway: &Arc<Gateway>,
+    journal: Journal,
+    twins: Twins<'_>,
+    links: LinkReader,
+) -> Result<Keepers, StartError> {
+    let config = gateway.config();
+    let beside = config.interfaces().zip(twins.links);
+    let beside = beside.map(|(numbered, twin)| Beside {
+        ethdev: numbered.ethdev,
+        ifindex: twin.ifindex,
+        name: twin.name.clone(),
+    });
+    let table = config.gateway().announce_table;
+    let table = table.map(|table| AnnounceTable::open(table, twins.links));
+    let table = table.transpose().map_err(announcing)?;
     Ok(Keepers {
+        carrier: CarrierKeeper::open(Box::new(links), beside.collect())?,
         addresses: AddressKeeper::open(journal, twins.links, twins.pump.sender())
             .map_err(|error| StartError::Linux(error.to_string()))?,
         neighbours: NeighbourKeeper::open(twins.links)?,
+        announcer: table.map(|table| Announcer::new(Arc::clone(gateway), table)),
+        checks: twins.checks.cloned(),
     })
+}
+
+fn announcing(error: AnnounceError) -> StartError {
+    StartError::Linux(error.to_string())
 }
 
 /// Waits until told to stop.
@@ -205,29 +229,4 @@ fn warn_about_sysctls(gateway: &Gateway, twins: Twins<'_>) {
         tracing::warn!("{warning}");
     }
     gateway.set_warnings(warnings);
-}
-
-/// SIGHUP: reads the file again and applies it, all of it or none.
-fn apply_file(gateway: &Gateway, path: &Path) {
-    let (config, warnings) = match Config::load(path) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            for error in &errors.0 {
-                tracing::error!("{error}");
-            }
-            return tracing::error!("nothing was changed; mend that and send SIGHUP again");
-        }
-    };
-    for warning in &warnings.0 {
-        tracing::warn!("{warning}");
-    }
-    match gateway.apply(config) {
-        Ok(applied) => tracing::info!(
-            "{} applied: services {}, real servers {}",
-            path.display(),
-            applied.services,
-            applied.servers
-        ),
-        Err(error) => tracing::error!("nothing was changed: {error}"),
-    }
 }

@@ -1,7 +1,8 @@
 //! SIGTERM, SIGINT and SIGHUP, heard from the first moment of a start to the last of a stop.
 //!
 //! What comes while the gateway starts waits: a stop is obeyed between two steps, a reload once
-//! all runs. While it stops, further signals change nothing.
+//! all runs. While it hands over, the next stop ends that; while it stops, further signals change
+//! nothing.
 
 use std::future::ready;
 use std::io;

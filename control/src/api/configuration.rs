@@ -10,21 +10,19 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
+use super::Api;
+use super::body::{self, JSON, TOML, media_type, type_of};
+use super::condition::{Condition, Tag};
 use super::refusal::Refusal;
 use super::server::aside;
 use crate::config::{Config, ConfigWarning, Warnings};
-use crate::gateway::Gateway;
-use crate::view::{AppliedView, CheckedView};
-
-/// The type of a body in TOML (registered with IANA).
-const TOML: &str = "application/toml";
-
-/// The type of a body in JSON.
-const JSON: &str = "application/json";
+use crate::gateway::{ApplyError, Gateway};
+use crate::view::{AppliedView, CheckedView, ConfigWritten};
 
 /// The languages a configuration is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     Json,
@@ -32,30 +30,40 @@ pub(super) enum Format {
 }
 
 /// `?format=` of `GET /v1/config`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Shown {
+    /// The language; without it `Accept` decides.
+    #[param(inline)]
     format: Option<Format>,
 }
 
 /// `?name=` of `PUT /v1/config` and `POST /v1/config/check`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Named {
+    /// What errors call the body: the name of its file.
     name: Option<String>,
 }
 
+/// The configuration that runs, with every change since the file was read
+#[utoipa::path(get, path = "/v1/config", tag = "configuration", params(Shown),
+    responses((status = 200, headers(("ETag" = String)), content(
+        (ConfigWritten = "application/json"), (String = "application/toml")))))]
 pub(super) async fn show(
-    State(gateway): State<Arc<Gateway>>,
+    State(api): State<Api>,
     query: Result<Query<Shown>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let Query(Shown { format }) = query?;
-    let config = gateway.config();
+    let (config, tag) = api.config_and_tag();
+    let condition = Condition::read(&headers);
     match format.unwrap_or_else(|| accepted(&headers)) {
-        Format::Json => Ok(Json(&*config).into_response()),
+        Format::Json => Ok(condition.shown(&tag, Json(&*config))),
         Format::Toml => match config.to_toml() {
-            Ok(text) => Ok(([(header::CONTENT_TYPE, TOML)], text).into_response()),
+            Ok(text) => Ok(condition.shown(&tag, ([(header::CONTENT_TYPE, TOML)], text))),
             Err(error) => Err(Refusal::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 error.to_string(),
@@ -64,25 +72,59 @@ pub(super) async fn show(
     }
 }
 
+/// Makes the body the configuration, all of it or none
+///
+/// What only a restart can change must be as it is.
+#[utoipa::path(put, path = "/v1/config", tag = "configuration", params(Named),
+    request_body(content((ConfigWritten = "application/json"), (String = "application/toml"))),
+    responses((status = 200, body = AppliedView, headers(("ETag" = String)))))]
 pub(super) async fn replace(
-    State(gateway): State<Arc<Gateway>>,
+    State(api): State<Api>,
     query: Result<Query<Named>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<AppliedView>, Refusal> {
+) -> Result<Response, Refusal> {
     let Query(named) = query?;
     let (format, body) = (format_of_body(&headers)?, body?);
+    let condition = Condition::read(&headers);
     let apply = move || {
         let (config, warnings) = read(format, &body, &named)?;
-        let applied = gateway.apply(config)?;
-        Ok(Json(AppliedView {
+        let applied = replace_by(&api, |_, tag| {
+            condition.allows_change("the configuration", tag)?;
+            Ok(config.clone())
+        })?;
+        let tag = api.tag_at(applied.revision);
+        let view = AppliedView {
             warnings: sentences(&warnings),
             ..applied
-        }))
+        };
+        let mut response = Json(view).into_response();
+        response.headers_mut().extend(tag.header());
+        Ok(response)
     };
     aside(apply).await?
 }
 
+/// Applies what `plan` makes of the present configuration and its tag. If somebody else changes
+/// it meanwhile, it is planned again.
+pub(super) fn replace_by(
+    api: &Api,
+    plan: impl Fn(&Config, &Tag) -> Result<Config, Refusal>,
+) -> Result<AppliedView, Refusal> {
+    loop {
+        let (config, revision) = api.gateway.running_and_revision();
+        let wanted = plan(&config, &api.tag_at(revision))?;
+        match api.gateway.apply_at(wanted, Some(revision)) {
+            Err(ApplyError::Stale) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// Says what applying the body would, and changes nothing
+#[utoipa::path(post, path = "/v1/config/check", tag = "configuration", params(Named),
+    request_body(content((ConfigWritten = "application/json"), (String = "application/toml"))),
+    responses((status = 200, body = CheckedView)))]
 pub(super) async fn check(
     State(gateway): State<Arc<Gateway>>,
     query: Result<Query<Named>, QueryRejection>,
@@ -113,16 +155,16 @@ impl CheckedView {
 
 fn read(format: Format, body: &[u8], named: &Named) -> Result<(Config, Warnings), Refusal> {
     let path = Path::new(named.name.as_deref().unwrap_or("api"));
-    let unreadable = |what: String| Refusal::new(StatusCode::BAD_REQUEST, what);
     let read = match format {
         Format::Toml => {
-            let text = std::str::from_utf8(body)
-                .map_err(|error| unreadable(format!("the body is not UTF-8: {error}")))?;
+            let text = std::str::from_utf8(body).map_err(|error| {
+                let sentence = format!("the body is not UTF-8: {error}");
+                Refusal::new(StatusCode::BAD_REQUEST, sentence)
+            })?;
             Config::from_toml(text, path)
         }
         Format::Json => {
-            let json = serde_json::from_slice(body)
-                .map_err(|error| unreadable(format!("the body is not JSON: {error}")))?;
+            let json = body::parse(body)?;
             Config::from_json(&json, path)
         }
     };
@@ -147,21 +189,8 @@ fn accepted(headers: &HeaderMap) -> Format {
 }
 
 fn format_of_body(headers: &HeaderMap) -> Result<Format, Refusal> {
-    let written = headers.get(header::CONTENT_TYPE);
-    let written = written
-        .and_then(|value| value.to_str().ok())
-        .map(media_type);
-    match written {
-        Some(written) if written.eq_ignore_ascii_case(TOML) => Ok(Format::Toml),
-        Some(written) if written.eq_ignore_ascii_case(JSON) => Ok(Format::Json),
-        _ => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("the body has no type known here: send Content-Type: {TOML} or {JSON}"),
-        )),
+    match type_of(headers, &[TOML, JSON])? {
+        TOML => Ok(Format::Toml),
+        _ => Ok(Format::Json),
     }
-}
-
-/// A type without its parameters (RFC 9110 §8.3.1).
-fn media_type(value: &str) -> &str {
-    value.split(';').next().unwrap_or_default().trim()
 }

@@ -1,13 +1,14 @@
 //! What went wrong, as a status and sentences.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, QueryRejection, StringRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection, StringRejection};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use dataplane::knobs::{KnobError, KnobProblem};
+use dataplane::knobs::{KnobError, KnobProblem, Knobs};
 
-use crate::config::ConfigErrors;
-use crate::gateway::{ApplyError, ImportError, ListingError};
+use super::condition::Tag;
+use crate::config::{ConfigErrors, EditError, near};
+use crate::gateway::{ApplyError, DrainError, ExplainError, ImportError, ListingError};
 use crate::view::ErrorView;
 
 /// A request that was not done, and why.
@@ -15,6 +16,8 @@ use crate::view::ErrorView;
 pub(super) struct Refusal {
     status: StatusCode,
     errors: Vec<String>,
+    /// The present tag of what was to be changed.
+    tag: Option<Tag>,
 }
 
 impl Refusal {
@@ -22,7 +25,22 @@ impl Refusal {
         Self {
             status,
             errors: vec![error.into()],
+            tag: None,
         }
+    }
+
+    /// With the tag that what was to be changed has now.
+    pub(super) fn with_tag(self, tag: &Tag) -> Self {
+        Self {
+            tag: Some(tag.clone()),
+            ..self
+        }
+    }
+
+    /// What is said, one sentence a problem.
+    #[cfg(test)]
+    pub(super) fn sentences(&self) -> &[String] {
+        &self.errors
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
@@ -38,8 +56,16 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let Self { status, errors } = self;
-        (status, Json(ErrorView { errors })).into_response()
+        let Self {
+            status,
+            errors,
+            tag,
+        } = self;
+        let mut response = (status, Json(ErrorView { errors })).into_response();
+        response
+            .headers_mut()
+            .extend(tag.and_then(|tag| tag.header()));
+        response
     }
 }
 
@@ -73,6 +99,34 @@ impl From<ListingError> for Refusal {
     }
 }
 
+impl From<DrainError> for Refusal {
+    fn from(error: DrainError) -> Self {
+        let status = match error {
+            DrainError::NotAServer(_) => StatusCode::BAD_REQUEST,
+            DrainError::NoService(..) | DrainError::NoServer(..) => StatusCode::NOT_FOUND,
+            DrainError::NothingKnown(..) | DrainError::Busy => StatusCode::CONFLICT,
+            DrainError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<ExplainError> for Refusal {
+    fn from(error: ExplainError) -> Self {
+        let status = match error {
+            ExplainError::NoAnswer(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
 impl From<ImportError> for Refusal {
     fn from(error: ImportError) -> Self {
         let status = match error {
@@ -86,9 +140,11 @@ impl From<ImportError> for Refusal {
 
 impl From<ApplyError> for Refusal {
     fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Fixed(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
-        }
+        let status = match error {
+            ApplyError::Fixed(_) => StatusCode::CONFLICT,
+            ApplyError::Stale => StatusCode::PRECONDITION_FAILED,
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -104,7 +160,14 @@ impl From<KnobError> for Refusal {
             KnobProblem::Unknown | KnobProblem::NotApplicable(_) => StatusCode::NOT_FOUND,
             KnobProblem::NotANumber(_) | KnobProblem::OutOfRange { .. } => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, error.to_string())
+        let advice = match error.problem {
+            KnobProblem::Unknown => {
+                let names: Vec<_> = Knobs::NAMES.iter().map(ToString::to_string).collect();
+                format!(": {}", near(&error.name, &names, "sluicectl sysctl"))
+            }
+            _ => String::new(),
+        };
+        Self::new(status, format!("{error}{advice}"))
     }
 }
 
@@ -113,7 +176,31 @@ impl From<ConfigErrors> for Refusal {
         Self {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             errors: errors.iter().map(ToString::to_string).collect(),
+            tag: None,
         }
+    }
+}
+
+impl From<EditError> for Refusal {
+    fn from(error: EditError) -> Self {
+        let (status, errors) = match error {
+            EditError::NoService(_) | EditError::NoPool(_) => {
+                (StatusCode::NOT_FOUND, vec![error.to_string()])
+            }
+            EditError::Refused(errors) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
+            EditError::Stale(_) => (StatusCode::PRECONDITION_FAILED, vec![error.to_string()]),
+        };
+        Self {
+            status,
+            errors,
+            tag: None,
+        }
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 

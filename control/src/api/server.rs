@@ -3,23 +3,21 @@
 use std::io;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::Listener;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 /// How long requests under way may take once the server was told to stop.
 const LAST_REQUESTS: Duration = Duration::from_millis(300);
 
-/// Serves `router` on `listener` until `shutdown` completes and requests under way have ended,
-/// or [`LAST_REQUESTS`] later.
-pub(crate) async fn run<L>(
-    listener: L,
-    router: Router,
+/// Serves until `shutdown` completes and requests under way have ended, or [`LAST_REQUESTS`] later.
+/// `serve` begins a server that ends gracefully when it is told to.
+pub(crate) async fn run<S>(
+    serve: impl FnOnce(BoxFuture<'static, ()>) -> S,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()>
 where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
+    S: IntoFuture<Output = io::Result<()>>,
 {
     let (tell, told) = oneshot::channel();
     let shutdown = async move {
@@ -27,13 +25,12 @@ where
         // Nobody listens when the server has ended before.
         let _ended = tell.send(());
     };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown);
     let patience = async {
         let _told = told.await;
         tokio::time::sleep(LAST_REQUESTS).await;
     };
     tokio::select! {
-        ended = serving.into_future() => ended,
+        ended = serve(shutdown.boxed()).into_future() => ended,
         () = patience => Ok(()),
     }
 }

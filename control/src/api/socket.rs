@@ -1,7 +1,7 @@
 //! The socket file: its rights, its group, and what stood in its place.
 //!
-//! Whoever may write to the file may change the gateway, so it is made with nobody's rights but
-//! the owner's and opened to its group last.
+//! It is made with nobody's rights but the owner's, and opened to its group, or to everybody, last.
+//! Who may do what of those that can connect is said for each request.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
@@ -17,10 +17,16 @@ use nix::sys::socket::{
 };
 use nix::unistd::Group;
 
-/// The rights of the socket file: its owner and its group.
+use super::peer::Rights;
+use crate::config::Others;
+
+/// The mode of the socket file for its owner and its group.
 const MODE: u32 = 0o660;
 
-/// The rights of the socket file while it is being made.
+/// The mode of a socket file to which everybody may connect, if only to read.
+const MODE_FOR_READERS: u32 = 0o666;
+
+/// The mode of the socket file while it is being made.
 const MODE_AT_FIRST: u32 = 0o600;
 
 /// Connections that may wait to be accepted.
@@ -67,19 +73,20 @@ pub enum SocketError {
 pub struct ApiSocket {
     listener: UnixListener,
     path: PathBuf,
+    rights: Rights,
     /// Device and inode of the file, so that nobody else's is removed.
     file: (u64, u64),
 }
 
 impl ApiSocket {
-    /// Listens on `path`, for the owner and `group`. Creates the directory; replaces a socket
+    /// Listens on `path`, for the owner, `group`, and what `others` may. Creates the directory; replaces a socket
     /// that a dead process left.
     ///
     /// # Errors
     ///
     /// [`SocketError`] when a live process answers there, something else has the name, the group
     /// does not exist, or the system refuses.
-    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, group: Option<&str>, others: Others) -> Result<Self, SocketError> {
         // First, so that a mistake leaves nothing behind.
         let group = group.map(|name| find_group(name, path)).transpose()?;
         if let Some(parent) = path.parent() {
@@ -99,19 +106,29 @@ impl ApiSocket {
         let bound = Self {
             listener: UnixListener::from(socket),
             path: path.to_owned(),
+            rights: Rights { group, others },
             file: (made.dev(), made.ino()),
         };
-        if let Some(group) = group {
+        if let Some(group) = &bound.rights.group {
             lchown(path, None, Some(group.gid.as_raw()))
                 .map_err(failed(path, "setting its group"))?;
         }
-        fs::set_permissions(path, Permissions::from_mode(MODE))
+        let mode = match others {
+            Others::Nothing => MODE,
+            Others::Read => MODE_FOR_READERS,
+        };
+        fs::set_permissions(path, Permissions::from_mode(mode))
             .map_err(failed(path, "setting its mode"))?;
         let backlog = Backlog::new(BACKLOG).map_err(io::Error::from);
         backlog
             .and_then(|backlog| Ok(listen(&bound.listener, backlog)?))
             .map_err(failed(path, "listening"))?;
         Ok(bound)
+    }
+
+    /// What those may who connect.
+    pub(super) const fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// The socket for the present tokio runtime.

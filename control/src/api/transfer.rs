@@ -17,6 +17,12 @@ use crate::view::{ImportView, SessionsQuery};
 /// The type of lines of JSON (github.com/ndjson/ndjson-spec, §3.3).
 const LINES: &str = "application/x-ndjson";
 
+/// All sessions, one line of JSON each
+///
+/// It takes the filters of a listing, and ends early, without the end of its last chunk, when a
+/// worker does not answer.
+#[utoipa::path(get, path = "/v1/sessions/export", tag = "sessions", params(SessionsQuery),
+    responses((status = 200, body = String, content_type = "application/x-ndjson")))]
 pub(super) async fn export(
     State(gateway): State<Arc<Gateway>>,
     query: Result<Query<SessionsQuery>, QueryRejection>,
@@ -26,6 +32,13 @@ pub(super) async fn export(
     Ok(([(header::CONTENT_TYPE, LINES)], lines).into_response())
 }
 
+/// Brings the sessions of such lines in
+///
+/// At any length and with any type. Lines that are no sessions are counted and named, and the rest
+/// goes on.
+#[utoipa::path(post, path = "/v1/sessions/import", tag = "sessions",
+    request_body(content((String = "application/x-ndjson"), (String = "text/plain"))),
+    responses((status = 200, body = ImportView)))]
 pub(super) async fn import(
     State(gateway): State<Arc<Gateway>>,
     body: Body,

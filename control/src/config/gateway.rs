@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use dataplane::id::CoreId;
 use serde::{Serialize, Serializer};
 
+use super::announce::{self, Announce};
 use super::document::{Node, Value};
 use super::section::Section;
+use super::timeouts::read_duration;
 
 /// The most workers: each needs at least one entry of a 128-entry redirection table.
 pub const MAX_WORKERS: u16 = 128;
@@ -17,6 +19,9 @@ const MAX_CORE: u16 = 1023;
 
 /// The path of a Unix socket must fit `sockaddr_un` with its final zero.
 const MAX_SOCKET_PATH: usize = 107;
+
+/// The longest hand-over, in seconds: whoever stops a service waits about so long before it kills.
+const MAX_HAND_OVER: u32 = 60;
 
 /// The smallest buffer: DPDK's 2,048 bytes behind 128 bytes of headroom.
 pub const MIN_BUFFER_BYTES: u16 = 2176;
@@ -37,6 +42,8 @@ pub struct Gateway {
     /// The Unix group that may use the socket besides its owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_group: Option<String>,
+    /// What everybody else may.
+    pub others: Others,
     /// Where `/metrics` listens; `None` is nowhere.
     #[serde(serialize_with = "socket_or_off")]
     pub metrics: Option<SocketAddr>,
@@ -56,6 +63,15 @@ pub struct Gateway {
     pub buffer_bytes: Option<u16>,
     /// The routing tables that are mirrored, each once.
     pub route_tables: Vec<RouteTable>,
+    /// Seconds that external VIPs have to leave the twins when the gateway is told to stop; 0 stops
+    /// at once.
+    pub hand_over: u32,
+    /// The routing table in which VIPs are announced; none of `route_tables`. `None` announces
+    /// nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announce_table: Option<u32>,
+    /// When a VIP is announced that several services have.
+    pub announce: Announce,
 }
 
 impl Default for Gateway {
@@ -67,6 +83,7 @@ impl Default for Gateway {
             file_prefix: "sluice".to_owned(),
             socket: PathBuf::from("/run/sluice/sluice.sock"),
             control_group: None,
+            others: Others::Nothing,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9911))),
             sessions_per_worker: 1_000_000,
             idle: Idle::Sleep,
@@ -74,6 +91,9 @@ impl Default for Gateway {
             pool_buffers: None,
             buffer_bytes: None,
             route_tables: vec![RouteTable::MAIN],
+            hand_over: 5,
+            announce_table: None,
+            announce: Announce::Any,
         }
     }
 }
@@ -121,6 +141,17 @@ impl Serialize for HugePages {
     }
 }
 
+/// What those may who are neither root nor in the control group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Others {
+    /// The socket is closed to them.
+    #[default]
+    Nothing,
+    /// They may ask, and change nothing.
+    Read,
+}
+
 /// What a worker does when nothing arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -156,6 +187,7 @@ impl Serialize for RouteTable {
 impl Gateway {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
+        let route_tables = read_route_tables(&mut section).unwrap_or(default.route_tables);
         let gateway = Self {
             workers: read_workers(&mut section).unwrap_or(default.workers),
             huge_pages: section.or("huge_pages", default.huge_pages, read_huge_pages),
@@ -164,6 +196,9 @@ impl Gateway {
             file_prefix: section.or("file_prefix", default.file_prefix, read_file_prefix),
             socket: section.or("socket", default.socket, read_socket_path),
             control_group: section.optional("control_group", read_group),
+            others: section.or("others", default.others, |node| {
+                node.word(&[("nothing", Others::Nothing), ("read", Others::Read)])
+            }),
             metrics: section.or("metrics", default.metrics, read_metrics),
             sessions_per_worker: section.or(
                 "sessions_per_worker",
@@ -178,7 +213,10 @@ impl Gateway {
             pool_buffers: section.optional("pool_buffers", |n| n.number(1024, 16_777_216)),
             buffer_bytes: section
                 .optional("buffer_bytes", |n| n.number(MIN_BUFFER_BYTES, u16::MAX)),
-            route_tables: read_route_tables(&mut section).unwrap_or(default.route_tables),
+            hand_over: section.or("hand_over", default.hand_over, read_hand_over),
+            announce_table: announce::read_table(&mut section, &route_tables),
+            announce: section.or("announce", default.announce, announce::read),
+            route_tables,
         };
         section.finish();
         gateway
@@ -275,6 +313,24 @@ fn read_metrics(node: &Node) -> Result<Option<SocketAddr>, String> {
     }
 }
 
+/// A duration, or none at all.
+fn read_hand_over(node: &Node) -> Result<u32, String> {
+    let is_zero = match &node.value {
+        Value::Integer(seconds) => *seconds == 0,
+        Value::Text(text) => text == "0s",
+        _ => false,
+    };
+    if is_zero {
+        return Ok(0);
+    }
+    match read_duration(node)? {
+        seconds @ ..=MAX_HAND_OVER => Ok(seconds),
+        seconds => Err(format!(
+            "{seconds} seconds is too long to wait for others: give at most {MAX_HAND_OVER}"
+        )),
+    }
+}
+
 fn read_route_tables(section: &mut Section<'_>) -> Option<Vec<RouteTable>> {
     let tables = section.list("route_tables", |node| match &node.value {
         Value::Text(text) if text == "main" => Ok(RouteTable::MAIN),
@@ -329,9 +385,11 @@ mod tests {
         let config = config(
             "[gateway]\nworkers = [2, 1]\nhuge_pages = true\nmemory_mb = 1024\n\
              file_prefix = \"blue\"\nsocket = \"/run/blue.sock\"\ncontrol_group = \"adm\"\n\
-             metrics = \"off\"\nsessions_per_worker = 2048\nidle = \"spin\"\n\
+             others = \"read\"\nmetrics = \"off\"\nsessions_per_worker = 2048\nidle = \"spin\"\n\
              state_dir = \"/run/blue\"\npool_buffers = 65535\nbuffer_bytes = 4096\n\
-             route_tables = [\"main\", \"default\", 100]\n",
+             route_tables = [\"main\", \"default\", 100]\n\
+             announce_table = 201\nannounce = \"all\"\n\
+             hand_over = \"8s\"\n",
         );
 
         assert_eq!(
@@ -343,6 +401,7 @@ mod tests {
                 file_prefix: "blue".to_owned(),
                 socket: PathBuf::from("/run/blue.sock"),
                 control_group: Some("adm".to_owned()),
+                others: Others::Read,
                 metrics: None,
                 sessions_per_worker: 2048,
                 idle: Idle::Spin,
@@ -350,6 +409,9 @@ mod tests {
                 pool_buffers: Some(65_535),
                 buffer_bytes: Some(4096),
                 route_tables: vec![RouteTable::MAIN, RouteTable::DEFAULT, RouteTable(100)],
+                hand_over: 8,
+                announce_table: Some(201),
+                announce: Announce::All,
             }
         );
         assert_eq!(config.gateway().workers.count(), 2);
@@ -431,6 +493,10 @@ mod tests {
                     .to_owned(),
             ),
             (
+                "others = \"write\"",
+                "`others` \"write\" is not known: what can stand here is nothing, read".to_owned(),
+            ),
+            (
                 "idle = \"slep\"",
                 "`idle` \"slep\" is not known: did you mean `sleep`?".to_owned(),
             ),
@@ -440,6 +506,20 @@ mod tests {
                 [format!("2: {sentence}")]
             );
         }
+    }
+
+    #[test]
+    fn a_hand_over_takes_no_time_or_up_to_a_minute() {
+        let read = |value: &str| {
+            let config = config(&format!("[gateway]\nhand_over = {value}\n"));
+            config.gateway().hand_over
+        };
+
+        assert_eq!(["0", "\"0s\"", "3", "\"1m\""].map(read), [0, 0, 3, 60]);
+        assert_eq!(
+            refusals("[gateway]\nhand_over = \"2m\"\n"),
+            ["2: `hand_over` 120 seconds is too long to wait for others: give at most 60"]
+        );
     }
 
     #[test]

@@ -32,6 +32,13 @@ impl LocalPool {
         self.addresses.iter().flat_map(AddressRange::addresses)
     }
 
+    /// Whether an address is one of its.
+    #[must_use]
+    pub fn has(&self, addr: IpAddr) -> bool {
+        let mut ranges = self.addresses.iter();
+        ranges.any(|range| range.contains(addr))
+    }
+
     /// Whether its addresses are IPv4.
     #[must_use]
     pub fn is_ipv4(&self) -> bool {
@@ -42,15 +49,10 @@ impl LocalPool {
 
     pub(super) fn read(mut section: Section<'_>) -> Option<Written<'_, Self>> {
         let at = section.table();
-        let name =
-            section.required(
-                "name",
-                "services refer to a pool by its name",
-                |node| match node.text()? {
-                    "" => Err("is empty: services refer to a pool by its name".to_owned()),
-                    name => Ok(name.to_owned()),
-                },
-            );
+        let name = section.required("name", "services refer to a pool by its name", |node| {
+            check_name(node.text()?)?;
+            Ok(node.text()?.to_owned())
+        });
         if !section.has("addresses") {
             section.refuse(
                 at.line,
@@ -76,9 +78,37 @@ impl LocalPool {
     }
 }
 
+/// Whether a pool can have this name, or why not.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("is empty: services refer to a pool by its name".to_owned());
+    }
+    Ok(())
+}
+
+/// What is wrong with a pool without addresses.
+pub(super) const NO_ADDRESSES: &str = "`addresses` has none: give at least one local address";
+
 /// Refuses ranges that one pool cannot have, before anything looks at each address.
 fn are_usable(section: &Section<'_>, ranges: &[AddressRange]) -> bool {
     let line = section.table().line_of("addresses");
+    let checked = if section.is_empty_list("addresses") {
+        Err(NO_ADDRESSES.to_owned())
+    } else {
+        check_ranges(ranges)
+    };
+    match checked {
+        Err(message) => {
+            section.refuse(line, &message);
+            false
+        }
+        // Addresses that could not be read were noted where they stand.
+        Ok(()) => !ranges.is_empty(),
+    }
+}
+
+/// Whether a pool can have these addresses together, or why not.
+pub(super) fn check_ranges(ranges: &[AddressRange]) -> Result<(), String> {
     let count = ranges
         .iter()
         .fold(0_u128, |sum, range| sum.saturating_add(range.len()));
@@ -88,20 +118,20 @@ fn are_usable(section: &Section<'_>, ranges: &[AddressRange]) -> bool {
         .iter()
         .flat_map(|range| [range.first, range.last])
         .find_map(|lip| not_a_host(lip).map(|what| (lip, what)));
-    let message = if section.is_empty_list("addresses") {
-        "`addresses` has none: give at least one local address".to_owned()
-    } else if count > MAX_POOL_ADDRESSES {
-        format!("`addresses` has {count} addresses: a pool has at most {MAX_POOL_ADDRESSES}")
-    } else if mixes {
-        "`addresses` mixes IPv4 and IPv6: make a pool for each".to_owned()
-    } else if let Some((lip, what)) = unusable {
-        format!("`addresses` has {lip}, {what}: give addresses of the gateway's own")
-    } else {
-        // Addresses that could not be read were noted where they stand.
-        return !ranges.is_empty();
-    };
-    section.refuse(line, &message);
-    false
+    if count > MAX_POOL_ADDRESSES {
+        return Err(format!(
+            "`addresses` has {count} addresses: a pool has at most {MAX_POOL_ADDRESSES}"
+        ));
+    }
+    if mixes {
+        return Err("`addresses` mixes IPv4 and IPv6: make a pool for each".to_owned());
+    }
+    match unusable {
+        Some((lip, what)) => Err(format!(
+            "`addresses` has {lip}, {what}: give addresses of the gateway's own"
+        )),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -7,44 +7,71 @@
 //! ```
 //!
 //! A [`Config`] is checked: reading one is the only way to get one, and later code does not ask
-//! again. Nothing here looks at the machine, so a file can be checked anywhere; what only the
-//! machine knows (cores, NICs, huge pages) is found out when the gateway starts.
+//! again. Nothing is refused for what the machine lacks, so a file can be checked anywhere; what only
+//! the machine knows (cores, NICs, huge pages) is found out when the gateway starts. Programs and
+//! certificates of checks that are not there are a warning.
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use dataplane::id::{EthdevId, InterfaceId};
-use dataplane::service::Unserved;
+use dataplane::knobs::Knobs;
+use dataplane::service::{ServiceKey, Unserved};
 use dataplane::session::Timeouts;
 use serde::Serialize;
 
+mod announce;
 mod check;
+mod check_range;
+mod diff;
 mod document;
+mod edit;
 mod error;
 mod gateway;
+mod health;
 mod ipvs;
 mod local_pool;
 mod marks;
 mod network;
+mod part;
 mod port;
 mod section;
 mod service;
 mod sizing;
 mod timeouts;
+mod touched;
+mod vip;
 mod written;
 
 #[cfg(test)]
 mod testing;
 
+pub use announce::Announce;
+pub use check_range::CheckInterface;
+pub use diff::{Changed, Difference, How, KeyChanged};
+pub(crate) use edit::{Done, Plan};
+pub use edit::{Edit, EditError};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning, Warnings};
-pub use gateway::{Gateway, HugePages, Idle, MAX_WORKERS, MIN_BUFFER_BYTES, RouteTable, Workers};
+pub use gateway::{
+    Gateway, HugePages, Idle, MAX_WORKERS, MIN_BUFFER_BYTES, Others, RouteTable, Workers,
+};
+pub use health::{
+    Agent, Check, CheckKind, Damping, Digest, Dns, Grpc, Health, Http, LoadSource,
+    Path as CheckPath, Script, ServerHealth, Start, Timing, Tls, Udp,
+};
 pub use ipvs::Ipvs;
 pub use local_pool::{LocalPool, MAX_POOL_ADDRESSES};
 pub use marks::Mark;
+pub(crate) use network::not_a_host;
 pub use network::{AddressRange, InterfaceAddress, MAX_INTERFACE_NAME, PortRange, Route};
 pub use port::{Device, Interface, NumberedInterface, Port, Twin, Vlan};
-pub use service::{Placement, Server, Service};
+pub(crate) use service::every_client;
+pub use service::{Server, Service};
 pub use sizing::FRAME_OVERHEAD;
+pub(crate) use touched::Fate;
+pub use vip::Placement;
+
+pub(crate) use section::{advice, near};
 
 use document::Table;
 use section::{Problems, Section, Written};
@@ -56,6 +83,8 @@ pub struct Config {
     ipvs: Ipvs,
     #[serde(serialize_with = "timeouts::serialize")]
     timeouts: Timeouts,
+    #[serde(rename = "health", skip_serializing_if = "CheckInterface::is_default")]
+    check_interface: CheckInterface,
     #[serde(rename = "port")]
     ports: Vec<Port>,
     #[serde(rename = "mark", skip_serializing_if = "Vec::is_empty")]
@@ -82,12 +111,15 @@ struct RawConfig<'a> {
     gateway: Gateway,
     ipvs: Ipvs,
     timeouts: Timeouts,
+    check_interface: CheckInterface,
     ports: Vec<Written<'a, Port>>,
     marks: Vec<Written<'a, Mark>>,
     local_pools: Vec<Written<'a, LocalPool>>,
     services: Vec<Written<'a, Service>>,
     /// The document, which knows the line of everything, read or not.
     root: &'a Table,
+    /// How many pools and services in front are to be checked; `None` is all.
+    edited: Option<(usize, usize)>,
 }
 
 impl Config {
@@ -175,6 +207,22 @@ impl Config {
         &self.timeouts
     }
 
+    /// `[health]`: the interface to which check addresses are routed.
+    #[must_use]
+    pub const fn check_interface(&self) -> &CheckInterface {
+        &self.check_interface
+    }
+
+    /// Replaces `[timeouts]`.
+    pub(crate) fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
+    /// Replaces the variables of `[ipvs]`.
+    pub(crate) fn set_knobs(&mut self, knobs: Knobs) {
+        self.ipvs.knobs = knobs;
+    }
+
     /// Every `[[port]]`, at least one; the index is its [`EthdevId`].
     #[must_use]
     pub fn ports(&self) -> &[Port] {
@@ -197,6 +245,12 @@ impl Config {
     #[must_use]
     pub fn services(&self) -> &[Service] {
         &self.services
+    }
+
+    /// The service of this key.
+    #[must_use]
+    pub fn service(&self, key: ServiceKey) -> Option<&Service> {
+        self.services.iter().find(|service| service.key == key)
     }
 
     /// The pool of this name.
@@ -259,6 +313,7 @@ impl<'a> RawConfig<'a> {
         let gateway = section.inner("gateway").map(Gateway::read);
         let ipvs = section.inner("ipvs").map(Ipvs::read);
         let timeouts = section.inner("timeouts").map(timeouts::read);
+        let check_interface = section.inner("health").map(CheckInterface::read);
         let ports = section.tables("port").into_iter();
         let marks = section.tables("mark").into_iter();
         let local_pools = section.tables("local_pool").into_iter();
@@ -267,14 +322,28 @@ impl<'a> RawConfig<'a> {
             gateway: gateway.unwrap_or_default(),
             ipvs: ipvs.unwrap_or_default(),
             timeouts: timeouts.unwrap_or_default(),
+            check_interface: check_interface.unwrap_or_default(),
             ports: ports.filter_map(Port::read).collect(),
             marks: marks.filter_map(Mark::read).collect(),
             local_pools: local_pools.filter_map(LocalPool::read).collect(),
             services: services.filter_map(Service::read).collect(),
             root,
+            edited: None,
         };
         section.finish();
         raw
+    }
+
+    /// The services to be checked; the others may be as they are.
+    fn checked_services(&self) -> &[Written<'a, Service>] {
+        let count = self.edited.map_or(self.services.len(), |(_, count)| count);
+        self.services.get(..count).unwrap_or_default()
+    }
+
+    /// The pools to be checked.
+    fn checked_pools(&self) -> &[Written<'a, LocalPool>] {
+        let count = (self.edited).map_or(self.local_pools.len(), |(count, _)| count);
+        self.local_pools.get(..count).unwrap_or_default()
     }
 
     /// The configuration, which is only meant when no problem was noted.
@@ -284,6 +353,7 @@ impl<'a> RawConfig<'a> {
             gateway: self.gateway,
             ipvs: self.ipvs,
             timeouts: self.timeouts,
+            check_interface: self.check_interface,
             ports: self.ports.into_iter().map(|port| port.value).collect(),
             marks: self.marks.into_iter().map(|mark| mark.value).collect(),
             local_pools: self
@@ -339,11 +409,16 @@ mod tests {
     use super::testing::config;
     use super::*;
 
-    /// The repository's `conf/`, with every example in it.
+    /// The repository's `conf/`, with every example in it and in the folders of its neighbours.
     fn examples() -> Vec<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf");
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        let entries = |folder: &Path| -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(folder).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect()
+        };
+        let mut paths = entries(&folder);
+        let folders: Vec<_> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
+        paths.extend(folders.iter().flat_map(|folder| entries(folder)));
         paths.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
         paths.sort();
         paths
@@ -364,7 +439,7 @@ mod tests {
     #[test]
     fn every_example_loads_without_a_warning_and_survives_writing() {
         let examples = examples();
-        assert!(examples.len() >= 5);
+        assert!(examples.len() >= 7);
         for path in examples {
             let (config, warnings) =
                 Config::load(&path).unwrap_or_else(|errors| panic!("{errors}"));
@@ -382,6 +457,7 @@ mod tests {
         assert_eq!(shown.gateway(), default.gateway());
         assert_eq!(shown.ipvs(), default.ipvs());
         assert_eq!(shown.timeouts(), default.timeouts());
+        assert_eq!(shown.check_interface(), default.check_interface());
         let (shown, default) = (&shown.ports()[0], &default.ports()[0]);
         assert_eq!(shown.interface.twin, default.interface.twin);
         assert_eq!(shown.interface.mtu, default.interface.mtu);
@@ -443,8 +519,12 @@ mod tests {
 
     fn server() -> impl Strategy<Value = Json> {
         let thresholds = (0..500_u32, 500..1000_u32);
-        (0..4_usize, 0..=u32::MAX >> 1, thresholds).prop_map(|(method, weight, (lower, upper))| {
+        let health = (checks(), any::<bool>());
+        let all = (0..4_usize, 0..=u32::MAX >> 1, thresholds, health);
+        all.prop_map(|(method, weight, (lower, upper), (checks, is_enabled))| {
             let mut server = json!({
+                "check": checks,
+                "enabled": is_enabled,
                 "method": (["dr", "nat", "tun", "fullnat"][method]),
                 "weight": weight,
                 "upper_threshold": upper,
@@ -455,6 +535,89 @@ mod tests {
             }
             server
         })
+    }
+
+    /// A check of any kind.
+    fn check() -> impl Strategy<Value = Json> {
+        let kinds = [
+            json!({"type": "tcp"}),
+            json!({"type": "http", "path": "/a?b", "host": "a.example", "load_header": "X-Load"}),
+            json!({"type": "http", "method": "HEAD", "body_regex": "^a\\b", "load_json": "/a/0"}),
+            json!({"type": "https", "sni": "b", "verify": true, "ca": "/ca.pem", "status": 301}),
+            json!({"type": "https", "body_digest": format!("sha256:{}", "0f".repeat(32))}),
+            json!({"type": "udp"}),
+            json!({"type": "dns", "query": "a.example", "record": "AAAA", "answer": "::1"}),
+            json!({"type": "smtp", "helo": "gw"}),
+            json!({"type": "grpc", "service": "shop", "tls": true, "sni": "shop.example"}),
+            json!({"type": "script", "command": ["/bin/true", "é"], "weight_by_status": true}),
+            json!({"type": "icmp", "address": "2001:db8::7"}),
+        ];
+        let kind = prop::sample::select(kinds.to_vec());
+        let times = (100..9000_u32, 10..9000_u32, 0..3000_u32, 0..=50_u8, 1..9_u8);
+        let bytes = prop::collection::vec(any::<u8>(), 0..9);
+        (kind, times, bytes, any::<bool>()).prop_map(|(mut check, times, bytes, is_usual)| {
+            let (interval, timeout, delay, jitter, count) = times;
+            match check["type"].as_str() {
+                Some("icmp" | "script") => {}
+                Some("udp") => {
+                    let hex: String = bytes.iter().map(|byte| format!("{byte:02x} ")).collect();
+                    check["send_hex"] = json!(hex);
+                    check["expect"] = json!(hex);
+                    check["port"] = json!(53);
+                }
+                _ => check["port"] = json!(8080),
+            }
+            if !is_usual {
+                check["interval"] = json!(format!("{interval}ms"));
+                check["timeout"] = json!(format!("{timeout}ms"));
+                check["delay"] = json!(format!("{delay}ms"));
+                check["retry_delay"] = json!(delay / 1000);
+                check["jitter"] = json!(jitter);
+                check["retry"] = json!(count);
+                check["rise"] = json!(count);
+                check["fall"] = json!(count);
+            }
+            check
+        })
+    }
+
+    fn checks() -> impl Strategy<Value = Json> {
+        let some = prop::collection::vec(check(), 0..3).prop_map(|checks| json!(checks));
+        prop_oneof![Just(Json::Null), some]
+    }
+
+    /// The keys of a service that are about health; any of them may be null.
+    fn health() -> impl Strategy<Value = Json> {
+        let agent = prop_oneof![
+            Just(Json::Null),
+            (1..9000_u32, 100..9000_u32).prop_map(|(port, interval)| {
+                json!({"port": port, "interval": format!("{interval}ms")})
+            }),
+        ];
+        let damping = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(|word| json!(word)),
+            (1..9_u16, 1..900_u32).prop_map(|(reuse, longest)| {
+                json!({"suppress": reuse + 1, "reuse": reuse, "longest": longest})
+            }),
+        ];
+        let sorry = prop_oneof![
+            Just(Json::Null),
+            Just(json!({"address": "10.2.9.9", "method": "tun"})),
+        ];
+        let bounds = (1..=1000_u16, 1..=1000_u16)
+            .prop_map(|(one, other)| json!([one.min(other), one.max(other)]));
+        let numbers = (1..9_u32, 0..9_u32, 0..200_u32, any::<bool>());
+        (agent, damping, sorry, bounds, numbers, checks()).prop_map(
+            |(agent, damping, sorry, bounds, (quorum, below, slow, is_down), checks)| {
+                json!({
+                    "agent": agent, "damping": damping, "sorry_server": sorry,
+                    "weight_bounds": bounds, "quorum": quorum, "hysteresis": below % quorum,
+                    "slow_start": slow, "start": (["up", "down"][usize::from(is_down)]),
+                    "inhibit_on_failure": is_down, "check": checks,
+                })
+            },
+        )
     }
 
     const SCHEDULERS: [&str; 8] = ["rr", "wrr", "wlc", "nq", "mh", "sh", "lblc", "lblcr"];
@@ -469,8 +632,9 @@ mod tests {
             any::<bool>(),
             persistence,
             servers,
+            proptest::option::of(health()),
         )
-            .prop_map(|(protocol, scheduler, clamp, is_named, (mask, seconds), mut servers)| {
+            .prop_map(|(protocol, scheduler, clamp, is_named, (mask, seconds), mut servers, health)| {
                 for (index, server) in servers.iter_mut().enumerate() {
                     server["address"] = json!(format!("10.2.0.{}", index + 1));
                 }
@@ -479,7 +643,8 @@ mod tests {
                     "sh" => json!(["sh-port", "sh-fallback"]),
                     _ => Json::Null,
                 };
-                json!({
+                let mut service = health.unwrap_or_else(|| json!({}));
+                let others = json!({
                     "protocol": (["tcp", "udp", "sctp"][protocol]),
                     "scheduler": (SCHEDULERS[scheduler]),
                     "scheduler_flags": flags,
@@ -489,7 +654,10 @@ mod tests {
                     "persistent_netmask": ([Json::Null, Json::Null, json!("255.0.255.0")][mask]),
                     "unserved": (is_named.then_some("reject")),
                     "server": servers,
-                })
+                });
+                let keys = service.as_object_mut().unwrap();
+                keys.extend(others.as_object().unwrap().clone());
+                service
             })
     }
 
@@ -548,6 +716,7 @@ mod tests {
                     "conn_reuse_mode": modes, "sloppy_tcp": persist,
                 },
                 "timeouts": {"udp": timeout},
+                "health": {"check_addresses": format!("198.18.0.0/{}", 16 + lips % 8)},
                 "port": [{
                     "name": "wan", "device": "0000:3b:00.0", "mtu": mtu,
                     "twin": {"name": "up", "persist": persist},

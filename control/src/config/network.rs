@@ -137,6 +137,13 @@ impl AddressRange {
         false
     }
 
+    /// Whether an address is one of it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // IPv4 sorts before IPv6, and each family by number.
+        self.first <= address && address <= self.last
+    }
+
     /// Every address, lowest first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let like = self.first;
@@ -248,7 +255,7 @@ pub(super) fn parse_interface_name(text: &str) -> Result<String, String> {
 }
 
 /// Whether nobody can own the address alone: what is wrong with it, as the end of a sentence.
-pub(super) fn not_a_host(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn not_a_host(address: IpAddr) -> Option<&'static str> {
     let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     match address {
         _ if address.is_unspecified() => Some("the unspecified address"),

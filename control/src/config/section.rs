@@ -169,10 +169,7 @@ impl<'a> Section<'a> {
 
     /// The tables written `[[key]]`.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
-        let header = match self.place.split('[').next() {
-            Some("") | None => key.to_owned(),
-            Some(parent) => format!("{parent}.{key}"),
-        };
+        let header = header(&self.place_of(key));
         let items = self
             .optional(key, |node| match &node.value {
                 Value::List(items) => Ok(items.as_slice()),
@@ -287,8 +284,17 @@ impl Node {
     }
 }
 
+/// The place of a list of tables without the numbers of those around it.
+fn header(place: &str) -> String {
+    let mut parts = place.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |header, part| {
+        header + part.split_once(']').map_or(part, |(_, rest)| rest)
+    })
+}
+
 /// The nearest of `names` when one is near, else all of them.
-pub(super) fn advice(wrong: &str, names: &[&str]) -> String {
+pub(crate) fn advice(wrong: &str, names: &[&str]) -> String {
     // Up to two slips of the finger are a misspelling; more would be a guess.
     const NEAR: usize = 2;
     let nearest = names
@@ -301,6 +307,22 @@ pub(super) fn advice(wrong: &str, names: &[&str]) -> String {
         }
         _ if names.is_empty() => "take it away".to_owned(),
         _ => format!("what can stand here is {}", names.join(", ")),
+    }
+}
+
+/// What an operator may have meant, of names that may be many; else the command that lists them.
+pub(crate) fn near(wrong: &str, names: &[String], listing: &str) -> String {
+    // Nobody reads more.
+    const LISTED: usize = 12;
+
+    let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let advice = advice(wrong, &names);
+    if names.is_empty() || names.len() > LISTED && !advice.starts_with("did you mean") {
+        format!("`{listing}` shows what there is")
+    } else {
+        advice
     }
 }
 

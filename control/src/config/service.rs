@@ -1,6 +1,8 @@
 //! `[[service]]` and `[[service.server]]`: virtual services and their real servers.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use dataplane::address::{Endpoint, Protocol};
 use dataplane::id::Weight;
@@ -9,21 +11,28 @@ use dataplane::service::{
 };
 
 use super::document::{Node, Table, Value};
+use super::health::{Health, ServerHealth};
 use super::network::{not_a_host, parse_address};
 use super::section::{Section, Written};
 use super::timeouts::read_duration;
+use super::vip::{Placement, read_vip};
+use crate::ipvs::SchedulerFlags;
 
 /// The most sessions a threshold can ask for: more than a session table can hold.
-const MAX_THRESHOLD: u32 = i32::MAX as u32;
+pub(super) const MAX_THRESHOLD: u32 = i32::MAX as u32;
 
-/// The default MSS of IPv4 (RFC 9293 §3.7.1): clamping below it breaks senders.
-const MIN_MSS: u16 = 536;
+/// An MSS, from the default of IPv4 (RFC 9293 §3.7.1), below which clamping breaks senders, to a
+/// 65,535-byte packet without 40 bytes of headers.
+pub(super) const MSS: RangeInclusive<u16> = 536..=u16::MAX - 40;
 
 /// The largest weight: what the kernel's signed number holds.
-const MAX_WEIGHT: u32 = u32::MAX >> 1;
+pub(super) const MAX_WEIGHT: u32 = u32::MAX >> 1;
 
-/// The largest MSS: a 65,535-byte packet without 40 bytes of headers.
-const MAX_MSS: u16 = u16::MAX - 40;
+/// What `persistent_netmask` of an IPv6 service can be; 0 is refused by `ipvsadm` too.
+pub(super) const PREFIX_LENGTHS_V6: RangeInclusive<u32> = 1..=128;
+
+/// What a server's address has to be.
+pub(super) const WANTED_RIP: &str = "the real server's own address";
 
 /// One virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +46,9 @@ pub struct Service {
     pub placement: Placement,
     /// How a server is chosen.
     pub scheduler: SchedulerKind,
+    /// Flags that were given to the scheduler and that it does not ask for; the others are in
+    /// `scheduler`. They are kept, as the kernel keeps them, and change nothing.
+    pub idle_flags: SchedulerFlags,
     /// The pool of its FULLNAT servers.
     pub local_pool: Option<String>,
     /// What becomes of other packets to the VIP; `None` leaves it to its other services
@@ -44,10 +56,13 @@ pub struct Service {
     pub unserved: Option<Unserved>,
     /// Whether the MSS of TCP is lowered.
     pub mss_clamp: MssClamp,
-    /// Whether clients meet their servers again.
+    /// Whether clients meet their servers again. Of a service of IPv6 `netmask` is the length of a
+    /// prefix.
     pub persistence: Option<Persistence>,
     /// Whether every datagram is scheduled for itself.
     pub one_packet: bool,
+    /// How its servers are watched; `None` is not at all.
+    pub health: Option<Arc<Health>>,
     /// Its servers, in the order of the file.
     pub servers: Vec<Server>,
 }
@@ -57,6 +72,26 @@ impl Service {
     #[must_use]
     pub const fn key(&self) -> ServiceKey {
         self.key
+    }
+
+    /// Who serves while it has no quorum.
+    #[must_use]
+    pub fn sorry_server(&self) -> Option<&Server> {
+        self.health.as_ref()?.sorry_server.as_ref()
+    }
+
+    /// Whether everything about it but its servers is the same.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let without = |service: &Self| Self {
+            servers: Vec::new(),
+            name: service.name.clone(),
+            placement: service.placement.clone(),
+            local_pool: service.local_pool.clone(),
+            health: service.health.clone(),
+            ..*service
+        };
+        without(self) == without(other)
     }
 
     /// The address that clients speak to, unless the service has a mark.
@@ -69,20 +104,8 @@ impl Service {
     }
 }
 
-/// Who puts a VIP on a twin.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Placement {
-    /// The gateway, on the twin whose subnet covers it, else on that of the default route.
-    #[default]
-    Auto,
-    /// The gateway, on the twin of this interface (by its name in this file).
-    Interface(String),
-    /// Nobody here: keepalived, BIRD or an operator.
-    External,
-}
-
 /// One real server of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// RIP and port; port 0 (only where the service's is 0) keeps the packet's.
     pub endpoint: Endpoint<IpAddr>,
@@ -94,6 +117,8 @@ pub struct Server {
     pub upper_threshold: u32,
     /// Sessions below which it no longer is; 0 is three quarters of the upper threshold.
     pub lower_threshold: u32,
+    /// What is otherwise about watching it than its service says.
+    pub health: Option<Arc<ServerHealth>>,
 }
 
 const PROTOCOLS: [(&str, Protocol); 3] = [
@@ -150,13 +175,15 @@ const SCHEDULERS: [(&str, SchedulerKind); 15] = [
     ("none", SchedulerKind::None),
 ];
 
-/// The words of `scheduler_flags`, the schedulers they are for, and whether they ask for the port
-/// to be hashed, or else for the fallback.
-const SCHEDULER_FLAGS: [(&str, (&str, bool)); 4] = [
-    ("sh-fallback", ("sh", false)),
-    ("sh-port", ("sh", true)),
-    ("mh-fallback", ("mh", false)),
-    ("mh-port", ("mh", true)),
+/// The words of `scheduler_flags`, the schedulers they are for (none: for all), and their meaning.
+pub(super) const SCHEDULER_FLAGS: [(&str, (Option<&str>, SchedulerFlags)); 7] = [
+    ("sh-fallback", (Some("sh"), SchedulerFlags::FIRST)),
+    ("sh-port", (Some("sh"), SchedulerFlags::SECOND)),
+    ("mh-fallback", (Some("mh"), SchedulerFlags::FIRST)),
+    ("mh-port", (Some("mh"), SchedulerFlags::SECOND)),
+    ("flag-1", (None, SchedulerFlags::FIRST)),
+    ("flag-2", (None, SchedulerFlags::SECOND)),
+    ("flag-3", (None, SchedulerFlags::THIRD)),
 ];
 
 pub(super) const UNSERVED: [(&str, Unserved); 3] = [
@@ -170,12 +197,14 @@ impl Service {
         let at = section.table();
         let name = section.optional("name", read_name);
         let key = read_key(&mut section);
-        let scheduler = read_scheduler(&mut section);
+        let (scheduler, idle_flags) = read_scheduler(&mut section);
         let local_pool = section.optional("local_pool", |node| Ok(node.text()?.to_owned()));
         let unserved = section.optional("unserved", |node| node.word(&UNSERVED));
         let mss_clamp = section.or("mss_clamp", MssClamp::Auto, read_mss_clamp);
-        let persistence = read_persistence(&mut section);
+        let is_v6 = key.whole.as_ref().is_some_and(|(key, _)| key.is_ipv6());
+        let persistence = read_persistence(&mut section, is_v6);
         let one_packet = section.or("one_packet", false, Node::boolean);
+        let health = Health::read(&mut section, key.port);
         let (servers, parts) = read_servers(&mut section, key.port);
         section.finish();
         let (key, placement) = key.whole?;
@@ -184,11 +213,13 @@ impl Service {
             key,
             placement,
             scheduler,
+            idle_flags,
             local_pool,
             unserved,
             mss_clamp,
             persistence,
             one_packet,
+            health,
             servers,
         };
         Some(Written { value, at, parts })
@@ -197,24 +228,37 @@ impl Service {
 
 impl Server {
     /// `service_port` is the default port, `None` when the service's cannot be read.
-    fn read(section: &mut Section<'_>, service_port: Option<u16>) -> Option<Self> {
+    pub(super) fn read(section: &mut Section<'_>, service_port: Option<u16>) -> Option<Self> {
+        let plain = Self::read_plain(section, service_port);
+        let mut threshold = |key| section.or(key, 0, |node| node.number(0, MAX_THRESHOLD));
+        let upper_threshold = threshold("upper_threshold");
+        let lower_threshold = threshold("lower_threshold");
+        let health = ServerHealth::read(section);
+        Some(Self {
+            upper_threshold,
+            lower_threshold,
+            health,
+            ..plain?
+        })
+    }
+
+    /// What a sorry server has too.
+    pub(super) fn read_plain(section: &mut Section<'_>, service_port: Option<u16>) -> Option<Self> {
         let address = section.required(
             "address",
             "give the real server's address, like \"10.2.0.11\"",
-            |node| read_host(node, "the real server's own address"),
+            read_rip,
         );
         let written_port = section.optional("port", |node| node.number(0, u16::MAX));
         let weight = section.or("weight", 1, |node| node.number(0, MAX_WEIGHT));
         let method = section.or("method", Method::Dr, |node| node.word(&METHODS));
-        let mut threshold = |key| section.or(key, 0, |node| node.number(0, MAX_THRESHOLD));
-        let upper_threshold = threshold("upper_threshold");
-        let lower_threshold = threshold("lower_threshold");
         Some(Self {
             endpoint: Endpoint::new(address?, written_port.or(service_port)?),
             weight: Weight(weight),
             method,
-            upper_threshold,
-            lower_threshold,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            health: None,
         })
     }
 }
@@ -227,7 +271,7 @@ struct ReadKey {
     port: Option<u16>,
 }
 
-/// `mark = 3`, or `protocol`, `vip` and `port`.
+/// `mark = 3`, of IPv6 packets with `family = "ipv6"`, or `protocol`, `vip` and `port`.
 fn read_key(section: &mut Section<'_>) -> ReadKey {
     if section.has("mark") {
         return read_mark(section);
@@ -241,6 +285,13 @@ fn read_key(section: &mut Section<'_>) -> ReadKey {
     });
     // Known, so that a misspelt one gets the right advice.
     let _absent = section.optional("mark", |node| node.number(1, u32::MAX));
+    if section.optional("family", |_| Ok(())).is_some() {
+        let line = section.table().line_of("family");
+        section.refuse(
+            line,
+            "`family` tells the packets of a `mark`, and a VIP tells its own: take it away",
+        );
+    }
     let whole = protocol.zip(vip).zip(port);
     let whole = whole.map(|((protocol, (vip, placement)), port)| {
         let key = ServiceKey::address(protocol, Endpoint::new(vip, port));
@@ -251,6 +302,13 @@ fn read_key(section: &mut Section<'_>) -> ReadKey {
 
 fn read_mark(section: &mut Section<'_>) -> ReadKey {
     let mark = section.optional("mark", |node| node.number(1, u32::MAX));
+    let is_v6 = section.or("family", false, |node| {
+        node.word(&[("ipv4", false), ("ipv6", true)])
+    });
+    let key_of = |mark| match is_v6 {
+        true => ServiceKey::Mark6(mark),
+        false => ServiceKey::Mark(mark),
+    };
     for key in ["protocol", "vip", "port"] {
         if section.optional(key, |_| Ok(())).is_some() {
             let line = section.table().line_of(key);
@@ -261,16 +319,22 @@ fn read_mark(section: &mut Section<'_>) -> ReadKey {
         }
     }
     ReadKey {
-        whole: mark.map(|mark| (ServiceKey::Mark(mark), Placement::Auto)),
+        whole: mark.map(|mark| (key_of(mark), Placement::Auto)),
         port: Some(0),
     }
 }
 
 /// `persistent = "5m"`, and `persistent_netmask = "255.255.255.0"` for clients that change their
 /// addresses within a network.
-fn read_persistence(section: &mut Section<'_>) -> Option<Persistence> {
+fn read_persistence(section: &mut Section<'_>, is_v6: bool) -> Option<Persistence> {
     let timeout = section.optional("persistent", read_duration);
-    let netmask = section.optional("persistent_netmask", read_netmask);
+    let netmask = section.optional("persistent_netmask", |node| {
+        if is_v6 {
+            node.number(*PREFIX_LENGTHS_V6.start(), *PREFIX_LENGTHS_V6.end())
+        } else {
+            read_netmask(node)
+        }
+    });
     if netmask.is_some() && !section.has("persistent") {
         let line = section.table().line_of("persistent_netmask");
         section.refuse(
@@ -280,8 +344,17 @@ fn read_persistence(section: &mut Section<'_>) -> Option<Persistence> {
     }
     timeout.map(|timeout_seconds| Persistence {
         timeout_seconds,
-        netmask: netmask.unwrap_or(Persistence::NETMASK),
+        netmask: netmask.unwrap_or(every_client(is_v6)),
     })
+}
+
+/// The netmask that tells every client from every other.
+pub(crate) const fn every_client(is_v6: bool) -> u32 {
+    if is_v6 {
+        *PREFIX_LENGTHS_V6.end()
+    } else {
+        Persistence::NETMASK
+    }
 }
 
 /// A netmask of any bits in dots, or the length of a prefix.
@@ -324,54 +397,32 @@ fn read_servers<'a>(
 
 fn read_name(node: &Node) -> Result<String, String> {
     let text = node.text()?;
-    if text.is_empty() || text.len() > 64 || text.chars().any(char::is_control) {
-        return Err("must have 1 to 64 printable characters".to_owned());
-    }
+    check_name(text)?;
     Ok(text.to_owned())
 }
 
-fn read_host(node: &Node, wanted: &str) -> Result<IpAddr, String> {
+/// Whether a service can have this name, or why not.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        return Err("must have 1 to 64 printable characters".to_owned());
+    }
+    Ok(())
+}
+
+fn read_rip(node: &Node) -> Result<IpAddr, String> {
     let address = parse_address(node.text()?)?;
-    match not_a_host(address) {
-        Some(what) => Err(format!("{address} is {what}: give {wanted}")),
+    match not_a_server(address) {
+        Some(what) => Err(format!("{address} is {what}: give {WANTED_RIP}")),
         None => Ok(address),
     }
 }
 
-/// `vip = "10.1.0.100"` or `vip = { address = "10.1.0.100", place = "external" }`.
-fn read_vip(section: &mut Section<'_>) -> Option<(IpAddr, Placement)> {
-    const WANTED: &str = "a unicast address that clients can reach";
-    const MISSING: &str = "give the address that clients speak to, like \"10.1.0.100\"";
-    let is_table = |node: &Node| Ok(matches!(node.value, Value::Table(_)));
-    if section.optional("vip", is_table) != Some(true) {
-        let address = section.required("vip", MISSING, |node| read_host(node, WANTED))?;
-        return Some((address, Placement::Auto));
-    }
-    let mut vip = section.inner("vip")?;
-    let address = vip.required("address", MISSING, |node| read_host(node, WANTED));
-    let is_external = vip.or("place", false, |node| {
-        node.word(&[("auto", false), ("external", true)])
-    });
-    let interface = vip.optional("interface", |node| Ok(node.text()?.to_owned()));
-    let placement = match interface {
-        Some(_) if is_external => {
-            let line = vip.table().line_of("interface");
-            vip.refuse(
-                line,
-                "`interface` says where the gateway puts the VIP, but with place = \"external\" \
-                 it does not: take one of them away",
-            );
-            Placement::External
-        }
-        None if is_external => Placement::External,
-        Some(interface) => Placement::Interface(interface),
-        None => Placement::Auto,
-    };
-    vip.finish();
-    Some((address?, placement))
+/// Why no real server can have an address. A loopback address is the gateway itself.
+pub(super) fn not_a_server(address: IpAddr) -> Option<&'static str> {
+    not_a_host(address).filter(|_| !address.is_loopback())
 }
 
-fn read_scheduler(section: &mut Section<'_>) -> SchedulerKind {
+fn read_scheduler(section: &mut Section<'_>) -> (SchedulerKind, SchedulerFlags) {
     let kind = section.or("scheduler", SchedulerKind::Wlc, |node| {
         let text = node.text()?;
         let known = SCHEDULERS.iter().find(|(name, _)| *name == text);
@@ -383,28 +434,32 @@ fn read_scheduler(section: &mut Section<'_>) -> SchedulerKind {
     });
     let flags = section
         .list("scheduler_flags", |node| {
-            let (of, is_port) = node.word(&SCHEDULER_FLAGS)?;
-            if of == kind.name() {
-                return Ok(is_port);
+            let (of, flag) = node.word(&SCHEDULER_FLAGS)?;
+            match of.filter(|of| *of != kind.name()) {
+                None => Ok(flag),
+                Some(of) => Err(format!(
+                    "\"{}\" is for {of}, not for {}: take it away",
+                    node.text()?,
+                    kind.name()
+                )),
             }
-            Err(format!(
-                "\"{}\" is for {of}, not for {}: take it away",
-                node.text()?,
-                kind.name()
-            ))
         })
         .unwrap_or_default();
-    let [fallback, port] = [false, true].map(|flag| flags.contains(&flag));
+    let flags = flags.into_iter();
+    let flags = flags.fold(SchedulerFlags::default(), SchedulerFlags::with);
+    let fallback = flags.contains(SchedulerFlags::FIRST);
+    let port = flags.contains(SchedulerFlags::SECOND);
+    let asked = SchedulerFlags::FIRST.with(SchedulerFlags::SECOND);
     match kind {
-        SchedulerKind::Sh { .. } => SchedulerKind::Sh { fallback, port },
-        SchedulerKind::Mh { .. } => SchedulerKind::Mh { fallback, port },
-        other => other,
+        SchedulerKind::Sh { .. } => (SchedulerKind::Sh { fallback, port }, flags.without(asked)),
+        SchedulerKind::Mh { .. } => (SchedulerKind::Mh { fallback, port }, flags.without(asked)),
+        other => (other, flags),
     }
 }
 
 fn read_mss_clamp(node: &Node) -> Result<MssClamp, String> {
     match &node.value {
-        Value::Integer(_) => node.number(MIN_MSS, MAX_MSS).map(MssClamp::To),
+        Value::Integer(_) => node.number(*MSS.start(), *MSS.end()).map(MssClamp::To),
         Value::Text(text) if text == "auto" => Ok(MssClamp::Auto),
         Value::Text(text) if text == "off" => Ok(MssClamp::Off),
         _ => Err("must be \"auto\", \"off\" or a number of bytes".to_owned()),
@@ -413,6 +468,9 @@ fn read_mss_clamp(node: &Node) -> Result<MssClamp, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::Config;
     use super::super::testing::{config, refusals};
     use super::*;
 
@@ -437,17 +495,20 @@ mod tests {
                 ),
                 placement: Placement::Auto,
                 scheduler: SchedulerKind::Wlc,
+                idle_flags: SchedulerFlags::default(),
                 local_pool: None,
                 unserved: None,
                 mss_clamp: MssClamp::Auto,
                 persistence: None,
                 one_packet: false,
+                health: None,
                 servers: vec![Server {
                     endpoint: Endpoint::new("10.2.0.11".parse().unwrap(), 80),
                     weight: Weight(1),
                     method: Method::Dr,
                     upper_threshold: 0,
                     lower_threshold: 0,
+                    health: None,
                 }],
             }
         );
@@ -469,6 +530,7 @@ mod tests {
                 method: Method::Nat,
                 upper_threshold: 100,
                 lower_threshold: 50,
+                health: None,
             }]
         );
     }
@@ -504,6 +566,37 @@ mod tests {
         assert_eq!(flags("mh", "\"mh-port\""), mh(false, true));
         assert_eq!(flags("mh", "\"mh-fallback\", \"mh-port\""), mh(true, true));
         assert_eq!(flags("sh", "\"sh-fallback\""), sh(true, false));
+        assert_eq!(flags("sh", "\"flag-2\""), sh(false, true));
+    }
+
+    #[test]
+    fn flags_that_no_scheduler_asks_for_are_kept_as_written() {
+        for (scheduler, written) in [
+            ("nq", "[\"flag-1\", \"flag-3\"]"),
+            ("mh", "[\"mh-port\", \"flag-3\"]"),
+        ] {
+            let lines = format!("scheduler = \"{scheduler}\"\nscheduler_flags = {written}");
+            let toml = toml::to_string(&service(&lines)).unwrap();
+            let shown = format!("scheduler_flags = {written}\n");
+            assert!(toml.contains(&shown), "{toml}");
+        }
+    }
+
+    #[test]
+    fn clients_of_ipv6_are_told_apart_by_a_prefix() {
+        let begin = "[[service]]\nprotocol = \"tcp\"\nvip = \"2001:db8::1\"\nport = 80\n\
+                     persistent = 60\n";
+        let netmask = |line: &str| {
+            let config = config(&format!("{begin}{line}"));
+            config.services()[0].persistence.map(|it| it.netmask)
+        };
+
+        assert_eq!(netmask(""), Some(128));
+        assert_eq!(netmask("persistent_netmask = 64\n"), Some(64));
+        assert_eq!(
+            refusals(&format!("{begin}persistent_netmask = 129\n")),
+            ["6: `persistent_netmask` 129 is above 128: give 1 to 128"]
+        );
     }
 
     #[test]
@@ -521,6 +614,49 @@ mod tests {
         assert_eq!(
             placement("{ address = \"10.1.0.1\", place = \"auto\", interface = \"wan\" }"),
             Placement::Interface("wan".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_mark_may_be_of_packets_of_ipv6() {
+        let text = "[[service]]\nmark = 3\nfamily = \"ipv6\"\nscheduler_flags = [\"flag-2\"]\n\
+                    persistent = 60\npersistent_netmask = 64\n\
+                    [[service]]\nmark = 3\nfamily = \"ipv4\"\n\
+                    [[service]]\nmark = 4\nfamily = \"ipv6\"\npersistent = 60\n";
+
+        let config = config(text);
+
+        let keys: Vec<_> = config.services().iter().map(Service::key).collect();
+        assert_eq!(
+            keys,
+            [
+                ServiceKey::Mark6(3),
+                ServiceKey::Mark(3),
+                ServiceKey::Mark6(4)
+            ]
+        );
+        let netmasks = config.services().iter().map(|it| it.persistence);
+        let netmasks: Vec<_> = netmasks.flatten().map(|it| it.netmask).collect();
+        assert_eq!(netmasks, [64, 128]);
+        let written = config.to_toml().unwrap();
+        let again = Config::from_toml(&written, Path::new("again.toml"))
+            .unwrap()
+            .0;
+        assert_eq!(again, config, "{written}");
+    }
+
+    #[test]
+    fn a_family_is_a_marks() {
+        let text = "[[service]]\nmark = 3\nfamily = \"ipv5\"\n\
+                    [[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n\
+                    family = \"ipv4\"\n";
+
+        assert_eq!(
+            refusals(text),
+            [
+                "3: `family` \"ipv5\" is not known: did you mean `ipv4`?",
+                "8: `family` tells the packets of a `mark`, and a VIP tells its own: take it away",
+            ]
         );
     }
 
@@ -678,8 +814,6 @@ mod tests {
     fn addresses_that_no_host_has_are_refused() {
         for (address, what) in [
             ("0.0.0.0", "the unspecified address"),
-            ("127.0.0.1", "a loopback address"),
-            ("::1", "a loopback address"),
             ("239.0.0.1", "a multicast address"),
             ("255.255.255.255", "the broadcast address"),
         ] {

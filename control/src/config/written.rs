@@ -6,15 +6,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::address::Endpoint;
-use dataplane::service::{MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved};
+use dataplane::service::{MssClamp, SchedulerKind, ServiceKey, Unserved};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::service::{Placement, Server, Service, UNSERVED};
+use super::health::{SERVER_KEYS, SERVICE_KEYS};
+use super::service::{SCHEDULER_FLAGS, Server, Service, UNSERVED, every_client};
+use super::vip::Placement;
+use crate::ipvs::SchedulerFlags;
 
 impl Serialize for Service {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut keys = serializer.serialize_struct("Service", 14)?;
+        let mut keys = serializer.serialize_struct("Service", 15 + SERVICE_KEYS)?;
         optional(&mut keys, "name", self.name.as_deref())?;
         match self.key() {
             ServiceKey::Address {
@@ -26,20 +29,29 @@ impl Serialize for Service {
                 keys.serialize_field("port", &port)?;
             }
             ServiceKey::Mark(mark) => keys.serialize_field("mark", &mark)?,
+            ServiceKey::Mark6(mark) => {
+                keys.serialize_field("mark", &mark)?;
+                keys.serialize_field("family", "ipv6")?;
+            }
         }
         keys.serialize_field("scheduler", self.scheduler.name())?;
-        optional(&mut keys, "scheduler_flags", flags(self.scheduler))?;
+        let flags = Some(self.scheduler_flags()).filter(|flags| !flags.is_empty());
+        optional(&mut keys, "scheduler_flags", flags)?;
         optional(&mut keys, "local_pool", self.local_pool.as_deref())?;
         optional(&mut keys, "unserved", self.unserved.map(unserved_word))?;
         keys.serialize_field("mss_clamp", &WrittenClamp(self.mss_clamp))?;
         let seconds = self.persistence.map(|it| it.timeout_seconds);
         optional(&mut keys, "persistent", seconds)?;
         let netmask = self.persistence.map(|it| it.netmask);
-        let netmask = netmask.filter(|mask| *mask != Persistence::NETMASK);
-        let netmask = netmask.map(Ipv4Addr::from_bits);
+        let is_v6 = self.key.is_ipv6();
+        let netmask = netmask.filter(|mask| *mask != every_client(is_v6));
+        let netmask = netmask.map(|mask| WrittenNetmask { mask, is_v6 });
         optional(&mut keys, "persistent_netmask", netmask)?;
         let one_packet = Some(true).filter(|_| self.one_packet);
         optional(&mut keys, "one_packet", one_packet)?;
+        if let Some(health) = &self.health {
+            health.write(&mut keys)?;
+        }
         let servers = Some(&self.servers).filter(|servers| !servers.is_empty());
         optional(&mut keys, "server", servers)?;
         keys.end()
@@ -49,7 +61,7 @@ impl Serialize for Service {
 impl Serialize for Server {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let unless_zero = |threshold: u32| Some(threshold).filter(|&sessions| sessions != 0);
-        let mut keys = serializer.serialize_struct("Server", 6)?;
+        let mut keys = serializer.serialize_struct("Server", 6 + SERVER_KEYS)?;
         keys.serialize_field("address", &self.endpoint.addr)?;
         keys.serialize_field("port", &self.endpoint.port)?;
         keys.serialize_field("weight", &self.weight.0)?;
@@ -64,6 +76,9 @@ impl Serialize for Server {
             "lower_threshold",
             unless_zero(self.lower_threshold),
         )?;
+        if let Some(health) = &self.health {
+            health.write(&mut keys)?;
+        }
         keys.end()
     }
 }
@@ -98,18 +113,46 @@ impl Serialize for WrittenClamp {
     }
 }
 
-fn flags(scheduler: SchedulerKind) -> Option<Vec<&'static str>> {
-    let set = match scheduler {
-        SchedulerKind::Sh { fallback, port } => [(fallback, "sh-fallback"), (port, "sh-port")],
-        SchedulerKind::Mh { fallback, port } => [(fallback, "mh-fallback"), (port, "mh-port")],
-        _ => return None,
-    };
-    let names: Vec<_> = set
-        .iter()
-        .filter(|(is_set, _)| *is_set)
-        .map(|(_, name)| *name)
-        .collect();
-    Some(names).filter(|names| !names.is_empty())
+/// A mask of IPv4, or the length of a prefix of IPv6.
+struct WrittenNetmask {
+    mask: u32,
+    is_v6: bool,
+}
+
+impl Serialize for WrittenNetmask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_v6 {
+            self.mask.serialize(serializer)
+        } else {
+            Ipv4Addr::from_bits(self.mask).serialize(serializer)
+        }
+    }
+}
+
+impl Service {
+    /// The words of `scheduler_flags`: the scheduler's own where it has some, else those for any.
+    #[must_use]
+    pub fn scheduler_flags(&self) -> Vec<&'static str> {
+        let mut left = self.idle_flags;
+        if let SchedulerKind::Sh { fallback, port } | SchedulerKind::Mh { fallback, port } =
+            self.scheduler
+        {
+            let asked = [
+                (fallback, SchedulerFlags::FIRST),
+                (port, SchedulerFlags::SECOND),
+            ];
+            let asked = asked.into_iter().filter(|(is_set, _)| *is_set);
+            left = asked.fold(left, |flags, (_, flag)| flags.with(flag));
+        }
+        let mut words = Vec::new();
+        for (word, (of, flag)) in SCHEDULER_FLAGS {
+            if left.contains(flag) && of.is_none_or(|of| of == self.scheduler.name()) {
+                words.push(word);
+                left = left.without(flag);
+            }
+        }
+        words
+    }
 }
 
 /// The word of [`UNSERVED`] for a value.
@@ -120,7 +163,8 @@ pub(super) fn unserved_word(unserved: Unserved) -> &'static str {
         .map_or("linux", |(word, _)| *word)
 }
 
-fn optional<K: SerializeStruct, T: Serialize>(
+/// Writes a key that may be absent.
+pub(super) fn optional<K: SerializeStruct, T: Serialize>(
     keys: &mut K,
     key: &'static str,
     value: Option<T>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::failure::Failure;
+use super::failure::{Failure, Members};
 use crate::view::ErrorView;
 
 /// How long to wait for an answer: applying 100,000 servers takes a second or two.
@@ -35,7 +36,12 @@ const PIECE: usize = 64 << 10;
 pub(super) struct Client {
     runtime: Runtime,
     socket: PathBuf,
+    /// How long it waits for an answer.
+    patience: Duration,
 }
+
+/// Interrupts from the keyboard.
+pub(super) struct Interrupt(Signal);
 
 /// Why an upload has no answer.
 pub(super) enum UploadFailure {
@@ -84,6 +90,8 @@ impl Iterator for Pieces {
 pub(super) struct Answer {
     socket: PathBuf,
     pub(super) status: StatusCode,
+    /// What stands for the state that it shows, if anything does.
+    pub(super) tag: Option<HeaderValue>,
     pub(super) body: Bytes,
 }
 
@@ -96,37 +104,73 @@ impl Client {
         Ok(Self {
             runtime,
             socket: socket.to_owned(),
+            patience: PATIENCE,
         })
+    }
+
+    /// One that does not wait longer than this for an answer.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What the gateway says to `GET path`.
     pub(super) fn get(&self, path: &str) -> Result<Answer, Failure> {
-        self.ask(Method::GET, path, None, Bytes::new())
+        self.ask(Method::GET, path, HeaderMap::new(), Bytes::new())
     }
 
-    /// What the gateway says to `PUT path` with a body of this type.
-    pub(super) fn put(&self, path: &str, kind: &str, body: Vec<u8>) -> Result<Answer, Failure> {
-        self.ask(Method::PUT, path, Some(kind), body.into())
+    /// What the gateway says to `PUT path` with a body of this type, if what is there still has
+    /// the tag that was `seen`; nothing stands for whatever is there.
+    pub(super) fn put(
+        &self,
+        path: &str,
+        kind: &'static str,
+        seen: Option<HeaderValue>,
+        body: Vec<u8>,
+    ) -> Result<Answer, Failure> {
+        let any = HeaderValue::from_static("*");
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+            (header::IF_MATCH, seen.unwrap_or(any)),
+        ];
+        self.ask(
+            Method::PUT,
+            path,
+            headers.into_iter().collect(),
+            body.into(),
+        )
+    }
+
+    /// What the gateway says to `POST path` with a body of this type.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Answer, Failure> {
+        let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        self.ask(
+            Method::POST,
+            path,
+            HeaderMap::from_iter([kind]),
+            body.into(),
+        )
     }
 
     fn ask(
         &self,
         method: Method,
         path: &str,
-        kind: Option<&str>,
+        headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "sluice");
-        if let Some(kind) = kind {
-            request = request.header(header::CONTENT_TYPE, kind);
-        }
-        let request = request
+            .header(header::HOST, "sluice")
             .body(Full::new(body))
             .map_err(|error| self.garbled(&error))?;
-        self.runtime.block_on(self.within(PATIENCE, async {
+        request.headers_mut().extend(headers);
+        self.runtime.block_on(self.within(self.patience, async {
             let response = self.open(request).await?;
             self.collect(response).await
         }))
@@ -193,6 +237,18 @@ impl Client {
         })
     }
 
+    /// From now on an interrupt from the keyboard does not end the process.
+    pub(super) fn interrupt(&self) -> Result<Interrupt, Failure> {
+        let _entered = self.runtime.enter();
+        Ok(Interrupt(signal(SignalKind::interrupt())?))
+    }
+
+    /// Waits; true when there was an interrupt from the keyboard, also one before.
+    pub(super) fn pause(&self, time: Duration, interrupt: &mut Interrupt) -> bool {
+        let waiting = async { tokio::time::timeout(time, interrupt.0.recv()).await };
+        self.runtime.block_on(waiting).is_ok()
+    }
+
     /// What `work` comes to, unless the gateway takes longer.
     async fn within<T>(
         &self,
@@ -211,7 +267,7 @@ impl Client {
     {
         let stream = UnixStream::connect(&self.socket)
             .await
-            .map_err(|error| self.not_connected(&error))?;
+            .map_err(|error| self.not_connected(error))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.unanswered(&error))?;
         // It ends with the answer; its errors come out of the request too.
@@ -226,17 +282,23 @@ impl Client {
         Ok(Answer {
             socket: self.socket.clone(),
             status: head.status,
+            tag: head.headers.get(header::ETAG).cloned(),
             body: body.to_bytes(),
         })
     }
 
-    fn not_connected(&self, error: &io::Error) -> Failure {
+    fn not_connected(&self, error: io::Error) -> Failure {
         let socket = self.socket.clone();
         match error.kind() {
-            io::ErrorKind::PermissionDenied => Failure::Denied(socket),
+            io::ErrorKind::NotFound => Failure::NoSocket(socket),
+            io::ErrorKind::ConnectionRefused => Failure::Dead(socket),
+            io::ErrorKind::PermissionDenied => {
+                let members = Members::of(&socket);
+                Failure::Denied(socket, members)
+            }
             // The queue of a listener that does not accept is full (unix(7)).
             io::ErrorKind::WouldBlock => Failure::Silent(socket),
-            _ => Failure::Unreachable(socket),
+            _ => Failure::Unreachable(socket, error),
         }
     }
 
@@ -273,7 +335,7 @@ impl Answer {
 
 /// Writes a value so that it can stand in a query (RFC 3986 §2.3: only unreserved characters
 /// stand for themselves).
-pub(super) fn percent_encoded(value: &str) -> String {
+pub(crate) fn percent_encoded(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -319,7 +381,8 @@ mod tests {
 
         assert_eq!(
             failure.to_string(),
-            "cannot reach the gateway at /nonexistent/sluice.sock: is it running?"
+            "there is no gateway at /nonexistent/sluice.sock: is it running, and is this its \
+             `socket`? (--socket names another)"
         );
     }
 }

@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use super::client::Client;
+use super::configuration::write_json;
 use super::failure::Failure;
 use super::table::{Align, Table};
 use super::{Console, Exit};
+use crate::config::near;
 use crate::view::{ServerView, ServiceView, TrafficView};
 
 /// Columns of numbers, between what something is and what is to be said about it.
@@ -20,14 +22,52 @@ const NUMBERS: [&str; 8] = [
     "OutBytes",
 ];
 
-pub(super) fn show(client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let answer = client.get("/v1/services")?.accepted()?;
+/// Shows all services, or the one that is `wanted`.
+pub(super) fn show(
+    client: &Client,
+    wanted: Option<&str>,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let answer = client.get("/v1/status/services")?.accepted()?;
+    let Some(wanted) = wanted else {
+        if console.json {
+            console.raw(&answer.body)?;
+        } else {
+            write(&answer.view::<Vec<_>>()?, console.out)?;
+        }
+        return Ok(Exit::Well);
+    };
+    let services: Vec<ServiceView> = answer.view()?;
+    let found: Vec<_> = services
+        .iter()
+        .filter(|it| is_meant(it, wanted))
+        .cloned()
+        .collect();
+    if found.is_empty() {
+        return Err(Failure::Refused(vec![no_service(wanted, &services)]));
+    }
     if console.json {
-        console.raw(&answer.body)?;
+        write_json(&found, console)?;
     } else {
-        write(&answer.view::<Vec<_>>()?, console.out)?;
+        write(&found, console.out)?;
     }
     Ok(Exit::Well)
+}
+
+/// Whether an operator may mean this service.
+fn is_meant(service: &ServiceView, wanted: &str) -> bool {
+    let vip = service.vip.map(|vip| vip.to_string());
+    service.name.as_deref() == Some(wanted)
+        || vip.as_deref() == Some(wanted)
+        || service.key() == wanted
+}
+
+fn no_service(wanted: &str, services: &[ServiceView]) -> String {
+    let names: Vec<_> = (services.iter())
+        .map(|service| service.name.clone().unwrap_or_else(|| service.key()))
+        .collect();
+    let advice = near(wanted, &names, "sluicectl services");
+    format!("there is no service \"{wanted}\": {advice}")
 }
 
 fn write(services: &[ServiceView], out: &mut dyn Write) -> io::Result<()> {
@@ -90,11 +130,32 @@ fn server_row(server: &ServerView) -> Vec<String> {
         server.inactive.to_string(),
     ];
     row.extend(traffic_cells(&server.traffic));
-    let overloaded = server.overloaded.then_some("overloaded");
-    let removed = (!server.available).then_some("removed, its last sessions end");
-    let notes: Vec<_> = overloaded.into_iter().chain(removed).collect();
-    row.push(notes.join(", "));
+    row.push(notes(server).join(", "));
     row
+}
+
+/// What is to be said about a server: its state, if it is not simply up, and why it has another
+/// weight than is configured.
+fn notes(server: &ServerView) -> Vec<String> {
+    let state = server.state.as_deref().filter(|state| *state != "up");
+    let is_less = server.available && server.weight != server.configured_weight;
+    let weight = is_less.then(|| format!("of weight {}", server.configured_weight));
+    let what = state.map(str::to_owned).or(weight);
+    let why = server.reasons.join(", ");
+    let stands = match (what, why.is_empty()) {
+        (Some(what), true) => Some(what),
+        (Some(what), false) => Some(format!("{what}: {why}")),
+        (None, true) => None,
+        (None, false) => Some(why),
+    };
+    let overloaded = server.overloaded.then(|| "overloaded".to_owned());
+    let is_removed = !server.available && server.state.is_none();
+    let removed = is_removed.then(|| "removed, its last sessions end".to_owned());
+    stands
+        .into_iter()
+        .chain(overloaded)
+        .chain(removed)
+        .collect()
 }
 
 fn traffic_cells(traffic: &TrafficView) -> [String; 5] {
@@ -127,6 +188,9 @@ mod tests {
             address: address.parse().unwrap(),
             method: method.to_owned(),
             weight: 1,
+            configured_weight: 1,
+            state: None,
+            reasons: Vec::new(),
             active: 3,
             inactive: 20,
             persistent: 0,
@@ -150,6 +214,7 @@ mod tests {
                 protocol: Some("tcp".to_owned()),
                 vip: "10.1.0.100:80".parse().ok(),
                 mark: None,
+                family: None,
                 scheduler: "wlc".to_owned(),
                 scheduler_lock_waits: 0,
                 persistent_seconds: None,
@@ -170,6 +235,7 @@ mod tests {
                 protocol: Some("sctp".to_owned()),
                 vip: "[2001:db8::1]:53".parse().ok(),
                 mark: None,
+                family: None,
                 scheduler: "mh".to_owned(),
                 scheduler_lock_waits: 0,
                 persistent_seconds: None,
@@ -183,6 +249,7 @@ mod tests {
                 protocol: None,
                 vip: None,
                 mark: Some(3),
+                family: None,
                 scheduler: "lblc".to_owned(),
                 scheduler_lock_waits: 0,
                 persistent_seconds: Some(300),

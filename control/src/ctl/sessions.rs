@@ -157,6 +157,8 @@ mod tests {
             out: &mut out,
             err: &mut Vec::new(),
             json: false,
+            is_terminal: false,
+            colour: crate::ctl::Painted::default(),
         };
         write(page, true, &mut Table::headed(HEADING), &mut console).unwrap();
         String::from_utf8(out).unwrap()

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
+use anstyle::AnsiColor;
 use axum::http::StatusCode;
 
 use super::client::Client;
 use super::failure::Failure;
 use super::table::{Table, or_dash};
-use super::{Console, Exit};
+use super::{Console, Exit, paint};
 use crate::view::{
     DropView, HealthView, InterfaceView, LocalAddressView, StatusView, VersionView, WorkerView,
 };
@@ -17,7 +18,7 @@ pub(super) fn show_status(client: &Client, console: &mut Console<'_>) -> Result<
     if console.json {
         console.raw(&answer.body)?;
     } else {
-        write(&answer.view()?, console.out)?;
+        write(&answer.view()?, console.colour.out, console.out)?;
     }
     Ok(Exit::Well)
 }
@@ -32,12 +33,17 @@ pub(super) fn show_health(client: &Client, console: &mut Console<'_>) -> Result<
     if console.json {
         console.raw(&answer.body)?;
     } else if health.healthy {
-        writeln!(console.out, "healthy")?;
+        let word = paint(console.colour.out, AnsiColor::Green, "healthy");
+        writeln!(console.out, "{word}")?;
     } else {
-        writeln!(console.out, "not healthy")?;
+        let word = paint(console.colour.out, AnsiColor::Red, "not healthy");
+        writeln!(console.out, "{word}")?;
         for problem in &health.problems {
             writeln!(console.out, "  {problem}")?;
         }
+    }
+    if !console.json {
+        super::health::show(client, None, console)?;
     }
     Ok(if health.healthy { Exit::Well } else { Exit::No })
 }
@@ -57,7 +63,7 @@ pub(super) fn show_version(client: &Client, console: &mut Console<'_>) -> Result
     Ok(Exit::Well)
 }
 
-fn write(status: &StatusView, out: &mut dyn Write) -> io::Result<()> {
+fn write(status: &StatusView, in_colour: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "sluice {}, DPDK {}, up {}, generation {}",
@@ -72,8 +78,9 @@ fn write(status: &StatusView, out: &mut dyn Write) -> io::Result<()> {
         status.services, status.servers, status.sessions,
     )?;
     // What an operator has to do comes before what is as it should be.
+    let word = paint(in_colour, AnsiColor::Yellow, "warning:");
     for warning in &status.warnings {
-        writeln!(out, "warning: {warning}")?;
+        writeln!(out, "{word} {warning}")?;
     }
     write_part(workers(&status.workers), out)?;
     write_part(interfaces(&status.interfaces), out)?;
@@ -238,7 +245,7 @@ mod tests {
 
     fn rendered(status: &StatusView) -> String {
         let mut out = Vec::new();
-        write(status, &mut out).unwrap();
+        write(status, false, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -30,7 +30,7 @@ pub(super) fn run(
         return Ok(Exit::Well);
     };
     let answer = match wanted.split_once('=') {
-        Some((name, value)) => client.put(&path_of(name), TEXT, value.as_bytes().to_vec())?,
+        Some((name, value)) => client.put(&path_of(name), TEXT, None, value.as_bytes().to_vec())?,
         None => client.get(&path_of(wanted))?,
     };
     show(&answer.accepted()?, console)?;

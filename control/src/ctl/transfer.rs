@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::arguments::Sessions;
 use super::client::{Client, UploadFailure};
+use super::configuration::write_json;
 use super::failure::Failure;
 use super::sessions::filters;
 use super::{Console, Exit};
@@ -38,11 +39,15 @@ pub(super) fn export(
         lines.write_all(piece).map_err(unwritable)
     })?;
     lines.flush().map_err(unwritable)?;
-    writeln!(
-        console.out,
-        "Exported {count} sessions to {}.",
-        file.display()
-    )?;
+    if console.json {
+        write_json(&serde_json::json!({ "exported": count }), console)?;
+    } else {
+        writeln!(
+            console.out,
+            "Exported {count} sessions to {}.",
+            file.display()
+        )?;
+    }
     Ok(Exit::Well)
 }
 

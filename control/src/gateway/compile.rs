@@ -2,39 +2,95 @@
 
 use dataplane::address::{Address, V4};
 use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
-use dataplane::id::EthdevId;
+use dataplane::hasher::FastMap;
+use dataplane::id::{EthdevId, Weight};
 use dataplane::knobs::Knobs;
 use dataplane::marks::MarkRule;
-use dataplane::service::SchedulerKind;
+use dataplane::service::{SchedulerKind, ServiceKey, Unserved};
 
-use crate::config::{Config, InterfaceAddress, Mark, PortRange, Service};
+use crate::config::{Config, InterfaceAddress, Mark, PortRange, Server, Service};
+use crate::health::standing::{self, Standing};
+use crate::ipvs::{ServiceName, Table};
 
-/// The services of a configuration, in the order of the file.
+/// Which servers run of every service that is watched.
+pub(super) type Standings = FastMap<ServiceKey, Standing>;
+
+/// How the services of a configuration stand: as before, and new ones as before their first checks.
 #[must_use]
-pub fn services(config: &Config) -> Vec<ServiceSpec> {
-    services_under(config, &config.ipvs().knobs)
+pub(super) fn standings(config: &Config, mut before: Standings) -> Standings {
+    let watched = config.services().iter().filter_map(|service| {
+        let known = before.remove(&service.key());
+        let health = standing::health_of(service)?;
+        let standing = known.unwrap_or_else(|| Standing::unchecked(service, &health));
+        Some((service.key(), standing))
+    });
+    watched.collect()
 }
 
-/// [`services`] with other variables than the configuration's.
+/// All that services are compiled from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// What is wished for.
+    pub(super) config: &'a Config,
+    /// The variables that run.
+    pub(super) knobs: &'a Knobs,
+    /// How often servers were edited.
+    pub(super) table: &'a Table,
+    /// What is known of servers.
+    pub(super) standings: &'a Standings,
+}
+
+impl Sources<'_> {
+    /// The services, in the order of the file.
+    #[must_use]
+    pub(super) fn services(self) -> Vec<ServiceSpec> {
+        let vips = self.config.vips();
+        let unserved: FastMap<_, _> = vips.iter().map(|vip| (vip.address, vip.unserved)).collect();
+        let services = self.config.services().iter().map(|service| {
+            let of_vip = service.vip().and_then(|vip| unserved.get(&vip).copied());
+            self.service(service, of_vip.unwrap_or_default())
+        });
+        services.collect()
+    }
+
+    /// One service; `unserved` is what all services of its VIP say together.
+    #[must_use]
+    pub(super) fn service(self, service: &Service, unserved: Unserved) -> ServiceSpec {
+        let known = self.table.service(&ServiceName::of(service.key()));
+        let edits = |server: &Server| known.map_or(0, |known| known.edits(server.endpoint));
+        // No packet path for both families at once: to the others of a service nothing is sent.
+        let is_v6 = service.key.is_ipv6();
+        let servers = running(service, self.standings).into_iter();
+        let servers = servers.filter(|(it, _)| it.endpoint.addr.is_ipv6() == is_v6);
+        ServiceSpec {
+            key: service.key(),
+            scheduler: scheduler(self.knobs, service),
+            servers: (servers.map(|(it, weight)| server(it, weight, edits(it)))).collect(),
+            local_addresses: local_addresses(self.config, service),
+            unserved,
+            mss_clamp: service.mss_clamp,
+            persistence: service.persistence,
+            one_packet: service.one_packet,
+        }
+    }
+}
+
+/// The servers of a service that are in the packet path, with their effective weights.
 #[must_use]
-pub(super) fn services_under(config: &Config, knobs: &Knobs) -> Vec<ServiceSpec> {
-    let vips = config.vips();
-    (config.services().iter())
-        .map(|service| {
-            let own = service.vip();
-            let vip = vips.iter().find(|vip| Some(vip.address) == own);
-            ServiceSpec {
-                key: service.key(),
-                scheduler: scheduler(knobs, service),
-                servers: service.servers.iter().map(server).collect(),
-                local_addresses: local_addresses(config, service),
-                unserved: vip.map(|vip| vip.unserved).unwrap_or_default(),
-                mss_clamp: service.mss_clamp,
-                persistence: service.persistence,
-                one_packet: service.one_packet,
-            }
-        })
-        .collect()
+pub(super) fn running<'a>(
+    service: &'a Service,
+    standings: &Standings,
+) -> Vec<(&'a Server, Weight)> {
+    let servers = service.servers.iter();
+    let health = standing::health_of(service);
+    let Some((standing, health)) = standings.get(&service.key()).zip(health) else {
+        return servers.map(|it| (it, it.weight)).collect();
+    };
+    let sorry = service.sorry_server().filter(|_| standing.sorry);
+    let is_sorry = |server: &Server| sorry.is_some_and(|it| it.endpoint == server.endpoint);
+    let servers = servers.filter(|it| !is_sorry(it));
+    let servers = servers.filter_map(|it| Some((it, standing.of(it, &health).weight?)));
+    servers.chain(sorry.map(|it| (it, it.weight))).collect()
 }
 
 /// The scheduler with the options that all services share.
@@ -77,14 +133,14 @@ fn mark(config: &Config, rule: &Mark) -> MarkRule {
     }
 }
 
-fn server(server: &crate::config::Server) -> ServerSpec {
+const fn server(server: &Server, weight: Weight, edits: u32) -> ServerSpec {
     ServerSpec {
         endpoint: server.endpoint,
-        weight: server.weight,
+        weight,
         method: server.method,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,
-        edits: 0,
+        edits,
     }
 }
 
@@ -115,7 +171,7 @@ fn is_host_address(config: &Config, addr: std::net::IpAddr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use dataplane::service::{Method, Unserved};
+    use dataplane::service::Method;
 
     use super::*;
 
@@ -151,6 +207,16 @@ protocol = "udp"
 vip = "10.1.0.101"
 port = 53
 "#;
+
+    fn services(config: &Config) -> Vec<ServiceSpec> {
+        let sources = Sources {
+            config,
+            knobs: &config.ipvs().knobs,
+            table: &Table::of(config),
+            standings: &Standings::default(),
+        };
+        sources.services()
+    }
 
     fn compiled() -> Vec<ServiceSpec> {
         let (config, _) = Config::from_toml(TEXT, Path::new("t.toml")).unwrap();

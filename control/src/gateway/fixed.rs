@@ -13,6 +13,9 @@ pub enum ApplyError {
     /// A part that is fixed at the start differs.
     #[error("a running gateway cannot change {0}: restart it with this configuration")]
     Fixed(String),
+    /// Somebody else was faster.
+    #[error("the configuration was changed meanwhile: look at it again")]
+    Stale,
 }
 
 /// Whether `wanted` can follow `running` without a restart.
@@ -23,6 +26,10 @@ pub(super) fn check(running: &Config, wanted: &Config) -> Result<(), ApplyError>
     }
     if running.ipvs().rules != wanted.ipvs().rules {
         return Err(ApplyError::Fixed("`rules` of [ipvs]".to_owned()));
+    }
+    if running.check_interface() != wanted.check_interface() {
+        let keys = differing_keys(running.check_interface(), wanted.check_interface());
+        return Err(ApplyError::Fixed(format!("{keys} of [health]")));
     }
     if running.ports() != wanted.ports() {
         return Err(ApplyError::Fixed(differing_port(running, wanted)));
@@ -97,6 +104,13 @@ mod tests {
                 "[ipvs]\nrules = \"6.1.176\"\nlblc_expiration = 5\n{PORT}"
             )),
             "a running gateway cannot change `rules` of [ipvs]: restart it with this configuration"
+        );
+        assert_eq!(
+            refused(&format!(
+                "[health]\ncheck_addresses = \"198.18.0.0/20\"\n{PORT}"
+            )),
+            "a running gateway cannot change `check_addresses` of [health]: restart it with this \
+             configuration"
         );
         assert_eq!(
             refused(&format!("{PORT}mtu = 1400\n")),

@@ -34,6 +34,16 @@ impl Ledger {
         self.0.retain(|key, _| keys.contains(key));
     }
 
+    /// Every service that has lost servers, with what those counted.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ServiceKey, TrafficTotals)> {
+        self.0.iter().map(|(key, totals)| (*key, *totals))
+    }
+
+    /// Forgets a service that is no longer configured.
+    pub(super) fn forget(&mut self, service: ServiceKey) {
+        self.0.remove(&service);
+    }
+
     /// What servers counted that `service` no longer has.
     #[must_use]
     pub fn of(&self, service: ServiceKey) -> TrafficTotals {

@@ -67,6 +67,15 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    const fn next_worker(self) -> Self {
+        Self {
+            worker: self.worker + 1,
+            place: 0,
+        }
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.worker, self.place)
@@ -135,6 +144,39 @@ impl Gateway {
                 Ok(Some((lines, next)))
             }
         }))
+    }
+
+    /// All sessions, those of workers that do not answer left out. Waits for the workers.
+    pub(super) fn all_sessions(&self) -> Vec<SessionRecord> {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => runtime.block_on(self.every_session()),
+            Err(_) => {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build();
+                runtime.map_or_else(|_| Vec::new(), |it| it.block_on(self.every_session()))
+            }
+        }
+    }
+
+    async fn every_session(&self) -> Vec<SessionRecord> {
+        let mut all = Vec::new();
+        let mut cursor = Some(Cursor::default());
+        while let Some(at) = cursor {
+            let page = self.page(at, EXPORT_PAGE, SessionFilter::default()).await;
+            cursor = match page {
+                Ok((records, next)) => {
+                    all.extend(records.into_iter().map(|(_, record)| record));
+                    next
+                }
+                Err(_) => Some(at.next_worker()).filter(|it| it.worker < self.workers()),
+            };
+        }
+        all
+    }
+
+    fn workers(&self) -> usize {
+        self.plane.mailboxes.len()
     }
 
     /// Up to `limit` sessions from `cursor` on, each with its worker's number, and where to go on.
@@ -223,7 +265,7 @@ fn filter(query: &SessionsQuery) -> Result<SessionFilter, ListingError> {
     })
 }
 
-fn session_view(worker: usize, record: &SessionRecord) -> SessionView {
+pub(super) fn session_view(worker: usize, record: &SessionRecord) -> SessionView {
     SessionView {
         worker: u16::try_from(worker).unwrap_or(u16::MAX),
         protocol: record.protocol.name().to_owned(),

@@ -5,7 +5,14 @@
 //! and ends in one snapshot for all workers; questions are answered from shared counters.
 
 mod alarms;
+mod announce;
+mod checked;
 mod compile;
+mod desk;
+mod drain;
+mod edit;
+mod events;
+mod explain;
 mod fixed;
 mod import;
 mod ledger;
@@ -13,10 +20,17 @@ mod lines;
 mod listing;
 mod mirrored;
 mod pulse;
+mod readiness;
 mod report;
+mod resources;
 mod session_line;
+mod stand;
+mod standing_view;
 mod sysctl;
+#[cfg(test)]
+pub(crate) mod testing;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,15 +46,25 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::health::Board;
+use crate::ipvs::Table;
 use crate::linux::addresses::WantedAddress;
 use crate::linux::journal::AddressRole;
 use crate::linux::mirror::MirrorEvent;
 use crate::view::AppliedView;
+use announce::Announcing;
+use desk::CountedLock;
+use events::Watchers;
 use listing::Unanswered;
 use pulse::Pulse;
+use readiness::Phase;
 
 pub use alarms::Alarms;
-pub use compile::{marks, services};
+pub use compile::marks;
+pub use drain::DrainError;
+pub use edit::{Edit, EditError, Guard};
+pub use events::{Event, EventKind, ServerName};
+pub use explain::ExplainError;
 pub use fixed::ApplyError;
 pub use import::{Import, ImportError};
 pub use ledger::Ledger;
@@ -93,6 +117,13 @@ pub struct Plane {
 struct State {
     editor: Editor,
     config: Arc<Config>,
+    /// The services of `config`, as `ipvsadm` speaks of them. Who asks about them holds on to it,
+    /// and then the next change is made in a copy.
+    table: Arc<Table>,
+    /// How the servers stand of every service that is watched.
+    standings: compile::Standings,
+    /// Counts the changes of the configuration.
+    revision: u64,
     published: Arc<Snapshot>,
     published_at: Instant,
     ledger: Ledger,
@@ -110,9 +141,23 @@ pub struct Gateway {
     listing: tokio::sync::Mutex<Unanswered>,
     /// How many imports there were; whoever holds it does the present one.
     importing: Arc<tokio::sync::Mutex<u64>>,
+    /// What weights servers had that are on their way out.
+    drained: Mutex<drain::Drained>,
+    /// How many packets were asked about; whoever holds it asks.
+    explaining: tokio::sync::Mutex<u64>,
     pulse: Pulse,
-    /// Rings when the addresses or neighbours that are wished for may have changed.
+    phase: Mutex<Phase>,
+    /// Rings when the addresses, neighbours or announcements that are wished for may have changed.
     changed: Notify,
+    /// What is known of servers.
+    board: Arc<Board>,
+    /// Rings when the services or servers may be others.
+    reconfigured: Notify,
+    watchers: Watchers,
+    counted: CountedLock,
+    /// The servers that were overloaded when somebody last listened.
+    overloaded: Mutex<HashSet<ServerName>>,
+    announcing: Mutex<Announcing>,
 }
 
 impl Gateway {
@@ -123,13 +168,24 @@ impl Gateway {
         editor.set_timeouts(config.timeouts().clone());
         editor.set_knobs(config.ipvs().knobs.clone());
         editor.set_marks(compile::marks(&config));
-        editor.set_services(&compile::services(&config));
+        let table = Table::of(&config);
+        let standings = compile::standings(&config, compile::Standings::default());
+        let sources = compile::Sources {
+            config: &config,
+            knobs: &config.ipvs().knobs,
+            table: &table,
+            standings: &standings,
+        };
+        editor.set_services(&sources.services());
         let published = editor.snapshot();
         let workers = plane.mailboxes.len();
         let gateway = Self {
             state: Mutex::new(State {
                 editor,
                 config: Arc::new(config),
+                table: Arc::new(table),
+                standings,
+                revision: 0,
                 published,
                 published_at: Instant::now(),
                 ledger: Ledger::default(),
@@ -140,9 +196,21 @@ impl Gateway {
             started: Instant::now(),
             listing: tokio::sync::Mutex::new(Unanswered::new(workers)),
             importing: Arc::default(),
+            drained: Mutex::default(),
+            explaining: tokio::sync::Mutex::default(),
             pulse: Pulse::default(),
+            phase: Mutex::default(),
             changed: Notify::new(),
+            board: Arc::default(),
+            reconfigured: Notify::new(),
+            watchers: Watchers::default(),
+            counted: CountedLock::default(),
+            overloaded: Mutex::default(),
+            announcing: Mutex::default(),
         };
+        let state = gateway.state.lock();
+        gateway.count(&state, &desk::names(&state.config));
+        drop(state);
         gateway.send(&gateway.state.lock().published);
         Arc::new(gateway)
     }
@@ -166,23 +234,44 @@ impl Gateway {
     ///
     /// [`ApplyError::Fixed`] when it differs in what only a restart can change.
     pub fn apply(&self, config: Config) -> Result<AppliedView, ApplyError> {
+        self.apply_at(config, None)
+    }
+
+    /// As [`Self::apply`], if the configuration is still of this revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Stale`] when it is not; else as [`Self::apply`].
+    pub fn apply_at(
+        &self,
+        config: Config,
+        revision: Option<u64>,
+    ) -> Result<AppliedView, ApplyError> {
         let mut state = self.state.lock();
+        if revision.is_some_and(|revision| revision != state.revision) {
+            return Err(ApplyError::Stale);
+        }
         fixed::check(&state.config, &config)?;
         state.editor.set_timeouts(config.timeouts().clone());
         state.editor.set_knobs(config.ipvs().knobs.clone());
         state.editor.set_marks(compile::marks(&config));
-        state.editor.set_services(&compile::services(&config));
+        let mut names = desk::names(&state.config);
+        names.extend(desk::names(&config));
+        state.table = Arc::new(state.table.renewed(&config));
+        self.count(&state, &names);
         state.config = Arc::new(config);
+        state.settle_standings();
+        let specs = state.sources(&state.config.ipvs().knobs).services();
+        state.editor.set_services(&specs);
         state.forget_services_gone();
+        state.revision += 1;
         let generation = self.publish(&mut state);
-        let services = state.config.services();
-        let applied = AppliedView {
-            generation,
-            services: services.len(),
-            servers: services.iter().map(|service| service.servers.len()).sum(),
-            warnings: Vec::new(),
-        };
+        let applied = state.applied(generation);
+        let revision = state.revision;
+        self.watchers
+            .tell(revision, [EventKind::ConfigurationApplied]);
         drop(state);
+        self.reconfigured.notify_one();
         self.changed.notify_one();
         Ok(applied)
     }
@@ -246,6 +335,9 @@ impl Gateway {
             ledger.close(&before, published);
             state.forget_services_gone();
         }
+        drop(state);
+        self.look();
+        self.look_at_loads();
     }
 
     /// Waits until the wishes below may have changed.
@@ -290,7 +382,7 @@ impl Gateway {
             .config
             .services()
             .iter()
-            .flat_map(|service| &service.servers);
+            .flat_map(|service| service.servers.iter().chain(service.sorry_server()));
         let mut wished: Vec<_> = servers
             .flat_map(|server| state.editor.neighbours_towards(server.endpoint.addr))
             .chain(state.editor.routers())
@@ -319,7 +411,13 @@ impl Gateway {
 
     /// Replaces the list of what an operator should mend.
     pub fn set_warnings(&self, warnings: Vec<String>) {
-        self.state.lock().warnings = warnings;
+        let mut state = self.state.lock();
+        let new = warnings.iter().filter(|it| !state.warnings.contains(it));
+        let new = new.map(|message| EventKind::Warning {
+            message: message.clone(),
+        });
+        self.watchers.tell(state.revision, new);
+        state.warnings = warnings;
     }
 
     fn publish(&self, state: &mut State) -> u64 {
@@ -337,6 +435,18 @@ impl Gateway {
 }
 
 impl State {
+    /// What there is now.
+    fn applied(&self, generation: u64) -> AppliedView {
+        let services = self.config.services();
+        AppliedView {
+            generation,
+            revision: self.revision,
+            services: services.len(),
+            servers: services.iter().map(|service| service.servers.len()).sum(),
+            warnings: Vec::new(),
+        }
+    }
+
     fn forget_services_gone(&mut self) {
         self.ledger.keep_only(&self.config);
     }

@@ -12,7 +12,7 @@ use dataplane::punt::PuntClass;
 use dataplane::service::{RealServer, Service, ServiceKey};
 use dataplane::snapshot::{Role, Snapshot};
 
-use super::Gateway;
+use super::{Gateway, standing_view};
 use crate::config::Config;
 use crate::linux::mirror::InterfaceAddress;
 use crate::view::{
@@ -29,10 +29,14 @@ impl Gateway {
     #[must_use]
     pub fn status(&self) -> StatusView {
         let (config, snapshot) = self.present();
-        let (addresses, warnings) = {
+        let (addresses, mut warnings) = {
             let state = self.state.lock();
             (state.mirrored.addresses().clone(), state.warnings.clone())
         };
+        if self.in_maintenance() {
+            let sentence = "maintenance is on: `sluicectl maintenance off` ends it";
+            warnings.push(sentence.to_owned());
+        }
         let workers: Vec<_> = (0..self.plane.mailboxes.len())
             .map(|index| self.worker(index))
             .collect();
@@ -59,6 +63,7 @@ impl Gateway {
     pub fn services(&self) -> Vec<ServiceView> {
         let (config, snapshot) = self.present();
         let gone = self.state.lock().ledger.clone();
+        let briefs = self.briefs();
         let by_key: HashMap<_, _> = (snapshot.services.iter().flatten())
             .map(|service| (service.key, service))
             .collect();
@@ -73,7 +78,9 @@ impl Gateway {
                 let service = by_key.get(&key)?;
                 let draining = draining.remove(&key).unwrap_or_default();
                 let name = config.name.clone();
-                Some(service_view(name, service, &draining, gone.of(key)))
+                let mut view = service_view(name, service, &draining, gone.of(key));
+                standing_view::complete(&mut view, config, &briefs);
+                Some(view)
             })
             .collect()
     }
@@ -117,7 +124,7 @@ impl Gateway {
 
     /// The configuration and the snapshot made of it. Views are built from these without the
     /// lock, so that looking at 100,000 servers delays no change.
-    fn present(&self) -> (Arc<Config>, Arc<Snapshot>) {
+    pub(super) fn present(&self) -> (Arc<Config>, Arc<Snapshot>) {
         let state = self.state.lock();
         (Arc::clone(&state.config), Arc::clone(&state.published))
     }
@@ -211,14 +218,15 @@ fn service_view(
         protocol: key.protocol().map(|it| it.name().to_owned()),
         vip: end.map(|end| SocketAddr::new(end.addr, end.port)),
         mark: match key {
-            ServiceKey::Mark(mark) => Some(mark),
+            ServiceKey::Mark(mark) | ServiceKey::Mark6(mark) => Some(mark),
             ServiceKey::Address { .. } => None,
         },
+        family: matches!(key, ServiceKey::Mark6(_)).then(|| "ipv6".to_owned()),
         scheduler: service.kind.name().to_owned(),
         scheduler_lock_waits: service.scheduler.lock_waits(),
         persistent_seconds: service.persistence.map(|it| it.timeout_seconds),
         one_packet: service.one_packet,
-        forwarded: end.is_none_or(|end| end.addr.is_ipv4()),
+        forwarded: !key.is_ipv6(),
         traffic: traffic_view(traffic),
         servers,
     }
@@ -231,6 +239,9 @@ fn server_view(server: &RealServer) -> ServerView {
         address: SocketAddr::new(server.endpoint.addr, server.endpoint.port),
         method: server.method.name().to_owned(),
         weight: server.weight.0,
+        configured_weight: server.weight.0,
+        state: None,
+        reasons: Vec::new(),
         active,
         inactive: sessions.saturating_sub(active),
         persistent: server.shared.persistent(),

@@ -2,7 +2,8 @@
 
 use dataplane::knobs::{KnobError, Knobs};
 
-use super::{Gateway, State, compile};
+use super::events::EventKind;
+use super::{Gateway, State};
 use crate::view::SysctlView;
 
 impl Gateway {
@@ -38,10 +39,14 @@ impl Gateway {
             state.editor.set_knobs(knobs.clone());
             let expirations = |knobs: &Knobs| (knobs.lblc_expiration, knobs.lblcr_expiration);
             if expirations(&knobs) != expirations(&before) {
-                let services = compile::services_under(&state.config, &knobs);
+                let services = state.sources(&knobs).services();
                 state.editor.set_services(&services);
             }
+            state.revision += 1;
             self.publish(&mut state);
+            let what = format!("sysctl {name}");
+            let changed = [EventKind::ConfigurationChanged { what }];
+            self.watchers.tell(state.revision, changed);
         }
         state.sysctl(name).ok_or_else(|| Knobs::absence(name))
     }

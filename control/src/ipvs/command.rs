@@ -107,6 +107,8 @@ pub struct Persistent {
 pub struct SchedulerFlags(u8);
 
 impl SchedulerFlags {
+    /// None of them.
+    pub const NONE: Self = Self(0);
     /// `flag-1`; of sh and mh: look for another server when the hashed one takes no sessions.
     pub const FIRST: Self = Self(1);
     /// `flag-2`; of sh and mh: hash the client's port too.
@@ -126,6 +128,12 @@ impl SchedulerFlags {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Its flags but those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether none is set.
@@ -155,7 +163,7 @@ impl SchedulerFlags {
 pub struct ServerLine {
     /// RIP and port.
     pub endpoint: Endpoint<IpAddr>,
-    /// `-g`, `-i` or `-m`.
+    /// `-g`, `-i`, `-m` or `-b`.
     pub method: Method,
     /// How it is reached, if `method` is [`Method::Tun`].
     pub tunnel: Tunnel,
@@ -226,14 +234,35 @@ pub enum Change {
     EditServer(ServiceName, ServerLine),
     /// `-d`.
     DeleteServer(ServiceName, Endpoint<IpAddr>),
+    /// `-P`: a local address, from which FULLNAT speaks to the service's servers.
+    AddLocal(ServiceName, IpAddr),
+    /// `-Q`.
+    DeleteLocal(ServiceName, IpAddr),
     /// `-C`.
     Flush,
+}
+
+impl Change {
+    /// The service it is about; none for all of them.
+    #[must_use]
+    pub const fn service(&self) -> Option<ServiceName> {
+        match self {
+            Self::AddService(line) | Self::EditService(line) => Some(line.name),
+            Self::DeleteService(name)
+            | Self::AddServer(name, _)
+            | Self::EditServer(name, _)
+            | Self::DeleteServer(name, _)
+            | Self::AddLocal(name, _)
+            | Self::DeleteLocal(name, _) => Some(*name),
+            Self::Flush => None,
+        }
+    }
 }
 
 /// A line of `ipvsadm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// `-A`, `-E`, `-D`, `-a`, `-e`, `-d`, `-C`.
+    /// `-A`, `-E`, `-D`, `-a`, `-e`, `-d`, `-P`, `-Q`, `-C`.
     Change(Change),
     /// `-Z`: of one service, or of all.
     Zero(Option<ServiceName>),
@@ -248,6 +277,8 @@ pub enum Command {
     },
     /// `-L`.
     List(ListOptions),
+    /// `-G`: the local addresses of one service, or of all.
+    ListLocal(Option<ServiceName>),
     /// `-S`.
     Save {
         /// `-n`.
@@ -263,6 +294,24 @@ pub enum Command {
     Help,
     /// `-v`.
     Version,
+}
+
+impl Command {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub const fn only_asks(&self) -> bool {
+        match self {
+            Self::List(_) | Self::ListLocal(_) | Self::Save { .. } | Self::Help | Self::Version => {
+                true
+            }
+            Self::Change(_)
+            | Self::Zero(_)
+            | Self::SetTimeouts { .. }
+            | Self::Restore
+            | Self::StartDaemon
+            | Self::StopDaemon => false,
+        }
+    }
 }
 
 /// What `-L` lists, and how.

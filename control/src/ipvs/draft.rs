@@ -33,6 +33,7 @@ pub(super) struct Draft {
     given: Given,
     service: Option<ServiceName>,
     server: Option<Endpoint<IpAddr>>,
+    local: Option<IpAddr>,
     scheduler: Option<String>,
     flag_words: String,
     flags: SchedulerFlags,
@@ -63,6 +64,7 @@ impl Draft {
             given: Given::default(),
             service: None,
             server: None,
+            local: None,
             scheduler: None,
             flag_words: String::new(),
             flags: SchedulerFlags::default(),
@@ -98,7 +100,10 @@ impl Draft {
     ) -> Result<(), Failure> {
         let text = argument.unwrap_or_default();
         match kind {
-            Kind::Service => self.service = Some(read_service(detail, text, names)?),
+            Kind::Service => {
+                let service = read_service(detail, text, names)?;
+                self.take_service(service);
+            }
             Kind::Server => self.server = Some(self.read_server(text, names)?),
             Kind::Scheduler => {
                 let name = text.chars().take(SCHEDULER_CHARACTERS).collect();
@@ -116,8 +121,14 @@ impl Draft {
                 self.method = match detail {
                     Detail::Masquerading => Method::Nat,
                     Detail::Ipip => Method::Tun,
+                    Detail::Fullnat => Method::Fullnat,
                     _ => Method::Dr,
                 }
+            }
+            Kind::Local => {
+                let local = values::address(text, names);
+                let illegal = || Failure::usage("illegal local address specified");
+                self.local = Some(local.ok_or_else(illegal)?);
             }
             Kind::Weight => self.weight = bounded(text, MAX_NUMBER, "weight")?,
             Kind::Upper => self.upper_threshold = bounded(text, MAX_NUMBER, "u_threshold")?,
@@ -138,12 +149,23 @@ impl Draft {
 
     /// `-6` turns a mark into one of IPv6 packets.
     pub(super) fn read_ipv6(&mut self) -> Result<(), Failure> {
-        match &mut self.service {
-            Some(ServiceName::Mark { family, .. }) => *family = Family::V6,
+        match &self.service {
+            Some(ServiceName::Mark { mark, .. }) => {
+                let (mark, family) = (*mark, Family::V6);
+                self.take_service(ServiceName::Mark { mark, family });
+            }
             // The line feed is ipvsadm's own.
             _ => return Err(Failure::usage("-6 used before -f\n")),
         }
         Ok(())
+    }
+
+    /// A service of IPv6 forgets a mask that was read before, since it was none of IPv6.
+    const fn take_service(&mut self, service: ServiceName) {
+        if matches!(service.family(), Family::V6) {
+            self.netmask = None;
+        }
+        self.service = Some(service);
     }
 
     /// A server without a port has the service's, if that was named before.
@@ -206,6 +228,11 @@ impl Draft {
             Verb::DeleteServer => {
                 Command::Change(Change::DeleteServer(self.service()?, self.server()?))
             }
+            Verb::AddLocal => Command::Change(Change::AddLocal(self.service()?, self.local()?)),
+            Verb::DeleteLocal => {
+                Command::Change(Change::DeleteLocal(self.service()?, self.local()?))
+            }
+            Verb::ListLocal => Command::ListLocal(self.service),
             Verb::Flush => Command::Change(Change::Flush),
             Verb::List => Command::List(self.list_options()?),
             Verb::Zero => Command::Zero(self.service),
@@ -233,6 +260,11 @@ impl Draft {
     /// The server; the check of options has seen to it that there is one.
     fn server(&self) -> Result<Endpoint<IpAddr>, Failure> {
         self.server.ok_or_else(|| missing(Kind::Server, self.verb))
+    }
+
+    /// The local address; the check of options has seen to it that there is one.
+    fn local(&self) -> Result<IpAddr, Failure> {
+        self.local.ok_or_else(|| missing(Kind::Local, self.verb))
     }
 
     fn service_line(self) -> Result<ServiceLine, Failure> {
@@ -273,7 +305,7 @@ impl Draft {
         let service = self.service()?;
         let mut endpoint = self.server()?;
         // Only NAT changes the port a packet was sent to.
-        if self.method != Method::Nat && service.protocol().is_some() {
+        if !self.method.sees_replies() && service.protocol().is_some() {
             endpoint.port = service.port();
         }
         if Family::of(endpoint.addr) != service.family() && self.method != Method::Tun {

@@ -52,6 +52,15 @@ impl Failure {
         }
     }
 
+    /// A change that IPVS would make and this gateway does not.
+    pub(super) const fn gateway(text: String) -> Self {
+        Self {
+            text,
+            status: REFUSED,
+            is_final: false,
+        }
+    }
+
     /// A listing that finds nothing to list.
     pub(super) fn listing(refusal: &Refusal) -> Self {
         Self {
@@ -96,19 +105,28 @@ pub enum Refusal {
     /// `ERANGE`: the lower threshold is above the upper.
     #[error("Numerical result out of range")]
     OutOfRange,
+    /// A local address that the service has already.
+    #[error("Local address already exists")]
+    LocalExists,
+    /// A local address that the service has not.
+    #[error("No such local address")]
+    NoLocal,
     /// `EINVAL`: the server's address is not one that packets could be sent to.
     #[error("Invalid operation.  Possibly wrong module version, address not unicast, ...")]
     Invalid,
-    /// `EAFNOSUPPORT`, of a kernel without IPv6.
+    /// `EAFNOSUPPORT`.
     #[error("Operation not supported with specified address family")]
     Family,
     /// `ESRCH` of a synchronisation daemon.
     #[error("No daemon is running")]
     NoDaemon,
     /// Sluice's own: connections are not synchronised.
-    #[error("Connection synchronisation is not supported")]
+    #[error("Connection synchronisation is not in this version")]
     Synchronisation,
+    /// Sluice's own: the kernel's persistence engine.
+    #[error("Persistence engine sip is not in this version")]
+    Engine,
     /// Sluice's own: only IP in IP.
-    #[error("Tunnels of type {} are not supported: use ipip", .0.name())]
+    #[error("Tunnels of type {} are not in this version: use ipip", .0.name())]
     TunnelType(Tunnel),
 }

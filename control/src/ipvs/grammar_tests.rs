@@ -94,6 +94,15 @@ fn a_mask_alone_means_nothing() {
 }
 
 #[test]
+fn a_mask_that_stands_before_an_ipv6_service_is_forgotten() {
+    let mask = |line| added(line).persistence.unwrap().netmask;
+    assert_eq!(mask("-A -t [2001:db8::1]:80 -p 5 -M 64"), 64);
+    assert_eq!(mask("-A -M 64 -t [2001:db8::1]:80 -p 5"), 128);
+    assert_eq!(mask("-A -f 5 -M 255.0.0.0 -6 -p"), 128);
+    assert_eq!(mask("-A -M 255.0.0.0 -t 10.1.0.100:80 -p"), 0xff00_0000);
+}
+
+#[test]
 fn names_of_schedulers_are_cut() {
     let line = format!("-A {WEB} -s abcdefghijklmnopqrst");
     assert_eq!(added(&line).scheduler, "abcdefghijklmno");
@@ -329,4 +338,64 @@ fn mistakes_in_words_come_before_mistakes_in_what_they_mean() {
     let failure = read("-A -n --bogus").unwrap_err();
     assert_eq!(failure.text, "--bogus: unknown option");
     assert!(!failure.is_final, "-R goes on after it");
+}
+
+#[test]
+fn local_addresses_are_of_a_service() {
+    let web = address(Protocol::Tcp, 80);
+    let local = [10, 2, 0, 1].into();
+    for (line, expected) in [
+        (
+            "-P -t 10.1.0.100:80 -z 10.2.0.1",
+            Command::Change(Change::AddLocal(web, local)),
+        ),
+        (
+            "--del-laddr --local-address=10.2.0.1 -t 10.1.0.100:80",
+            Command::Change(Change::DeleteLocal(web, local)),
+        ),
+        ("-G", Command::ListLocal(None)),
+        (
+            "--get-laddr -n -t 10.1.0.100:80",
+            Command::ListLocal(Some(web)),
+        ),
+    ] {
+        assert_eq!(read(line), Ok(expected), "{line}");
+    }
+    for (line, expected) in [
+        (
+            "-P -t 10.1.0.100:80",
+            "You need to supply the 'local-address' option for the 'add-laddr' command",
+        ),
+        (
+            "-Q -z 10.2.0.1",
+            "You need to supply the 'service-address' option for the 'del-laddr' command",
+        ),
+        (
+            "-P -t 10.1.0.100:80 -z 1234",
+            "illegal local address specified",
+        ),
+        (
+            "-P -t 10.1.0.100:80 -z 10.2.0.1:80",
+            "illegal local address specified",
+        ),
+        (
+            "-A -t 10.1.0.100:80 -z 10.2.0.1",
+            "Illegal 'local-address' option with the 'add-service' command",
+        ),
+        (
+            "-A -t 10.1.0.100:80 --fullnat",
+            "Illegal 'forwarding-method' option with the 'add-service' command",
+        ),
+        (
+            "-a -t 10.1.0.100:80 -r 10.2.0.11 -b -m",
+            "multiple 'forwarding-method' options specified",
+        ),
+    ] {
+        assert_eq!(mistake(line), expected, "{line}");
+    }
+    let fullnat = server("-a -t 10.1.0.100:80 -r 10.2.0.11:8080 -b");
+    assert_eq!(
+        (fullnat.method, fullnat.endpoint.port),
+        (Method::Fullnat, 8080)
+    );
 }

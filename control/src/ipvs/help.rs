@@ -10,8 +10,10 @@ ipvsadm, as understood by sluice
 
   ipvsadm -A|-E SERVICE [-s SCHEDULER] [-b FLAGS] [-p [SECONDS]] [-M NETMASK] [-o]
   ipvsadm -D SERVICE
-  ipvsadm -a|-e SERVICE -r SERVER [-g|-i|-m] [-w WEIGHT] [-x UPPER] [-y LOWER]
+  ipvsadm -a|-e SERVICE -r SERVER [-g|-i|-m|-b] [-w WEIGHT] [-x UPPER] [-y LOWER]
   ipvsadm -d SERVICE -r SERVER
+  ipvsadm -P|-Q SERVICE -z ADDRESS
+  ipvsadm -G [SERVICE]
   ipvsadm -C | -Z [SERVICE]
   ipvsadm -L [-n] [SERVICE | -c | --timeout | --daemon] [COLUMNS] [--exact] [--nosort]
   ipvsadm -S [-n] | -R
@@ -25,6 +27,9 @@ Commands
   -a, --add-server       add a real server to a service
   -e, --edit-server      change all of a real server but its address
   -d, --delete-server    delete a real server
+  -P, --add-laddr        add a local address, from which FULLNAT speaks to the servers
+  -Q, --del-laddr        delete a local address
+  -G, --get-laddr        list local addresses, of one service or all
   -C, --clear            delete all services; sessions stay
   -L, -l, --list         list services, connections or time-outs
   -Z, --zero             count anew, for one service or all
@@ -36,7 +41,7 @@ SERVICE
   -t, --tcp-service ADDRESS:PORT     a TCP service
   -u, --udp-service ADDRESS:PORT     a UDP service
       --sctp-service ADDRESS:PORT    an SCTP service
-  -f, --fwmark-service MARK          packets with a mark
+  -f, --fwmark-service MARK [-6]     packets with a mark; of IPv6
 
 Options
   -s, --scheduler NAME   rr wrr lc wlc sed nq fo ovf twos dh sh mh lblc lblcr none (wlc)
@@ -48,6 +53,8 @@ Options
   -g, --gatewaying       direct routing (what is done when nothing is said)
   -i, --ipip             IP in IP; --tun-type ipip
   -m, --masquerading     NAT
+  -b, --fullnat          FULLNAT: servers answer to a local address of the service
+  -z, --local-address A  a local address
   -w, --weight N         how much of the load it gets; 0 is none (1)
   -x, --u-threshold N    sessions at which it gets no more; 0 is no limit
   -y, --l-threshold N    sessions below which it gets some again

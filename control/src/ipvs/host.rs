@@ -1,15 +1,17 @@
 //! What `ipvsadm` needs of whoever has the services and the packet path.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use dataplane::address::Endpoint;
 use dataplane::counters::TrafficTotals;
 use dataplane::session::{SessionRecord, Timeouts};
 
-use super::command::ServiceName;
+use super::address_kind::AddressKind;
+use super::command::{ServerLine, ServiceName};
 use super::listing::ConnectionRow;
 use super::meter::Rates;
-use super::table::{AddressKind, Table};
+use super::table::Table;
 
 /// What was counted about a service or a server, as the last look of its
 /// [`Meter`](super::Meter) saw it.
@@ -34,19 +36,43 @@ pub struct ServerCounts {
     pub traffic: Traffic,
 }
 
+/// What there is to say of a service and its servers now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceCounts {
+    /// What was counted about the service.
+    pub traffic: Traffic,
+    /// Its servers; one that is not here has nothing to be said of.
+    pub servers: HashMap<Endpoint<IpAddr>, ServerCounts>,
+}
+
 /// The gateway, as `ipvsadm` sees it.
 pub trait Host {
     /// The services.
-    fn table(&mut self) -> &mut Table;
+    fn table(&self) -> &Table;
 
-    /// Tells the packet path what the table says now.
-    fn publish(&mut self);
+    /// The services, to change them.
+    fn table_mut(&mut self) -> &mut Table;
 
-    /// What was counted about a service of the table.
-    fn service_traffic(&self, service: &ServiceName) -> Traffic;
+    /// Tells the packet path what the table says now of the services that changed: of those it
+    /// no longer has, that they are gone.
+    ///
+    /// # Errors
+    ///
+    /// Why the gateway does not do it, in one sentence. Then the table is what it was when the
+    /// packet path was last told.
+    fn publish(&mut self, changed: &[ServiceName]) -> Result<(), String>;
 
-    /// What there is to say of a server of the table.
-    fn server_counts(&self, service: &ServiceName, server: &Endpoint<IpAddr>) -> ServerCounts;
+    /// The servers of a service of the table that new sessions can meet, in the order in which
+    /// they were added, with their weights; `None` when they are those of the table.
+    fn running(&self, _service: &ServiceName) -> Option<Vec<ServerLine>> {
+        None
+    }
+
+    /// What there is to say of a service of the table.
+    fn counts(&self, service: &ServiceName) -> ServiceCounts;
+
+    /// How many ports of a local address are lent to sessions.
+    fn ports_in_use(&self, local: IpAddr) -> usize;
 
     /// Counts anew from here: for one service and its servers, or for all.
     fn zero(&mut self, service: Option<&ServiceName>);

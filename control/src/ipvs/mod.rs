@@ -11,7 +11,10 @@
 //! IPVS of Linux 6.1 refuses, and beyond that IPv6, tunnels other than IP in IP, persistence
 //! engines and connection synchronisation, each with a text of its own.
 
+mod address_kind;
+mod call;
 mod command;
+mod configured;
 mod draft;
 mod failure;
 mod grammar;
@@ -19,27 +22,34 @@ mod help;
 mod host;
 pub mod listing;
 mod meter;
+mod meters;
 mod names;
 mod options;
+mod program;
 mod run;
 mod specs;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod values;
-pub mod wire;
 mod words;
 
+pub use address_kind::AddressKind;
+pub use call::Call;
 pub use command::{
     Change, Columns, Command, Family, ListOptions, Persistent, SchedulerFlags, ServerLine,
     ServiceLine, ServiceName, Subject, Tunnel, TunnelChecksum,
 };
+pub use configured::Configured;
+pub(crate) use configured::{pool_name, server_line};
 pub use failure::{Failure, Refusal};
 pub use grammar::parse;
-pub use host::{Host, ServerCounts, Traffic};
+pub use host::{Host, ServerCounts, ServiceCounts, Traffic};
 pub use meter::{Meter, Rates, SECONDS_PER_LOOK};
+pub use meters::{Counters, Meters};
 pub use names::{Names, SystemNames};
-pub use run::{Reply, run, run_with};
+pub use program::Program;
+pub use run::{Reply, run, run_with, version_and_help};
 pub use specs::Locality;
-pub use table::{AddressKind, Entry, Table};
-pub use wire::serve_one;
+pub(crate) use specs::scheduler;
+pub use table::{Entry, Table};

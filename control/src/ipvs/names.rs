@@ -3,6 +3,7 @@
 //! Names in listings come from `/etc/hosts` and `/etc/services` only: a listing must not wait for
 //! a name server that may be reached through this very gateway.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
@@ -26,9 +27,11 @@ pub trait Names {
     fn host(&self, addr: IpAddr) -> Option<String>;
 }
 
-/// The names this system knows. Its files are read when they are first asked for, and never again.
+/// The names this system knows. Each host is asked for once; its files are read when they are first
+/// asked for, and never again.
 #[derive(Debug)]
 pub struct SystemNames {
+    addresses: RefCell<HashMap<String, Option<Ipv4Addr>>>,
     services: LazyLock<Services>,
     hosts: LazyLock<HashMap<IpAddr, String>>,
 }
@@ -36,6 +39,7 @@ pub struct SystemNames {
 impl Default for SystemNames {
     fn default() -> Self {
         Self {
+            addresses: RefCell::default(),
             services: LazyLock::new(|| Services::read(&file("/etc/services"))),
             hosts: LazyLock::new(|| read_hosts(&file("/etc/hosts"))),
         }
@@ -52,18 +56,28 @@ impl Names for SystemNames {
     }
 
     fn address(&self, name: &str) -> Option<Ipv4Addr> {
-        // What resolvers refuse anyway is not asked for.
-        let is_name = !name.is_empty() && !name.contains(['/', ' ']);
-        let mut found = is_name.then(|| (name, 0).to_socket_addrs().ok())??;
-        found.find_map(|it| match it.ip() {
-            IpAddr::V4(addr) => Some(addr),
-            IpAddr::V6(_) => None,
-        })
+        if let Some(known) = self.addresses.borrow().get(name) {
+            return *known;
+        }
+        let found = resolve(name);
+        self.addresses.borrow_mut().insert(name.to_owned(), found);
+        found
     }
 
     fn host(&self, addr: IpAddr) -> Option<String> {
         self.hosts.get(&addr).cloned()
     }
+}
+
+/// The first IPv4 address that the system's resolver has for a name.
+fn resolve(name: &str) -> Option<Ipv4Addr> {
+    // What resolvers refuse anyway is not asked for.
+    let is_name = !name.is_empty() && !name.contains(['/', ' ']);
+    let mut found = is_name.then(|| (name, 0).to_socket_addrs().ok())??;
+    found.find_map(|it| match it.ip() {
+        IpAddr::V4(addr) => Some(addr),
+        IpAddr::V6(_) => None,
+    })
 }
 
 /// A file's text; none if it cannot be read, as names are a convenience.

@@ -24,6 +24,9 @@ pub(super) enum Verb {
     AddServer,
     EditServer,
     DeleteServer,
+    AddLocal,
+    DeleteLocal,
+    ListLocal,
     Flush,
     List,
     Zero,
@@ -46,6 +49,9 @@ impl Verb {
             Self::AddServer => "add-server",
             Self::EditServer => "edit-server",
             Self::DeleteServer => "delete-server",
+            Self::AddLocal => "add-laddr",
+            Self::DeleteLocal => "del-laddr",
+            Self::ListLocal => "get-laddr",
             Self::Flush => "flush",
             Self::List => "list",
             Self::Zero => "zero",
@@ -57,6 +63,11 @@ impl Verb {
             Self::Help => "help",
             Self::Version => "version",
         }
+    }
+
+    /// Whether it describes a real server, of which `-b` says that FULLNAT reaches it.
+    pub(super) const fn describes_server(self) -> bool {
+        matches!(self, Self::AddServer | Self::EditServer)
     }
 }
 
@@ -99,11 +110,12 @@ pub(super) enum Kind {
     TunNocsum,
     TunCsum,
     TunRemcsum,
+    Local,
 }
 
 impl Kind {
     /// All, in the order of checking, by the names of messages.
-    pub(super) const ALL: [(Self, &'static str); 34] = [
+    pub(super) const ALL: [(Self, &'static str); 35] = [
         (Self::Numeric, "numeric"),
         (Self::Connection, "connection"),
         (Self::Service, "service-address"),
@@ -138,6 +150,7 @@ impl Kind {
         (Self::TunNocsum, "tun-nocsum"),
         (Self::TunCsum, "tun-csum"),
         (Self::TunRemcsum, "tun-remcsum"),
+        (Self::Local, "local-address"),
     ];
 
     /// As messages call it.
@@ -158,6 +171,7 @@ pub(super) enum Detail {
     Gatewaying,
     Ipip,
     Masquerading,
+    Fullnat,
 }
 
 /// Which kinds a line has.
@@ -243,6 +257,9 @@ const fn daemon(long: &'static str, it: Verb) -> Spelling {
     spelling(long, "", Argument::Required, Opt::Verb(it))
 }
 
+/// `-b` of a server; of a service it is `--sched-flags`.
+pub(super) const FULLNAT: Spelling = method("fullnat", "", Detail::Fullnat);
+
 /// Every option.
 pub(super) const SPELLINGS: &[Spelling] = &[
     verb("add-service", "A", Verb::AddService),
@@ -251,6 +268,9 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     verb("add-server", "a", Verb::AddServer),
     verb("edit-server", "e", Verb::EditServer),
     verb("delete-server", "d", Verb::DeleteServer),
+    verb("add-laddr", "P", Verb::AddLocal),
+    verb("del-laddr", "Q", Verb::DeleteLocal),
+    verb("get-laddr", "G", Verb::ListLocal),
     verb("clear", "C", Verb::Flush),
     verb("list", "Ll", Verb::List),
     verb("zero", "Z", Verb::Zero),
@@ -281,6 +301,8 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     method("gatewaying", "g", Detail::Gatewaying),
     method("ipip", "i", Detail::Ipip),
     method("masquerading", "m", Detail::Masquerading),
+    FULLNAT,
+    value("local-address", "z", Kind::Local),
     value("weight", "w", Kind::Weight),
     value("u-threshold", "x", Kind::Upper),
     value("l-threshold", "y", Kind::Lower),
@@ -328,9 +350,12 @@ pub(super) const fn rule(verb: Verb, kind: Kind) -> Rule {
             | Verb::DeleteService
             | Verb::AddServer
             | Verb::EditServer
-            | Verb::DeleteServer,
+            | Verb::DeleteServer
+            | Verb::AddLocal
+            | Verb::DeleteLocal,
             Kind::Service,
         )
+        | (Verb::AddLocal | Verb::DeleteLocal, Kind::Local)
         | (Verb::AddServer | Verb::EditServer | Verb::DeleteServer, Kind::Server) => Rule::Required,
         (
             Verb::AddService | Verb::EditService,
@@ -365,7 +390,8 @@ pub(super) const fn rule(verb: Verb, kind: Kind) -> Rule {
             | Kind::Exact
             | Kind::TunInfo,
         )
-        | (Verb::Zero, Kind::Service)
+        | (Verb::Zero | Verb::ListLocal, Kind::Service)
+        | (Verb::ListLocal, Kind::Numeric)
         | (Verb::Save, Kind::Numeric)
         | (
             Verb::StartDaemon,

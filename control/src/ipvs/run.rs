@@ -2,19 +2,23 @@
 
 use dataplane::session::State;
 use dataplane::time::TICKS_PER_SECOND;
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::command::{Change, Command, Family, ListOptions, ServiceName, Subject};
+use super::address_kind::AddressKind;
+use super::call::Call;
+use super::command::{Change, Command, ListOptions, ServiceName, Subject};
 use super::failure::{Failure, Refusal};
 use super::grammar::parse;
 use super::help::{HELP, VERSION};
 use super::host::Host;
-use super::listing::{self, ConnectionRow, Naming, ServerRow, ServiceRow, Style};
+use super::listing::{self, ConnectionRow, LocalRow, Naming, ServerRow, ServiceRow, Style};
 use super::names::{Names, SystemNames};
-use super::table::{AddressKind, Entry};
+use super::table::Entry;
 
 /// What `ipvsadm` prints, and how it ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reply {
     /// For standard output.
     pub stdout: String,
@@ -35,11 +39,27 @@ pub fn run_with(args: &[String], stdin: &str, host: &mut dyn Host, names: &dyn N
         host,
         names,
         reply: Reply::default(),
-        is_behind: false,
+        behind: IndexSet::new(),
     };
     run.line(args, Some(stdin));
-    run.catch_up();
+    if let Err(failure) = run.catch_up() {
+        run.fail(&failure);
+    }
     run.reply
+}
+
+/// What a call says that asks for the version, or for help; nothing if it asks for neither.
+#[must_use]
+pub fn version_and_help(call: &Call) -> Reply {
+    let stdout = match parse(&call.args, &SystemNames::default()) {
+        Ok(Command::Help) => format!("{VERSION}{HELP}"),
+        Ok(Command::Version) => VERSION.to_owned(),
+        _ => String::new(),
+    };
+    Reply {
+        stdout,
+        ..Reply::default()
+    }
 }
 
 /// Whether `-R` goes on with its next line.
@@ -49,12 +69,21 @@ enum Next {
     Ends,
 }
 
+/// Which servers are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those that new sessions can meet.
+    Running,
+    /// Those that were asked for.
+    Configured,
+}
+
 struct Run<'a> {
     host: &'a mut dyn Host,
     names: &'a dyn Names,
     reply: Reply,
-    /// Whether the packet path does not know yet what was added.
-    is_behind: bool,
+    /// The services of which the packet path does not know yet what was added.
+    behind: IndexSet<ServiceName>,
 }
 
 impl Run<'_> {
@@ -64,9 +93,7 @@ impl Run<'_> {
         match done {
             Ok(next) => next,
             Err(failure) => {
-                self.reply.stderr.push_str(&failure.text);
-                self.reply.stderr.push('\n');
-                self.reply.status = failure.status;
+                self.fail(&failure);
                 if failure.is_final {
                     Next::Ends
                 } else {
@@ -76,6 +103,12 @@ impl Run<'_> {
         }
     }
 
+    fn fail(&mut self, failure: &Failure) {
+        self.reply.stderr.push_str(&failure.text);
+        self.reply.stderr.push('\n');
+        self.reply.status = failure.status;
+    }
+
     fn command(&mut self, command: Command, stdin: Option<&str>) -> Result<Next, Failure> {
         self.reply.status = 0;
         match command {
@@ -83,8 +116,9 @@ impl Run<'_> {
             Command::Zero(service) => self.zero(service)?,
             Command::SetTimeouts { tcp, tcp_fin, udp } => self.set_timeouts(tcp, tcp_fin, udp),
             Command::List(options) => self.list(&options)?,
+            Command::ListLocal(service) => self.list_local(service.as_ref())?,
             Command::Save { numeric } => {
-                let rows = self.rows(None);
+                let rows = self.rows(None, Which::Configured);
                 let naming = Naming::new(numeric, self.names);
                 self.reply.stdout.push_str(&listing::save(rows, naming));
             }
@@ -107,31 +141,42 @@ impl Run<'_> {
     /// Changes the table and tells the packet path, which sees every step: what schedulers do
     /// depends on their history. Additions that follow each other are one step, in their order, so
     /// that restoring many is quick.
-    fn change(&mut self, change: &Change) -> Result<(), Refusal> {
-        let is_addition = matches!(change, Change::AddService(_) | Change::AddServer(..));
+    fn change(&mut self, change: &Change) -> Result<(), Failure> {
+        let is_addition = matches!(
+            change,
+            Change::AddService(_) | Change::AddServer(..) | Change::AddLocal(..)
+        );
         if !is_addition {
-            self.catch_up();
+            self.catch_up()?;
         }
         let address = match change {
             Change::AddServer(_, server) => self.host.address_kind(server.endpoint.addr),
             _ => AddressKind::default(),
         };
-        self.host.table().apply(change, address)?;
-        self.is_behind = true;
+        let table = self.host.table_mut();
+        let changed: Vec<_> = match change.service() {
+            Some(service) => vec![service],
+            None => table.services().map(|entry| entry.service.name).collect(),
+        };
+        table.apply(change, address)?;
+        self.behind.extend(changed);
         if !is_addition {
-            self.catch_up();
+            self.catch_up()?;
         }
         Ok(())
     }
 
-    fn catch_up(&mut self) {
-        if std::mem::take(&mut self.is_behind) {
-            self.host.publish();
+    fn catch_up(&mut self) -> Result<(), Failure> {
+        if self.behind.is_empty() {
+            return Ok(());
         }
+        let changed: Vec<_> = self.behind.drain(..).collect();
+        let published = self.host.publish(&changed);
+        published.map_err(Failure::gateway)
     }
 
-    fn zero(&mut self, service: Option<ServiceName>) -> Result<(), Refusal> {
-        self.catch_up();
+    fn zero(&mut self, service: Option<ServiceName>) -> Result<(), Failure> {
+        self.catch_up()?;
         if let Some(service) = &service {
             self.check_known(service)?;
         }
@@ -139,10 +184,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn check_known(&mut self, service: &ServiceName) -> Result<(), Refusal> {
-        if service.family() == Family::V6 {
-            return Err(Refusal::Family);
-        }
+    fn check_known(&self, service: &ServiceName) -> Result<(), Refusal> {
         let known = self.host.table().service(service);
         known.map(|_| ()).ok_or(Refusal::NoService)
     }
@@ -162,7 +204,7 @@ impl Run<'_> {
     }
 
     fn list(&mut self, options: &ListOptions) -> Result<(), Failure> {
-        self.catch_up();
+        self.catch_up()?;
         let naming = Naming::new(options.numeric, self.names);
         let style = Style {
             columns: options.columns,
@@ -170,11 +212,15 @@ impl Run<'_> {
             naming,
         };
         let text = match options.subject {
-            Subject::Services => listing::services(self.rows(None), style, true, options.unsorted),
+            Subject::Services => {
+                let rows = self.rows(None, Which::Running);
+                listing::services(rows, style, true, options.unsorted)
+            }
             Subject::Service(service) => {
                 self.check_known(&service)
                     .map_err(|refusal| Failure::listing(&refusal))?;
-                listing::services(self.rows(Some(&service)), style, false, options.unsorted)
+                let rows = self.rows(Some(&service), Which::Running);
+                listing::services(rows, style, false, options.unsorted)
             }
             Subject::Connections => {
                 let sessions = self.host.sessions();
@@ -195,31 +241,58 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn list_local(&mut self, service: Option<&ServiceName>) -> Result<(), Failure> {
+        self.catch_up()?;
+        if let Some(service) = service {
+            let known = self.check_known(service);
+            known.map_err(|refusal| Failure::listing(&refusal))?;
+        }
+        let lists = |entry: &&Entry| match service {
+            Some(service) => entry.service.name == *service,
+            None => !entry.local_addresses.is_empty(),
+        };
+        let entries = self.host.table().services().filter(lists);
+        let rows = entries.map(|entry| {
+            let addresses = entry.local_addresses.iter();
+            LocalRow {
+                service: entry.service.name,
+                addresses: addresses
+                    .map(|it| (*it, self.host.ports_in_use(*it)))
+                    .collect(),
+            }
+        });
+        let rows: Vec<_> = rows.collect();
+        self.reply.stdout.push_str(&listing::locals(&rows));
+        Ok(())
+    }
+
     /// All services, or one, as the kernel would list them: addresses before marks. What was
     /// added last comes first; the kernel's own order is one of chance.
-    fn rows(&mut self, only: Option<&ServiceName>) -> Vec<ServiceRow> {
-        let entries: Vec<Entry> = match only {
-            Some(name) => self
-                .host
-                .table()
-                .service(name)
-                .into_iter()
-                .cloned()
-                .collect(),
-            None => self.host.table().services().rev().cloned().collect(),
+    fn rows(&self, only: Option<&ServiceName>, which: Which) -> Vec<ServiceRow> {
+        let table = self.host.table();
+        let row = |entry| self.row(entry, which);
+        let mut rows: Vec<_> = match only {
+            Some(name) => table.service(name).map(row).into_iter().collect(),
+            None => table.services().rev().map(row).collect(),
         };
-        let mut rows: Vec<_> = entries.iter().map(|entry| self.row(entry)).collect();
         rows.sort_by_key(|row| matches!(row.service.name, ServiceName::Mark { .. }));
         rows
     }
 
-    fn row(&self, entry: &Entry) -> ServiceRow {
+    fn row(&self, entry: &Entry, which: Which) -> ServiceRow {
         let name = &entry.service.name;
-        let traffic = self.host.service_traffic(name);
-        let servers = entry.servers().rev().map(|server| {
-            let counts = self.host.server_counts(name, &server.endpoint);
+        let known = self.host.counts(name);
+        let traffic = known.traffic;
+        let running = match which {
+            Which::Running => self.host.running(name),
+            Which::Configured => None,
+        };
+        let lines = running.unwrap_or_else(|| entry.servers().copied().collect());
+        let servers = lines.into_iter().rev().map(|server| {
+            let counts = known.servers.get(&server.endpoint);
+            let counts = counts.copied().unwrap_or_default();
             ServerRow {
-                server: *server,
+                server,
                 active: counts.active,
                 inactive: counts.inactive,
                 templates: counts.templates,
@@ -232,22 +305,30 @@ impl Run<'_> {
             traffic: traffic.totals,
             rates: traffic.rates,
             servers: servers.collect(),
+            local_addresses: entry.local_addresses.iter().copied().collect(),
         }
     }
 
     /// Does what lines say, one after the other. What IPVS refuses is said, and the next line
     /// read; a line that is wrong in itself ends it all. The last line's exit code is that of all.
     fn restore(&mut self, lines: &str) -> Result<Next, Failure> {
-        for line in lines.lines() {
-            let words = line.split([' ', '\t', '\r']);
-            let words = words.filter(|word| !word.is_empty() && *word != "ipvsadm");
-            let words: Vec<_> = words.map(str::to_owned).collect();
-            if !words.is_empty() && self.line(&words, None) == Next::Ends {
+        for words in lines_of(lines) {
+            if self.line(&words, None) == Next::Ends {
                 return Ok(Next::Ends);
             }
         }
         Ok(Next::Goes)
     }
+}
+
+/// The words of each line that `-R` reads.
+pub(super) fn lines_of(text: &str) -> impl Iterator<Item = Vec<String>> {
+    let lines = text.lines().map(|line| {
+        let words = line.split([' ', '\t', '\r']);
+        let words = words.filter(|word| !word.is_empty() && *word != "ipvsadm");
+        words.map(str::to_owned).collect()
+    });
+    lines.filter(|words: &Vec<_>| !words.is_empty())
 }
 
 #[cfg(test)]

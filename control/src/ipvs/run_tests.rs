@@ -3,6 +3,7 @@
 use dataplane::address::Endpoint;
 use dataplane::counters::TrafficTotals;
 
+use super::super::command::Family;
 use super::super::host::{ServerCounts, Traffic};
 use super::super::meter::Rates;
 use super::super::names::testing::FewNames;
@@ -40,13 +41,10 @@ fn transcript(text: &'static str) -> Vec<(&'static str, i32, String)> {
 /// What is said here to lines that the kernel does not mind: what is not supported.
 fn not_supported(line: &str) -> Option<&'static str> {
     Some(match line {
-        "-A -t 10.1.0.100:87 --pe sip -p 3" => "Scheduler or persistence engine not found",
-        "-a -t 10.1.0.100:80 -r [2001:db8:2::11]:80 -i" => {
-            "Operation not supported with specified address family"
-        }
+        "-A -t 10.1.0.100:87 --pe sip -p 3" => "Persistence engine sip is not in this version",
         "--start-daemon master --mcast-interface nosuch"
         | "--start-daemon master --mcast-interface eth0" => {
-            "Connection synchronisation is not supported"
+            "Connection synchronisation is not in this version"
         }
         _ => return None,
     })
@@ -306,4 +304,65 @@ fn help_is_not_an_error() {
         (format!("{VERSION}{HELP}"), 0)
     );
     assert_eq!(reply.stderr, "");
+}
+
+#[test]
+fn what_the_gateway_does_not_do_is_said_as_what_ipvs_refuses() {
+    let mut host = Plain {
+        refuses: Some("no room".to_owned()),
+        ..Plain::default()
+    };
+
+    let reply = restore(&mut host, "-A -f 1\n-A -f 2\n");
+
+    assert_eq!((reply.stderr.as_str(), reply.status), ("no room\n", 255));
+    assert!(host.published.is_empty());
+}
+
+#[test]
+fn the_gateway_hears_which_services_changed() {
+    let mut host = Plain::default();
+    let mark = |mark| ServiceName::Mark {
+        mark,
+        family: Family::V4,
+    };
+
+    restore(&mut host, "-A -f 1\n-A -f 2\n-a -f 1 -r 10.2.0.11\n");
+    assert_eq!(host.changed, [mark(1), mark(2)]);
+
+    ipvsadm(&mut host, "-e -f 1 -r 10.2.0.11 -w 5");
+    assert_eq!(host.changed, [mark(1)]);
+
+    ipvsadm(&mut host, "-C");
+    assert_eq!(host.changed, [mark(1), mark(2)]);
+}
+
+#[test]
+fn local_addresses_are_listed_by_service() {
+    let mut host = Plain {
+        ports_in_use: 3,
+        ..Plain::default()
+    };
+    restore(
+        &mut host,
+        "-A -t 10.1.0.100:80\n-A -f 1\n-P -t 10.1.0.100:80 -z 10.2.0.1\n",
+    );
+
+    let all = ipvsadm(&mut host, "-G").stdout;
+
+    let lines: Vec<_> = all.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines[1..],
+        [
+            "10.1.0.100:80        1",
+            "                              10.2.0.1             0          3"
+        ]
+    );
+    assert_eq!(ipvsadm(&mut host, "-G -t 10.1.0.100:80").stdout, all);
+    assert_eq!(ipvsadm(&mut host, "-G -f 1").stdout.lines().count(), 2);
+    let missing = ipvsadm(&mut host, "-G -f 2");
+    assert_eq!(
+        (missing.stderr.as_str(), missing.status),
+        ("No such service\n", 1)
+    );
 }

@@ -1,6 +1,8 @@
 //! From the table to what the packet path is told.
 
-use dataplane::editor::{ServerSpec, ServiceSpec};
+use std::net::IpAddr;
+
+use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
 use dataplane::id::Weight;
 use dataplane::service::{
     LOCALITY_EXPIRATION_SECONDS, MssClamp, Persistence, SchedulerKind, ServiceKey, Unserved,
@@ -8,6 +10,7 @@ use dataplane::service::{
 
 use super::command::{Family, SchedulerFlags, ServerLine, ServiceName};
 use super::table::{Entry, Table};
+use crate::config::PortRange;
 
 /// How long schedulers remember a VIP that nobody asks for: variables of `net.ipv4.vs`, which all
 /// services share.
@@ -43,7 +46,7 @@ impl Locality {
 }
 
 /// The scheduler that a name and flags mean; `None` when there is none of this name.
-pub(super) fn scheduler(name: &str, flags: SchedulerFlags) -> Option<SchedulerKind> {
+pub(crate) fn scheduler(name: &str, flags: SchedulerFlags) -> Option<SchedulerKind> {
     let fallback = flags.contains(SchedulerFlags::FIRST);
     let port = flags.contains(SchedulerFlags::SECOND);
     let expiration_seconds = LOCALITY_EXPIRATION_SECONDS;
@@ -68,35 +71,65 @@ pub(super) fn scheduler(name: &str, flags: SchedulerFlags) -> Option<SchedulerKi
 }
 
 impl Table {
-    /// The services as the packet path is told them, in the order in which they were added.
+    /// The services as the packet path is told them, in the order in which they were added: those
+    /// of IPv4.
     #[must_use]
     pub fn specs(&self, locality: Locality) -> Vec<ServiceSpec> {
         let known = self.services();
-        known.filter_map(|entry| spec(entry, locality)).collect()
+        let known = known.filter(|entry| entry.service.name.family() == Family::V4);
+        known.map(|entry| spec(entry, locality)).collect()
     }
 }
 
 impl ServiceName {
-    /// The service's key in the packet path, if it can have such a service.
+    /// What `ipvsadm` calls the service of this key.
     #[must_use]
-    pub const fn key(&self) -> Option<ServiceKey> {
+    pub const fn of(key: ServiceKey) -> Self {
+        match key {
+            ServiceKey::Address {
+                protocol,
+                virtual_endpoint,
+            } => Self::Address {
+                protocol,
+                endpoint: virtual_endpoint,
+            },
+            ServiceKey::Mark(mark) => Self::Mark {
+                mark,
+                family: Family::V4,
+            },
+            ServiceKey::Mark6(mark) => Self::Mark {
+                mark,
+                family: Family::V6,
+            },
+        }
+    }
+
+    /// The service's key in the configuration and the packet path.
+    #[must_use]
+    pub const fn key(&self) -> ServiceKey {
         match *self {
-            Self::Address { protocol, endpoint } => Some(ServiceKey::address(protocol, endpoint)),
+            Self::Address { protocol, endpoint } => ServiceKey::address(protocol, endpoint),
             Self::Mark {
                 mark,
                 family: Family::V4,
-            } => Some(ServiceKey::Mark(mark)),
-            Self::Mark { .. } => None,
+            } => ServiceKey::Mark(mark),
+            Self::Mark {
+                mark,
+                family: Family::V6,
+            } => ServiceKey::Mark6(mark),
         }
     }
 }
 
-fn spec(entry: &Entry, locality: Locality) -> Option<ServiceSpec> {
-    Some(ServiceSpec {
-        key: entry.service.name.key()?,
+fn spec(entry: &Entry, locality: Locality) -> ServiceSpec {
+    ServiceSpec {
+        key: entry.service.name.key(),
         scheduler: locality.applied(entry.scheduler),
-        servers: entry.servers_and_edits().map(server).collect(),
-        local_addresses: Vec::new(),
+        servers: (entry.servers_and_edits())
+            .filter(|(line, _)| line.endpoint.addr.is_ipv4())
+            .map(server)
+            .collect(),
+        local_addresses: entry.local_addresses.iter().map(local).collect(),
         unserved: Unserved::default(),
         mss_clamp: MssClamp::default(),
         persistence: entry.service.persistence.map(|persistent| Persistence {
@@ -104,7 +137,16 @@ fn spec(entry: &Entry, locality: Locality) -> Option<ServiceSpec> {
             netmask: persistent.netmask,
         }),
         one_packet: entry.service.one_packet,
-    })
+    }
+}
+
+/// A local address with all ports that one may lend.
+fn local(addr: &IpAddr) -> LocalSpec {
+    LocalSpec {
+        addr: *addr,
+        ports: PortRange::UNPRIVILEGED.ports(),
+        host: true,
+    }
 }
 
 const fn server((line, edits): (&ServerLine, u32)) -> ServerSpec {
@@ -115,6 +157,24 @@ const fn server((line, edits): (&ServerLine, u32)) -> ServerSpec {
         upper_threshold: line.upper_threshold,
         lower_threshold: line.lower_threshold,
         edits,
+    }
+}
+
+/// The flags that a scheduler's options are.
+pub(super) const fn flags(kind: SchedulerKind) -> SchedulerFlags {
+    let (SchedulerKind::Sh { fallback, port } | SchedulerKind::Mh { fallback, port }) = kind else {
+        return SchedulerFlags::NONE;
+    };
+    let flags = SchedulerFlags::NONE;
+    let flags = if fallback {
+        flags.with(SchedulerFlags::FIRST)
+    } else {
+        flags
+    };
+    if port {
+        flags.with(SchedulerFlags::SECOND)
+    } else {
+        flags
     }
 }
 

@@ -7,22 +7,15 @@ use std::net::IpAddr;
 
 use dataplane::address::Endpoint;
 use dataplane::service::{Method, SchedulerKind};
-use indexmap::IndexMap;
 use indexmap::map::Entry as MapEntry;
+use indexmap::{IndexMap, IndexSet};
 
-use super::command::{Change, Family, ServerLine, ServiceLine, ServiceName, Tunnel};
+use super::address_kind::AddressKind;
+use super::command::{
+    Change, Family, SchedulerFlags, ServerLine, ServiceLine, ServiceName, Tunnel,
+};
 use super::failure::Refusal;
-use super::specs::scheduler;
-
-/// What is known of a server's address beyond what it says itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AddressKind {
-    /// One host has it, this one or another.
-    #[default]
-    Unicast,
-    /// The broadcast address of a connected subnet.
-    Broadcast,
-}
+use super::specs::{flags as flags_of, scheduler};
 
 /// A virtual service and its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +25,8 @@ pub struct Entry {
     /// The scheduler that its name means, with the options that its flags mean.
     pub scheduler: SchedulerKind,
     servers: IndexMap<Endpoint<IpAddr>, Server>,
+    /// From where FULLNAT speaks to its servers, in the order in which they were added.
+    pub local_addresses: IndexSet<IpAddr>,
 }
 
 /// A server of a service.
@@ -49,7 +44,30 @@ impl Entry {
             service: service.clone(),
             scheduler: known_scheduler(service)?,
             servers: IndexMap::new(),
+            local_addresses: IndexSet::new(),
         })
+    }
+
+    /// A service as a configuration has it, which says more than the names of `ipvsadm` do.
+    pub(super) fn configured(
+        service: ServiceLine,
+        scheduler: SchedulerKind,
+        servers: impl Iterator<Item = ServerLine>,
+        local_addresses: IndexSet<IpAddr>,
+    ) -> Self {
+        let servers = servers.map(|line| (line.endpoint, Server { line, edits: 0 }));
+        Self {
+            service,
+            scheduler,
+            servers: servers.collect(),
+            local_addresses,
+        }
+    }
+
+    /// The flags that its scheduler does not ask for.
+    #[must_use]
+    pub const fn idle_flags(&self) -> SchedulerFlags {
+        self.service.flags.without(flags_of(self.scheduler))
     }
 
     /// The servers, in the order in which they were added.
@@ -57,8 +75,21 @@ impl Entry {
         self.servers.values().map(|server| &server.line)
     }
 
+    fn remember_edits(&mut self, before: &Self) {
+        for (endpoint, server) in &mut self.servers {
+            let known = before.servers.get(endpoint);
+            server.edits = known.map_or(server.edits, |known| known.edits);
+        }
+    }
+
+    /// How often a server was edited.
+    #[must_use]
+    pub fn edits(&self, server: Endpoint<IpAddr>) -> u32 {
+        self.servers.get(&server).map_or(0, |server| server.edits)
+    }
+
     /// The servers likewise, with how often each was edited.
-    pub(super) fn servers_and_edits(&self) -> impl Iterator<Item = (&ServerLine, u32)> {
+    pub fn servers_and_edits(&self) -> impl Iterator<Item = (&ServerLine, u32)> {
         let servers = self.servers.values();
         servers.map(|server| (&server.line, server.edits))
     }
@@ -70,7 +101,37 @@ pub struct Table {
     services: IndexMap<ServiceName, Entry>,
 }
 
+impl FromIterator<Entry> for Table {
+    fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Self {
+        let named = |entry: Entry| (entry.service.name, entry);
+        Self {
+            services: entries.into_iter().map(named).collect(),
+        }
+    }
+}
+
 impl Table {
+    /// Takes over how often servers were edited that are in `before` too.
+    pub(super) fn remember_edits(&mut self, before: &Self) {
+        for (name, entry) in &mut self.services {
+            if let Some(before) = before.services.get(name) {
+                entry.remember_edits(before);
+            }
+        }
+    }
+
+    /// Replaces, adds or removes a service; one that `left` its place comes behind the others.
+    pub(super) fn put(&mut self, name: ServiceName, entry: Option<Entry>, left: bool) {
+        if left || entry.is_none() {
+            self.services.shift_remove(&name);
+        }
+        let Some(mut entry) = entry else { return };
+        if let Some(before) = self.services.get(&name) {
+            entry.remember_edits(before);
+        }
+        self.services.insert(name, entry);
+    }
+
     /// The services, in the order in which they were added.
     pub fn services(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.services.values()
@@ -102,6 +163,12 @@ impl Table {
             }
             Change::EditServer(service, line) => self.edit_server(service, line),
             Change::DeleteServer(service, server) => self.delete_server(service, server),
+            Change::AddLocal(service, local) => self.add_local(service, *local),
+            Change::DeleteLocal(service, local) => {
+                let entry = self.entry_of_server(service)?;
+                let removed = entry.local_addresses.shift_remove(local);
+                removed.then_some(()).ok_or(Refusal::NoLocal)
+            }
             Change::Flush => {
                 self.services.clear();
                 Ok(())
@@ -110,7 +177,6 @@ impl Table {
     }
 
     fn add_service(&mut self, line: &ServiceLine) -> Result<(), Refusal> {
-        check_family(&line.name)?;
         match self.services.entry(line.name) {
             MapEntry::Occupied(_) => Err(Refusal::ServiceExists),
             MapEntry::Vacant(place) => {
@@ -122,7 +188,6 @@ impl Table {
 
     /// Everything but the servers becomes as the line says.
     fn edit_service(&mut self, line: &ServiceLine) -> Result<(), Refusal> {
-        check_family(&line.name)?;
         let entry = self.services.get_mut(&line.name);
         let entry = entry.ok_or(Refusal::NoService)?;
         entry.scheduler = known_scheduler(line)?;
@@ -131,13 +196,13 @@ impl Table {
     }
 
     fn delete_service(&mut self, name: &ServiceName) -> Result<(), Refusal> {
-        check_family(name)?;
         let removed = self.services.shift_remove(name);
         removed.map(drop).ok_or(Refusal::NoService)
     }
 
     fn add_server(&mut self, service: &ServiceName, line: &ServerLine) -> Result<(), Refusal> {
         let entry = self.check_new_server(service, line)?;
+        check_tunnel(line)?;
         let server = Server {
             line: *line,
             edits: 0,
@@ -166,6 +231,7 @@ impl Table {
         check_server(line)?;
         let server = entry.servers.get_mut(&line.endpoint);
         let server = server.ok_or(Refusal::NoServer)?;
+        check_tunnel(line)?;
         server.line = *line;
         server.edits = server.edits.wrapping_add(1);
         Ok(())
@@ -181,47 +247,61 @@ impl Table {
         removed.map(drop).ok_or(Refusal::NoServer)
     }
 
+    fn add_local(&mut self, service: &ServiceName, local: IpAddr) -> Result<(), Refusal> {
+        let entry = self.entry_of_server(service)?;
+        if Family::of(local) != service.family() {
+            return Err(Refusal::Family);
+        }
+        if !is_unicast(local) {
+            return Err(Refusal::Invalid);
+        }
+        let is_new = entry.local_addresses.insert(local);
+        is_new.then_some(()).ok_or(Refusal::LocalExists)
+    }
+
     fn entry_of_server(&mut self, service: &ServiceName) -> Result<&mut Entry, Refusal> {
-        check_family(service)?;
         let entry = self.services.get_mut(service);
         entry.ok_or(Refusal::ServiceNotDefined)
     }
 }
 
-/// Services are of IPv4, as in a kernel that was built without IPv6.
-fn check_family(name: &ServiceName) -> Result<(), Refusal> {
-    match name.family() {
-        Family::V4 => Ok(()),
-        Family::V6 => Err(Refusal::Family),
-    }
-}
+/// The kernel's only persistence engine.
+const ENGINE: &str = "sip";
 
 fn known_scheduler(line: &ServiceLine) -> Result<SchedulerKind, Refusal> {
-    match scheduler(&line.scheduler, line.flags) {
-        Some(kind) if line.engine.is_none() => Ok(kind),
+    match (scheduler(&line.scheduler, line.flags), &line.engine) {
+        (Some(kind), None) => Ok(kind),
+        (Some(_), Some(engine)) if engine == ENGINE => Err(Refusal::Engine),
         _ => Err(Refusal::SchedulerNotFound),
     }
 }
 
 /// What is wrong with a server whatever there is in the table.
 fn check_server(line: &ServerLine) -> Result<(), Refusal> {
-    if Family::of(line.endpoint.addr) == Family::V6 {
-        return Err(Refusal::Family);
-    }
-    if line.method == Method::Tun && line.tunnel != Tunnel::Ipip {
-        return Err(Refusal::TunnelType(line.tunnel));
-    }
     if line.lower_threshold > line.upper_threshold {
         return Err(Refusal::OutOfRange);
     }
     Ok(())
 }
 
-/// What the kernel's `inet_addr_type` says of an address whatever interfaces there are.
+/// What the kernel would do and Sluice does not: after all that both refuse.
+fn check_tunnel(line: &ServerLine) -> Result<(), Refusal> {
+    if line.method == Method::Tun && line.tunnel != Tunnel::Ipip {
+        return Err(Refusal::TunnelType(line.tunnel));
+    }
+    Ok(())
+}
+
+/// What the kernel's `inet_addr_type` and `ipv6_addr_type` say of an address whatever interfaces
+/// there are.
 const fn is_unicast(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => !addr.is_unspecified() && !addr.is_broadcast() && !addr.is_multicast(),
-        IpAddr::V6(addr) => !addr.is_unspecified() && !addr.is_multicast(),
+        IpAddr::V6(addr) => {
+            let is_mapped = addr.to_ipv4_mapped().is_some();
+            let is_nobodys = addr.is_unspecified() || addr.is_multicast() || is_mapped;
+            !is_nobodys && !addr.is_unicast_link_local()
+        }
     }
 }
 
@@ -343,12 +423,29 @@ mod tests {
         for (line, expected) in [
             ("-A -t 10.1.0.100:80 -s nosuch", Refusal::ServiceExists),
             ("-E -t 10.1.0.100:81 -s nosuch", Refusal::NoService),
+            ("-A -t 10.1.0.100:81 -p --pe sip", Refusal::Engine),
             (
-                "-A -t 10.1.0.100:81 -p --pe sip",
+                "-A -t 10.1.0.100:81 -p --pe other",
                 Refusal::SchedulerNotFound,
             ),
-            ("-A -t [2001:db8::1]:80", Refusal::Family),
-            ("-A -f 7 -6", Refusal::Family),
+            (
+                "-A -t 10.1.0.100:81 -s nosuch -p --pe sip",
+                Refusal::SchedulerNotFound,
+            ),
+            ("-a -t 10.1.0.100:80 -r [fe80::1]:80 -i", Refusal::Invalid),
+            ("-a -t 10.1.0.100:80 -r [ff02::1]:80 -i", Refusal::Invalid),
+            ("-a -t 10.1.0.100:80 -r [::]:80 -i", Refusal::Invalid),
+            (
+                "-a -t 10.1.0.100:80 -r [::ffff:10.2.0.11]:80 -i",
+                Refusal::Invalid,
+            ),
+            (
+                "-P -t 10.1.0.100:81 -z 10.2.0.1",
+                Refusal::ServiceNotDefined,
+            ),
+            ("-P -t 10.1.0.100:80 -z 224.0.0.1", Refusal::Invalid),
+            ("-P -t 10.1.0.100:80 -z 2001:db8::1", Refusal::Family),
+            ("-Q -t 10.1.0.100:80 -z 10.2.0.1", Refusal::NoLocal),
             ("-D -t 10.1.0.100:81", Refusal::NoService),
             (
                 "-a -t 10.1.0.100:81 -r 0.0.0.0 -x 1 -y 2",
@@ -367,6 +464,14 @@ mod tests {
             ),
             ("-e -t 10.1.0.100:80 -r 10.2.0.12", Refusal::NoServer),
             ("-d -t 10.1.0.100:80 -r 10.2.0.12", Refusal::NoServer),
+            (
+                "-e -t 10.1.0.100:80 -r 10.2.0.12 -i --tun-type gre",
+                Refusal::NoServer,
+            ),
+            (
+                "-a -t 10.1.0.100:80 -r 10.2.0.11 -i --tun-type gre",
+                Refusal::ServerExists,
+            ),
             (
                 "-a -t 10.1.0.100:80 -r 10.2.0.12 -i --tun-type gre",
                 Refusal::TunnelType(Tunnel::Gre {
@@ -389,6 +494,49 @@ mod tests {
 
         assert_eq!(refusal, Err(Refusal::Invalid));
         assert_eq!(servers(&table), Vec::<String>::new());
+    }
+
+    #[test]
+    fn services_of_both_families_stand_beside_each_other() {
+        let table = table(&[
+            "-A -f 1",
+            "-A -f 1 -6 -p -M 64",
+            "-A -t [2001:db8::100]:80",
+            "-a -t [2001:db8::100]:80 -r [2001:db8::11]:8080 -m",
+            "-a -t [2001:db8::100]:80 -r 10.2.0.11 -i",
+        ]);
+
+        assert_eq!(table.services().count(), 3);
+        assert_eq!(
+            servers(&table),
+            ["2001:db8::11:8080 nat 1", "10.2.0.11:80 tun 1"]
+        );
+        // The packet path forwards IPv4 alone.
+        assert_eq!(table.specs(Locality::default()).len(), 1);
+    }
+
+    #[test]
+    fn local_addresses_are_added_and_deleted_each_once() {
+        let mut table = table(&[
+            "-A -t 10.1.0.100:80",
+            "-a -t 10.1.0.100:80 -r 10.2.0.11:8080 -b",
+            "-P -t 10.1.0.100:80 -z 10.2.0.1",
+            "-P -t 10.1.0.100:80 -z 10.2.0.2",
+            "-Q -t 10.1.0.100:80 -z 10.2.0.1",
+        ]);
+
+        let again = change("-P -t 10.1.0.100:80 -z 10.2.0.2");
+        let refusal = table.apply(&again, AddressKind::Unicast);
+
+        assert_eq!(refusal, Err(Refusal::LocalExists));
+        assert_eq!(servers(&table), ["10.2.0.11:8080 fullnat 1"]);
+        let entry = table.services().next().unwrap();
+        let left: Vec<_> = entry
+            .local_addresses
+            .iter()
+            .map(IpAddr::to_string)
+            .collect();
+        assert_eq!(left, ["10.2.0.2"]);
     }
 
     #[test]

@@ -63,6 +63,14 @@ pub(super) fn address_and_port(
     Some((ipv4(addr, names)?.into(), port))
 }
 
+/// An address alone, of either family.
+pub(super) fn address(text: &str, names: &dyn Names) -> Option<IpAddr> {
+    match address_and_port(text, None, names)? {
+        (addr, None) => Some(addr),
+        _ => None,
+    }
+}
+
 /// A number, or the name of a service of `protocol`, if that is known.
 fn port(text: &str, protocol: Option<Protocol>, names: &dyn Names) -> Option<u16> {
     let number = number(text, 0..=u32::from(u16::MAX));

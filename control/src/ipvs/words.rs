@@ -2,7 +2,7 @@
 //! `--long=value`, `--` before words that are no options. Long options are not abbreviated.
 
 use super::failure::Failure;
-use super::options::{Argument, Opt, SPELLINGS, Spelling};
+use super::options::{Argument, FULLNAT, Opt, SPELLINGS, Spelling, Verb};
 
 /// A command line that is being read.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Words<'a> {
     others: Vec<&'a str>,
     /// Whether `--` was read.
     only_others: bool,
+    /// The first command, which says what `-b` means.
+    verb: Option<Verb>,
 }
 
 /// An option, and its argument if it has one.
@@ -29,6 +31,7 @@ impl<'a> Words<'a> {
             cluster: "",
             others: Vec::new(),
             only_others: false,
+            verb: None,
         }
     }
 
@@ -92,10 +95,15 @@ impl<'a> Words<'a> {
         let found = SPELLINGS
             .iter()
             .find(|it| letter.is_some_and(|letter| it.short.contains(letter)));
+        let found = match letter {
+            Some('b') if self.verb.is_some_and(Verb::describes_server) => Some(&FULLNAT),
+            _ => found,
+        };
         let spelling = found.ok_or_else(|| self.unknown())?;
         // popt passes over it after every letter.
         let rest = self.cluster.strip_prefix('=').unwrap_or(self.cluster);
         if spelling.argument == Argument::None {
+            self.note(spelling.opt);
             self.cluster = rest;
             return Ok((spelling.opt, None));
         }
@@ -109,6 +117,7 @@ impl<'a> Words<'a> {
         spelling: &Spelling,
         glued: Option<&'a str>,
     ) -> Result<Found<'a>, Failure> {
+        self.note(spelling.opt);
         let argument = match spelling.argument {
             Argument::None => None,
             _ if glued.is_some() => glued,
@@ -123,6 +132,12 @@ impl<'a> Words<'a> {
             }
         };
         Ok((spelling.opt, argument))
+    }
+
+    fn note(&mut self, opt: Opt) {
+        if let Opt::Verb(verb) = opt {
+            self.verb.get_or_insert(verb);
+        }
     }
 
     fn unknown(&self) -> Failure {
@@ -174,6 +189,20 @@ mod tests {
             assert_eq!(found, expected, "{text}");
             assert!(others.is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_letter_b_is_fullnat_of_a_server_and_flags_of_a_service() {
+        let fullnat = Opt::Named(Kind::Forward, Detail::Fullnat);
+        for text in ["-ab", "-a -b", "-e --fullnat", "--edit-server -b"] {
+            let line = line(text);
+            let (found, _) = read(&line).unwrap();
+            assert_eq!(found[1], (fullnat, None), "{text}");
+        }
+        let line = line("-A -b sh-port");
+        let (found, _) = read(&line).unwrap();
+        let flags = Opt::Named(Kind::Flags, Detail::Only);
+        assert_eq!(found[1], (flags, Some("sh-port")));
     }
 
     #[test]

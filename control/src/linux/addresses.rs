@@ -190,6 +190,31 @@ impl AddressKeeper {
         refused.map_or(Ok(placed), Err)
     }
 
+    /// The interface whose twin has each address, or would have it: the first one when nothing
+    /// says where it belongs, none without twins.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError::Read`].
+    pub fn homes(
+        &mut self,
+        wanted: &[(IpAddr, Option<InterfaceId>)],
+    ) -> Result<Vec<(IpAddr, InterfaceId)>, AddressError> {
+        let existing = host_address::all(&mut self.socket).map_err(AddressError::Read)?;
+        let v4 = self.surroundings(&existing, AddressFamily::Inet)?;
+        let v6 = self.surroundings(&existing, AddressFamily::Inet6)?;
+        let homes = wanted.iter().filter_map(|&(addr, named)| {
+            let surroundings = if addr.is_ipv4() { &v4 } else { &v6 };
+            let mut there = surroundings.addresses.iter();
+            let there = there.find(|own| own.addr == addr).map(|own| own.interface);
+            let home = there
+                .or_else(|| choose_twin(addr, named, surroundings).ok())
+                .or_else(|| surroundings.twins.first().copied());
+            Some((addr, home?))
+        });
+        Ok(homes.collect())
+    }
+
     /// Removes every address the gateway added.
     ///
     /// # Errors

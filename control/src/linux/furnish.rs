@@ -109,7 +109,8 @@ const fn family(addr: IpAddr) -> AddressFamily {
     }
 }
 
-fn address_message(ifindex: u32, address: &InterfaceAddress) -> AddressMessage {
+/// What puts an address on an interface.
+pub(super) fn address_message(ifindex: u32, address: &InterfaceAddress) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = family(address.address);
     message.header.index = ifindex;

@@ -26,8 +26,16 @@ pub mod fence;
 /// The TAP interface beside an ethdev.
 pub mod twin;
 
+/// The interface to which check addresses are routed.
+pub mod check_device;
+/// Moves the packets of checks.
+pub mod check_lane;
+
 /// Moves frames between the twins and the data plane.
 pub mod pump;
+
+/// Gives every twin the carrier of its ethdev.
+pub mod carrier;
 
 /// Puts the configured addresses and routes on a twin.
 pub mod furnish;
@@ -42,6 +50,8 @@ pub mod neighbour;
 pub mod addresses;
 /// Tells the neighbours that an address is here now.
 pub mod announce;
+/// Announces VIPs to routing daemons, in a routing table of their own.
+pub mod announce_table;
 /// Remembers over a sudden death which addresses the gateway added.
 pub mod journal;
 /// Decides which twin a VIP or LIP is put on.

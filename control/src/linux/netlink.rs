@@ -46,6 +46,20 @@ impl RouteSocket {
         })
     }
 
+    /// As [`Self::open`], and dumps are of what the question names only (a table, a protocol).
+    /// Kernels before 4.20 cannot do that and answer with all there is.
+    ///
+    /// # Errors
+    ///
+    /// Passes on what the kernel answers.
+    pub fn open_strict() -> io::Result<Self> {
+        let opened = Self::open()?;
+        match opened.socket.set_netlink_get_strict_chk(true) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOPROTOOPT) => Err(error),
+            _ => Ok(opened),
+        }
+    }
+
     /// Asks for a change and waits for the acknowledgement.
     ///
     /// `flags` are added to `NLM_F_REQUEST | NLM_F_ACK`.

@@ -5,6 +5,8 @@
 //!   inject ring <-----inject------ [pump] <--read--- TAP <-- Linux
 //! ```
 //!
+//! The packets of checks to VIPs go through it too, between the rings and the check interface.
+//!
 //! Workers cannot wake anybody without a system call, so the rings are looked at on every turn;
 //! when nothing moves, turns become rarer (100 µs, doubling up to 1 ms), and a frame from Linux
 //! ends a wait at once.
@@ -24,6 +26,7 @@ use dataplane::punt::TwinPort;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+use super::check_lane::CheckLane;
 use super::twin::{MAX_FRAME_BYTES, Twin, TwinLink};
 
 /// The first wait after activity, and the longest one.
@@ -105,12 +108,17 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Starts moving frames between `twins` and the ports of the same interfaces.
+    /// Starts moving frames between `twins` and the ports of the same interfaces, and the packets
+    /// of checks.
     ///
     /// # Errors
     ///
     /// When a twin and a port do not pair up (`InvalidInput`), or no thread can be started.
-    pub fn start(twins: Vec<Twin>, ports: Vec<Box<dyn TwinPort>>) -> io::Result<Self> {
+    pub fn start(
+        twins: Vec<Twin>,
+        ports: Vec<Box<dyn TwinPort>>,
+        checks: Option<CheckLane>,
+    ) -> io::Result<Self> {
         let lanes = pair(twins, ports)?;
         let counters = lanes
             .iter()
@@ -120,6 +128,7 @@ impl Pump {
         let sender = FrameSender(Arc::new(ArrayQueue::new(ANNOUNCEMENT_SLOTS)));
         let worker = Turner {
             lanes,
+            checks,
             stop: Arc::clone(&stop),
             inbox: sender.clone(),
             waiting: VecDeque::new(),
@@ -191,6 +200,7 @@ fn unpaired(interface: InterfaceId, how: &str) -> io::Error {
 /// The state of the thread.
 struct Turner {
     lanes: Vec<Lane>,
+    checks: Option<CheckLane>,
     stop: Arc<AtomicBool>,
     inbox: FrameSender,
     waiting: VecDeque<Announcement>,
@@ -212,21 +222,39 @@ impl Turner {
 
     /// Moves what is there, up to a bound per twin and direction; returns how many frames.
     fn turn(&mut self) -> usize {
-        let mut moved = self.announce();
+        let mut moved = self.announce() + self.send_checks();
         for lane in &mut self.lanes {
-            moved += lane.deliver_punted();
+            moved += lane.deliver_punted(self.checks.as_mut());
             moved += lane.collect_sent(&mut self.buffer);
         }
         moved
     }
 
+    /// Sends what checks have sent, up to a bound.
+    fn send_checks(&mut self) -> usize {
+        let Self {
+            checks,
+            lanes,
+            buffer,
+            ..
+        } = self;
+        let Some(checks) = checks else {
+            return 0;
+        };
+        checks.collect_sent(buffer, &mut |interface, frame| {
+            let lane = lane_of(lanes, interface);
+            lane.is_some_and(|lane| lane.port.inject(frame))
+        })
+    }
+
     /// Waits for a frame from Linux, at most `limit`.
     fn sleep(&self, limit: Duration) {
-        let mut fds: Vec<PollFd<'_>> = self
-            .lanes
-            .iter()
-            .filter(|lane| lane.counters.removed.get() == 0)
-            .map(|lane| PollFd::new(lane.twin.as_fd(), PollFlags::POLLIN))
+        let lanes = self.lanes.iter();
+        let lanes = lanes.filter(|lane| lane.counters.removed.get() == 0);
+        let checks = self.checks.as_ref().and_then(CheckLane::waits_on);
+        let mut fds: Vec<PollFd<'_>> = (lanes.map(|lane| lane.twin.as_fd()))
+            .chain(checks)
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
         // Interrupted or not, the next turn looks at everything anyway; and should polling ever
         // fail outright, sleeping keeps the thread from spinning.
@@ -267,23 +295,32 @@ impl Turner {
     }
 
     fn inject(&mut self, announcement: &Announcement) -> bool {
-        self.lanes
-            .iter_mut()
-            .find(|lane| lane.twin.link().interface == announcement.interface)
-            .is_some_and(|lane| lane.port.inject(&announcement.frame))
+        let lane = lane_of(&mut self.lanes, announcement.interface);
+        lane.is_some_and(|lane| lane.port.inject(&announcement.frame))
     }
 }
 
+fn lane_of(lanes: &mut [Lane], interface: InterfaceId) -> Option<&mut Lane> {
+    let mut lanes = lanes.iter_mut();
+    lanes.find(|lane| lane.twin.link().interface == interface)
+}
+
 impl Lane {
-    fn deliver_punted(&mut self) -> usize {
+    /// Gives Linux what the packet path has for it, and checks what they wait for.
+    fn deliver_punted(&mut self, mut checks: Option<&mut CheckLane>) -> usize {
         let Self {
             twin,
             port,
             counters,
         } = self;
-        port.receive_punted(&mut |frame| match twin.write_frame(frame) {
-            Ok(()) => counters.frames_to_linux.add(1),
-            Err(_) => counters.frames_to_linux_failed.add(1),
+        port.receive_punted(&mut |frame| {
+            if checks.as_mut().is_some_and(|checks| checks.take(frame)) {
+                return;
+            }
+            match twin.write_frame(frame) {
+                Ok(()) => counters.frames_to_linux.add(1),
+                Err(_) => counters.frames_to_linux_failed.add(1),
+            }
         })
     }
 

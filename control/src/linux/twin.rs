@@ -215,11 +215,17 @@ fn check_name(name: &str) -> Result<(), TwinError> {
 
 /// Makes or attaches to a TAP of this name, waiting a little for a dying holder.
 fn attach(name: &str) -> Result<SyncDevice, TwinError> {
+    make(name, Layer::L2).map_err(|source| explain(name, source))
+}
+
+/// Makes or attaches to a TAP (`L2`) or TUN (`L3`) of this name, waiting a little for a dying
+/// holder.
+pub(super) fn make(name: &str, layer: Layer) -> io::Result<SyncDevice> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let attempt = DeviceBuilder::new()
+        let made = DeviceBuilder::new()
             .name(name)
-            .layer(Layer::L2)
+            .layer(layer)
             // Asking for no offload also clears what an earlier holder of a persistent TAP set.
             .with(|builder| {
                 builder.offload(false);
@@ -227,8 +233,10 @@ fn attach(name: &str) -> Result<SyncDevice, TwinError> {
             // Its MAC comes first, lest Linux derive a link-local address from a random one.
             .inherit_enable_state()
             .build_sync();
-        match attempt.map_err(|source| explain(name, source)) {
-            Err(TwinError::Held(_)) if Instant::now() < deadline => {
+        match made {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline =>
+            {
                 std::thread::sleep(Duration::from_millis(10));
             }
             outcome => return outcome,

@@ -4,6 +4,7 @@ use std::io;
 
 use dataplane::punt::TwinPort;
 
+use super::check_lane::CheckLane;
 use super::pump::Pump;
 use super::twin::{Twin, TwinConfig, TwinError, TwinLink};
 
@@ -32,16 +33,20 @@ impl Twins {
     }
 
     /// Lets persistent twins stay from now on, and starts to move frames between the twins and
-    /// the `ports` of the same interfaces.
+    /// the `ports` of the same interfaces, and the packets of checks.
     ///
     /// # Errors
     ///
     /// When twins and ports do not pair up (`InvalidInput`), a twin cannot be kept, or no thread
     /// can be started.
-    pub fn start(self, ports: Vec<Box<dyn TwinPort>>) -> io::Result<Pump> {
+    pub fn start(
+        self,
+        ports: Vec<Box<dyn TwinPort>>,
+        checks: Option<CheckLane>,
+    ) -> io::Result<Pump> {
         for twin in &self.0 {
             twin.keep().map_err(io::Error::other)?;
         }
-        Pump::start(self.0, ports)
+        Pump::start(self.0, ports, checks)
     }
 }

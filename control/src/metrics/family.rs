@@ -51,6 +51,21 @@ impl Family {
         self
     }
 
+    /// This metric with a time in seconds for each of `items`.
+    pub(super) fn seconds<const N: usize>(
+        mut self,
+        items: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+    ) -> Self {
+        for (labels, value) in items {
+            let mut metric = labelled(labels);
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+            self.samples.push(metric);
+        }
+        self
+    }
+
     /// This metric with its only sample.
     pub(super) fn only(mut self, value: u64) -> Self {
         self.push([], value);

@@ -2,7 +2,8 @@
 //!
 //! Nothing is counted for Prometheus: `GET /metrics` reads the counters that workers, ethdevs and
 //! twins keep anyway, at the moment of the scrape. `GET /healthz` answers 200 while every worker
-//! runs and follows the configuration, else 503 and why.
+//! runs and follows the configuration, else 503 and why; `GET /readyz` answers 200 while traffic
+//! should be sent here, else 503 and why not.
 //!
 //! Names are `sluice_<noun>_<unit>_total` for what only grows and `sluice_<noun>` for what goes
 //! up and down. Labels come from closed sets: workers, drop reasons and punt classes are fixed;
@@ -21,11 +22,17 @@ mod workers;
 /// Each service and each of its servers.
 mod services;
 
+/// What is known of the servers that are watched.
+mod health;
+
 /// Each ethdev.
 mod ethdevs;
 
 /// Each twin, and the mirror of Linux's tables.
 mod linux;
+
+/// The way of checks to VIPs.
+mod checks;
 
 use std::io;
 use std::sync::Arc;
@@ -41,6 +48,7 @@ use tokio::net::TcpListener;
 
 use crate::api::server::{self, aside};
 use crate::gateway::Gateway;
+use crate::health::check_path::CheckPath;
 use crate::linux::mirror::MirrorCounters;
 use crate::linux::pump::TwinCounters;
 use crate::linux::twin::TwinLink;
@@ -54,6 +62,8 @@ pub struct Sources {
     pub twins: Vec<(TwinLink, Arc<TwinCounters>)>,
     /// The mirror's, as [`Mirror::counters`](crate::linux::mirror::Mirror::counters) gives them.
     pub mirror: Option<Arc<MirrorCounters>>,
+    /// The way of checks to VIPs, if there is one.
+    pub checks: Option<CheckPath>,
 }
 
 /// Answers scrapes until `shutdown` completes.
@@ -66,7 +76,12 @@ pub async fn serve(
     sources: Sources,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    server::run(listener, router(sources), shutdown).await
+    let service = router(sources);
+    let serve = |told| {
+        let serving = axum::serve(listener, service).with_graceful_shutdown(told);
+        serving.into_future()
+    };
+    server::run(serve, shutdown).await
 }
 
 /// The paths of the metrics' listener.
@@ -74,6 +89,7 @@ pub fn router(sources: Sources) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
         .with_state(sources)
 }
 
@@ -90,10 +106,13 @@ pub fn text(sources: &Sources) -> prometheus::Result<String> {
 fn gather(sources: &Sources) -> Vec<MetricFamily> {
     let gateway = &sources.gateway;
     let mut families = overview::gather(&gateway.status());
+    families.extend(overview::announcements(&gateway.maintenance()));
     families.extend(workers::gather(gateway.plane()));
     families.extend(services::gather(&gateway.services()));
+    families.extend(health::gather(gateway.board()));
     families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
     families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
+    families.extend(checks::gather(sources.checks.as_ref()));
     let families = families.into_iter().map(MetricFamily::from);
     families
         .filter(|family| !family.get_metric().is_empty())
@@ -112,11 +131,18 @@ async fn scrape(State(sources): State<Sources>) -> Response {
 }
 
 async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {
-    let health = sources.gateway.health();
-    if health.healthy {
+    verdict(&sources.gateway.health().problems)
+}
+
+async fn readyz(State(sources): State<Sources>) -> (StatusCode, String) {
+    verdict(&sources.gateway.readiness().reasons)
+}
+
+/// Yes if there is nothing against it.
+fn verdict(against: &[String]) -> (StatusCode, String) {
+    if against.is_empty() {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        let problems = health.problems.join("\n");
-        (StatusCode::SERVICE_UNAVAILABLE, problems + "\n")
+        (StatusCode::SERVICE_UNAVAILABLE, against.join("\n") + "\n")
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway as a whole, its local addresses and its persistence templates.
 
 use super::family::Family;
-use crate::view::{LocalAddressView, StatusView, TemplatesView};
+use crate::view::{LocalAddressView, MaintenanceView, StatusView, TemplatesView};
 
 pub(super) fn gather(status: &StatusView) -> Vec<Family> {
     let count = |number: usize| number as u64;
@@ -30,6 +30,24 @@ pub(super) fn gather(status: &StatusView) -> Vec<Family> {
     families.extend(local_addresses(&status.local_addresses));
     families.extend(templates(&status.templates));
     families
+}
+
+/// Maintenance, and which VIPs routers are told of.
+pub(super) fn announcements(maintenance: &MaintenanceView) -> [Family; 2] {
+    [
+        Family::gauge(
+            "sluice_maintenance",
+            "1 while `sluicectl maintenance` is on: no VIP is announced.",
+        )
+        .only(maintenance.on.into()),
+        Family::gauge(
+            "sluice_vip_announced",
+            "1 while the VIP is in the routing table that routing daemons announce.",
+        )
+        .each(&maintenance.vips, |it| {
+            ([("vip", it.vip.to_string())], it.announced.into())
+        }),
+    ]
 }
 
 fn templates(templates: &TemplatesView) -> [Family; 3] {

@@ -1,13 +1,14 @@
 //! The configuration: shown, checked, replaced as a whole or not at all.
 
 use crate::fixture::{CONFIG, Running, config};
-use crate::http::{Answer, ask, get};
+use crate::http::{ANY, Answer, ask, get};
 
 const TOML: &str = "Content-Type: application/toml\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
 
 fn put(running: &Running, headers: &str, body: &str) -> Answer {
-    ask(&running.socket, "PUT /v1/config", headers, body.as_bytes())
+    let headers = format!("{ANY}{headers}");
+    ask(&running.socket, "PUT /v1/config", &headers, body.as_bytes())
 }
 
 /// The configuration with another weight for the first server.
@@ -44,7 +45,7 @@ fn a_put_file_takes_effect_as_a_whole() {
         (&applied["services"], &applied["servers"]),
         (&2.into(), &2.into())
     );
-    let services = get(&running.socket, "/v1/services").json();
+    let services = get(&running.socket, "/v1/status/services").json();
     assert_eq!(services[0]["servers"][0]["weight"], 7);
     running.until("the worker has adopted it", |gateway| {
         gateway.status().workers[0].generation == gateway.status().generation
@@ -75,7 +76,8 @@ fn a_bad_file_is_refused_with_every_mistake_and_changes_nothing() {
         .replace("port = 53", "port = 70000");
 
     let request = "PUT /v1/config?name=conf%2Fgateway.toml";
-    let answer = ask(&running.socket, request, TOML, bad.as_bytes());
+    let headers = format!("{ANY}{TOML}");
+    let answer = ask(&running.socket, request, &headers, bad.as_bytes());
 
     assert_eq!(answer.status, 422);
     let errors = answer.errors();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use control::ctl::{Exit, run};
 
@@ -64,14 +65,16 @@ fn sessions_are_limited_or_all() {
 #[test]
 fn json_is_the_apis() {
     let running = Running::start();
+    running.gateway.settled();
 
     for (command, path) in [
         ("status", "/v1/status"),
-        ("services", "/v1/services"),
+        ("services", "/v1/status/services"),
         ("sessions", "/v1/sessions"),
         ("config", "/v1/config"),
         ("health", "/v1/health"),
         ("version", "/v1/version"),
+        ("ready", "/v1/ready"),
     ] {
         let (exit, out, _) = ask(&running, &["--json", command]);
 
@@ -109,10 +112,9 @@ fn a_file_is_applied_or_every_mistake_is_told() {
 
     let (exit, out, _) = applied;
     assert_eq!(exit, Exit::Well);
-    assert!(
-        out.starts_with(&format!("Applied {good} as generation ")),
-        "{out}"
-    );
+    let begin = "~ service tcp 10.1.0.100:80: scheduler \"rr\" -> \"wlc\"\n";
+    let begin = format!("{begin}Applied {good} as generation ");
+    assert!(out.starts_with(&begin), "{out}");
     assert!(out.ends_with(": services 2, real servers 2.\n"), "{out}");
     let (exit, out, err) = refused;
     assert_eq!((exit, out.as_str()), (Exit::No, ""));
@@ -130,10 +132,60 @@ fn a_file_is_applied_or_every_mistake_is_told() {
 fn the_running_configuration_is_a_file_that_can_be_applied() {
     let running = Running::start();
 
-    let (exit, out, _) = ask(&running, &["config"]);
+    let (exit, out, _) = ask(&running, &["config", "--running"]);
 
     assert_eq!(exit, Exit::Well);
     assert_eq!(config(&out), config(CONFIG));
+}
+
+#[test]
+fn what_was_changed_meanwhile_is_a_difference_until_it_is_written_back() {
+    let running = Running::start();
+    let file = running.directory.path("file.toml");
+    fs::write(&file, CONFIG).unwrap();
+    let path = file.to_str().unwrap();
+    let (same, none, _) = ask(&running, &["diff", path]);
+
+    let weight = "-e -t 10.1.0.100:80 -r 10.2.0.11 -g -w 5";
+    let call = control::ipvs::Call::new(weight.split(' '));
+    assert_eq!(running.gateway.ipvsadm(&call).status, 0);
+    running.gateway.set_sysctl("conn_reuse_mode", "0").unwrap();
+    let (differs, told, _) = ask(&running, &["diff", path]);
+    let (_, json, _) = ask(&running, &["--json", "diff", path]);
+    let (_, toml, _) = ask(&running, &["config", "--running"]);
+    fs::write(&file, toml).unwrap();
+    let written_back = ask(&running, &["diff", path]);
+
+    assert_eq!((same, none.as_str()), (Exit::Well, ""));
+    assert_eq!(differs, Exit::No);
+    assert_eq!(
+        told,
+        "~ [ipvs]: conn_reuse_mode 0 -> 1\n\
+         ~ service tcp 10.1.0.100:80\n  \
+         ~ server 10.2.0.11:80: weight 5 -> 1\n"
+    );
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["changes"][1]["parts"][0]["keys"][0]["to"], 1);
+    assert_eq!(written_back, (Exit::Well, String::new(), String::new()));
+}
+
+#[test]
+fn a_file_that_cannot_be_compared_is_trouble_and_no_difference() {
+    let running = Running::start();
+    let bad = running.directory.path("bad.toml");
+    fs::write(&bad, CONFIG.replace("rr", "rx")).unwrap();
+    let bad = bad.to_str().unwrap();
+
+    let (wrong, out, err) = ask(&running, &["diff", bad]);
+    let (missing, _, why) = ask(&running, &["diff", "/nonexistent.toml"]);
+
+    assert_eq!((wrong, out.as_str()), (Exit::Failed, ""));
+    assert!(err.starts_with(&format!("{bad}:14: ")), "{err}");
+    assert_eq!(missing, Exit::Failed);
+    assert!(
+        why.starts_with("/nonexistent.toml: cannot be read: "),
+        "{why}"
+    );
 }
 
 #[test]
@@ -175,13 +227,56 @@ fn health_is_an_exit_code() {
 }
 
 #[test]
+fn readiness_is_an_exit_code_and_a_sentence() {
+    let running = Running::start();
+    let early = ask(&running, &["ready"]);
+
+    running.gateway.settled();
+    let serving = ask(&running, &["ready"]);
+    running.gateway.leave();
+    let late = ask(&running, &["ready"]);
+    let quiet = ask(&running, &["ready", "--quiet"]);
+
+    let said = |exit, out: &str| (exit, out.to_owned(), String::new());
+    assert_eq!(
+        early,
+        said(Exit::No, "not ready: the gateway is starting\n")
+    );
+    assert_eq!(serving, said(Exit::Well, "ready\n"));
+    assert_eq!(late, said(Exit::No, "not ready: the gateway is stopping\n"));
+    assert_eq!(quiet, said(Exit::No, ""));
+}
+
+#[test]
+fn a_gateway_that_is_dead_or_hangs_is_not_ready_and_said_so_within_a_second() {
+    let directory = Directory::new();
+    let path = directory.path("hangs.sock");
+    let _hangs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let path = path.to_str().unwrap();
+    let start = Instant::now();
+
+    let (hanging, _, why) = sluicectl(&["--socket", path, "ready"]);
+    let took = start.elapsed();
+    let (dead, _, why_dead) = sluicectl(&["--socket", "/nonexistent/s.sock", "ready"]);
+    let (_, _, nothing) = sluicectl(&["--socket", "/nonexistent/s.sock", "ready", "-q"]);
+
+    assert_eq!((hanging, dead), (Exit::No, Exit::No));
+    assert!(why.contains("does not answer"), "{why}");
+    assert!(why_dead.starts_with("there is no gateway at"), "{why_dead}");
+    assert_eq!(nothing, "");
+    // A second, and what a busy machine takes on top.
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
 fn a_gateway_that_does_not_run_is_said_not_to() {
     let (exit, out, err) = sluicectl(&["--socket", "/nonexistent/s.sock", "status"]);
 
     assert_eq!((exit, out.as_str()), (Exit::Failed, ""));
     assert_eq!(
         err,
-        "cannot reach the gateway at /nonexistent/s.sock: is it running?\n"
+        "there is no gateway at /nonexistent/s.sock: is it running, and is this its `socket`? \
+         (--socket names another)\n"
     );
 }
 
@@ -222,4 +317,88 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     );
 
     assert_eq!((exit, err.as_slice()), (Exit::Well, &b""[..]));
+}
+
+#[test]
+fn what_went_wrong_is_json_too_when_that_is_wanted() {
+    let running = Running::start();
+    let errors = |(exit, out, err): (Exit, String, String)| {
+        assert_eq!(err, "");
+        let said: serde_json::Value = serde_json::from_str(&out).unwrap();
+        (exit, said["errors"][0].as_str().unwrap().to_owned())
+    };
+
+    let (exit, error) = errors(ask(&running, &["--json", "services", "wbe"]));
+    assert_eq!(exit, Exit::No);
+    assert_eq!(error, "there is no service \"wbe\": did you mean `web`?");
+
+    let (exit, error) = errors(sluicectl(&[
+        "--json",
+        "--socket",
+        "/nonexistent/s",
+        "status",
+    ]));
+    assert_eq!(exit, Exit::Failed);
+    assert!(
+        error.starts_with("there is no gateway at /nonexistent/s: "),
+        "{error}"
+    );
+
+    let (exit, error) = errors(sluicectl(&["--json", "statsu"]));
+    assert_eq!(exit, Exit::Failed);
+    assert!(
+        error.starts_with("error: unrecognized subcommand 'statsu'"),
+        "{error}"
+    );
+
+    let (exit, error) = errors(sluicectl(&["--json", "check", "/nonexistent/f.toml"]));
+    assert_eq!(exit, Exit::Failed);
+    assert!(
+        error.starts_with("/nonexistent/f.toml: cannot be read: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrong_word_is_answered_with_the_one_that_may_have_been_meant() {
+    let (exit, _, err) = sluicectl(&["explian"]);
+    assert_eq!(exit, Exit::Failed);
+    assert!(
+        err.contains("a similar subcommand exists: 'explain'"),
+        "{err}"
+    );
+
+    let (exit, _, err) = sluicectl(&["drain", "10.2.0.11", "--wait", "--timeout", "soon"]);
+    assert_eq!(exit, Exit::Failed);
+    let expected = "write a number of seconds, minutes or hours: 90s, 10m, 2h";
+    assert!(err.contains(expected), "{err}");
+}
+
+#[test]
+fn one_service_is_shown_by_any_of_its_names() {
+    let running = Running::start();
+
+    let (_, by_name, _) = ask(&running, &["services", "web"]);
+    let (_, by_key, _) = ask(&running, &["services", "tcp 10.1.0.100:80"]);
+    let (_, json, _) = ask(&running, &["--json", "services", "10.1.0.100:53"]);
+
+    assert_eq!((by_name.lines().count(), &by_key), (5, &by_name));
+    let said: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (said[0]["protocol"].as_str(), said.as_array().unwrap().len()),
+        (Some("udp"), 1)
+    );
+}
+
+#[test]
+fn colour_is_only_where_it_is_wanted() {
+    let running = Running::start();
+
+    let (_, plain, _) = ask(&running, &["health"]);
+    let (_, coloured, _) = ask(&running, &["--color", "always", "health"]);
+    let (_, help, _) = sluicectl(&["--help"]);
+
+    assert_eq!(plain, "healthy\n");
+    assert_eq!(coloured, "\u{1b}[32mhealthy\u{1b}[0m\n");
+    assert!(!help.contains('\u{1b}'), "{help}");
 }

@@ -225,12 +225,17 @@ impl Running {
     /// One that serves what `text` says, with room for so many sessions.
     pub(crate) fn start_with(text: &str, capacity: usize) -> Self {
         let (gateway, mut worker, [received, sent]) = gateway_of(text, capacity);
+        let asked = gateway.config();
+        let (group, others) = (
+            asked.gateway().control_group.as_deref(),
+            asked.gateway().others,
+        );
         let start = Instant::now();
         let nanos = move || u64::try_from(start.elapsed().as_nanos()).unwrap();
         let worker = std::thread::spawn(move || worker.run(Idle::Sleep, nanos));
         let directory = Directory::new();
         let socket = directory.path("run/sluice.sock");
-        let bound = ApiSocket::bind(&socket, None).unwrap();
+        let bound = ApiSocket::bind(&socket, group, others).unwrap();
         let (stop, stopped) = oneshot::channel();
         let asked = Arc::clone(&gateway);
         let api = std::thread::spawn(move || {

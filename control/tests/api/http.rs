@@ -15,7 +15,24 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+/// The header line of a change that overwrites whatever is there.
+pub(crate) const ANY: &str = "If-Match: *\r\n";
+
+/// The header line of a body in JSON.
+pub(crate) const JSON: &str = "Content-Type: application/json\r\n";
+
 impl Answer {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The header line that makes a change depend on what this answer shows.
+    pub(crate) fn if_match(&self) -> String {
+        format!("If-Match: {}\r\n", self.header("etag").expect(&self.head))
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect(&self.body)
     }

@@ -10,11 +10,21 @@
 
 mod configuration;
 mod ctl;
+mod drain;
+mod explain;
 mod fixture;
+mod health;
 mod http;
+mod maintenance;
 mod metrics;
 mod questions;
+mod resources;
+mod rights;
+mod schemathesis;
+mod servers;
+mod services;
 mod sessions;
 mod socket;
 mod sysctl;
 mod transfer;
+mod watch;

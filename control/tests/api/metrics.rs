@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use control::gateway::Gateway;
+use control::health::check_path::{CheckPath, Refusal};
 use control::linux::mirror::MirrorCounters;
 use control::linux::pump::TwinCounters;
 use control::linux::twin::TwinLink;
@@ -32,6 +34,16 @@ fn sources() -> Sources {
         gateway,
         twins: vec![(link, Arc::new(TwinCounters::default()))],
         mirror: Some(Arc::new(MirrorCounters::default())),
+        checks: Some(CheckPath::new("198.18.0.0/20".parse().unwrap())),
+    }
+}
+
+fn without_twins(gateway: &Arc<Gateway>) -> Sources {
+    Sources {
+        gateway: Arc::clone(gateway),
+        twins: vec![],
+        mirror: None,
+        checks: None,
     }
 }
 
@@ -241,13 +253,38 @@ fn twins_and_the_mirror_are_counted() {
 }
 
 #[test]
+fn packets_of_checks_are_counted() {
+    let sources = sources();
+    let counters = sources.checks.as_ref().unwrap().counters();
+    let expected: [(&str, &Counter); 3] = [
+        (
+            "sluice_check_path_to_servers_packets_total",
+            &counters.to_servers,
+        ),
+        (
+            "sluice_check_path_to_checks_packets_total",
+            &counters.to_checks,
+        ),
+        (
+            "sluice_check_path_not_delivered_packets_total",
+            &counters.not_delivered,
+        ),
+    ];
+    for (name, counter) in expected {
+        assert_eq!(moved(&sources, || counter.add(1)), [(name.to_owned(), 1.0)]);
+    }
+    for refusal in Refusal::ALL {
+        let reason = refusal.name();
+        let expected = format!("sluice_check_path_refused_packets_total{{reason=\"{reason}\"}}");
+        let moved = moved(&sources, || counters.refused(refusal).add(1));
+        assert_eq!(moved, [(expected, 1.0)]);
+    }
+}
+
+#[test]
 fn sessions_move_their_service_and_server() {
     let running = Running::start();
-    let sources = Sources {
-        gateway: Arc::clone(&running.gateway),
-        twins: vec![],
-        mirror: None,
-    };
+    let sources = without_twins(&running.gateway);
 
     let moved = moved(&sources, || running.open_sessions(1_000..1_002));
 
@@ -293,12 +330,7 @@ fn sources_of(text: &str) -> (Sources, Arc<Snapshot>) {
     let (gateway, ..) = gateway_of(text, CAPACITY);
     let mut snapshot = Arc::new(Snapshot::default());
     assert!(gateway.plane().mailboxes[0].adopt(&mut snapshot));
-    let sources = Sources {
-        gateway,
-        twins: vec![],
-        mirror: None,
-    };
-    (sources, snapshot)
+    (without_twins(&gateway), snapshot)
 }
 
 #[test]
@@ -342,11 +374,7 @@ fn waits_for_the_table_of_templates_move_their_metric() {
 #[test]
 fn a_client_of_a_persistent_service_has_one_template() {
     let running = Running::start_with(&persistent(), CAPACITY);
-    let sources = Sources {
-        gateway: Arc::clone(&running.gateway),
-        twins: vec![],
-        mirror: None,
-    };
+    let sources = without_twins(&running.gateway);
 
     let moved = moved(&sources, || running.open_sessions(1_000..1_002));
 
@@ -393,11 +421,7 @@ fn what_stands_still_is_there_too() {
 #[test]
 fn prometheus_and_load_balancers_can_ask() {
     let running = Running::start();
-    let sources = Sources {
-        gateway: Arc::clone(&running.gateway),
-        twins: vec![],
-        mirror: None,
-    };
+    let sources = without_twins(&running.gateway);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -405,6 +429,9 @@ fn prometheus_and_load_balancers_can_ask() {
 
     let scraped = get_tcp(address, "/metrics");
     let health = get_tcp(address, "/healthz");
+    let early = get_tcp(address, "/readyz");
+    running.gateway.settled();
+    let ready = get_tcp(address, "/readyz");
 
     assert_eq!(scraped.status, 200);
     assert!(
@@ -414,5 +441,10 @@ fn prometheus_and_load_balancers_can_ask() {
     );
     assert!(scraped.body.contains("\nsluice_services 2\n"));
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
+    assert_eq!(
+        (early.status, early.body.as_str()),
+        (503, "the gateway is starting\n")
+    );
+    assert_eq!((ready.status, ready.body.as_str()), (200, "ok\n"));
     serving.abort();
 }

@@ -38,7 +38,7 @@ fn services_show_their_servers_in_the_order_of_the_file() {
     let running = Running::start();
     running.open_sessions(1_000..1_004);
 
-    let services = get(&running.socket, "/v1/services").json();
+    let services = get(&running.socket, "/v1/status/services").json();
 
     assert_eq!(services[0]["name"], "web");
     assert_eq!(services[0]["vip"], "10.1.0.100:80");

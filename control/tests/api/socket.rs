@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use control::api::{ApiSocket, SocketError};
+use control::config::Others;
 
 use crate::fixture::{Directory, Running};
 use crate::http::get;
@@ -19,7 +20,7 @@ fn the_socket_is_for_its_owner_and_its_group() {
         .unwrap()
         .unwrap();
 
-    let socket = ApiSocket::bind(&path, Some(&group.name)).unwrap();
+    let socket = ApiSocket::bind(&path, Some(&group.name), Others::Nothing).unwrap();
 
     let made = fs::symlink_metadata(&path).unwrap();
     assert!(made.file_type().is_socket());
@@ -30,11 +31,22 @@ fn the_socket_is_for_its_owner_and_its_group() {
 }
 
 #[test]
+fn a_socket_that_others_may_read_by_is_open_to_all() {
+    let directory = Directory::new();
+    let path = directory.path("sluice.sock");
+
+    let _socket = ApiSocket::bind(&path, None, Others::Read).unwrap();
+
+    let made = fs::symlink_metadata(&path).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o666);
+}
+
+#[test]
 fn a_group_that_does_not_exist_leaves_nothing_behind() {
     let directory = Directory::new();
     let path = directory.path("run/sluice.sock");
 
-    let refused = ApiSocket::bind(&path, Some("no-such-group")).unwrap_err();
+    let refused = ApiSocket::bind(&path, Some("no-such-group"), Others::Nothing).unwrap_err();
 
     assert_eq!(
         refused.to_string(),
@@ -52,7 +64,7 @@ fn what_a_killed_process_left_is_replaced() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(UnixStream::connect(&path).is_err());
 
-    let _socket = ApiSocket::bind(&path, None).unwrap();
+    let _socket = ApiSocket::bind(&path, None, Others::Nothing).unwrap();
 
     assert!(UnixStream::connect(&path).is_ok());
 }
@@ -68,7 +80,7 @@ fn a_killed_process_is_waited_for_until_it_has_ended() {
         drop(ending);
     });
 
-    let socket = ApiSocket::bind(&path, None);
+    let socket = ApiSocket::bind(&path, None, Others::Nothing);
 
     assert!(socket.is_ok(), "{socket:?}");
     end.join().unwrap();
@@ -80,7 +92,7 @@ fn a_process_that_holds_the_line_keeps_its_socket() {
     let path = directory.path("sluice.sock");
     let _hung = UnixListener::bind(&path).unwrap();
 
-    let refused = ApiSocket::bind(&path, None).unwrap_err();
+    let refused = ApiSocket::bind(&path, None, Others::Nothing).unwrap_err();
 
     assert!(matches!(refused, SocketError::InUse(_)), "{refused}");
     assert!(path.exists());
@@ -91,7 +103,7 @@ fn a_running_gateway_keeps_its_socket() {
     let running = Running::start();
 
     let start = Instant::now();
-    let refused = ApiSocket::bind(&running.socket, None).unwrap_err();
+    let refused = ApiSocket::bind(&running.socket, None, Others::Nothing).unwrap_err();
 
     assert!(
         start.elapsed() < Duration::from_secs(1),
@@ -119,7 +131,7 @@ fn what_is_no_socket_is_left_alone() {
     symlink(&target, &link).unwrap();
 
     for path in [&file, &link] {
-        let refused = ApiSocket::bind(path, None).unwrap_err();
+        let refused = ApiSocket::bind(path, None, Others::Nothing).unwrap_err();
 
         assert!(matches!(refused, SocketError::NotASocket(_)), "{refused}");
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::ctl;
 use crate::fixture::{CONFIG, Running, config};
-use crate::http::{ask, get};
+use crate::http::{ANY, ask, get};
 
 #[test]
 fn every_variable_is_listed_with_what_the_file_says() {
@@ -35,7 +35,7 @@ fn a_variable_set_while_running_acts_until_a_configuration_is_applied() {
     assert_eq!(running.gateway.status().sessions, 0);
 
     // When any segment may.
-    let set = ask(&running.socket, "PUT /v1/sysctl/sloppy_tcp", "", b"1\n");
+    let set = ask(&running.socket, "PUT /v1/sysctl/sloppy_tcp", ANY, b"1\n");
     assert_eq!(set.status, 200);
     assert_eq!(
         set.json(),
@@ -60,7 +60,7 @@ fn what_linux_refuses_is_refused_in_a_sentence() {
         let answer = ask(
             &running.socket,
             &format!("PUT /v1/sysctl/{name}"),
-            "",
+            ANY,
             value,
         );
         (answer.status, answer.errors().concat())
@@ -84,7 +84,10 @@ fn what_linux_refuses_is_refused_in_a_sentence() {
     let absent = get(&running.socket, "/v1/sysctl/sloppy_udp");
     assert_eq!(
         (absent.status, absent.errors()),
-        (404, vec!["`sloppy_udp` is no variable of IPVS".to_owned()])
+        (
+            404,
+            vec!["`sloppy_udp` is no variable of IPVS: did you mean `sloppy_tcp`?".to_owned()]
+        )
     );
 }
 

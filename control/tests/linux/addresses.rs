@@ -46,7 +46,7 @@ impl Lan {
         let wire = Wire::default();
         let twin = lan();
         let link = twin.link().clone();
-        let pump = Pump::start(vec![twin], vec![wire.port(LAN)]).unwrap();
+        let pump = Pump::start(vec![twin], vec![wire.port(LAN)], None).unwrap();
         Self { wire, link, pump }
     }
 

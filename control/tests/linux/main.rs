@@ -10,6 +10,8 @@
 )]
 
 mod addresses;
+mod carrier;
+mod announce_table;
 mod children;
 mod fence;
 mod frames;

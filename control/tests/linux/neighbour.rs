@@ -25,7 +25,7 @@ fn lan_with_host() -> (Pump, Wire, TwinLink) {
     wire.host(HOST, HOST_MAC);
     let twin = lan();
     let link = twin.link().clone();
-    let pump = Pump::start(vec![twin], vec![wire.port(LAN)]).unwrap();
+    let pump = Pump::start(vec![twin], vec![wire.port(LAN)], None).unwrap();
     (pump, wire, link)
 }
 

@@ -135,7 +135,7 @@ fn linux_answers_arp_on_the_wire_through_the_pump() {
         let wire = Wire::default();
         let twin = Twin::open(&config(false)).unwrap();
         ip("address add 10.0.0.1/24 dev wan0");
-        let pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))]).unwrap();
+        let pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))], None).unwrap();
 
         let question = Arp {
             reply: false,
@@ -163,7 +163,7 @@ fn linux_fills_in_the_checksum_of_what_it_sends() {
         wire.host("10.0.0.2", PEER_MAC);
         let twin = Twin::open(&config(false)).unwrap();
         ip("address add 10.0.0.1/24 dev wan0");
-        let _pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))]).unwrap();
+        let _pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))], None).unwrap();
 
         let socket = UdpSocket::bind("10.0.0.1:5000").unwrap();
         socket.send_to(b"unusual bytes", "10.0.0.2:6000").unwrap();
@@ -183,7 +183,7 @@ fn a_twin_set_down_costs_frames_and_one_removed_is_noticed() {
     in_namespace(|| {
         let wire = Wire::default();
         let twin = Twin::open(&config(false)).unwrap();
-        let pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))]).unwrap();
+        let pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))], None).unwrap();
         let counters = &pump.counters()[0].1;
 
         ip("link set wan0 down");
@@ -203,7 +203,7 @@ fn a_frame_of_the_gateways_own_is_sent_as_often_as_asked() {
     in_namespace(|| {
         let wire = Wire::default();
         let twin = Twin::open(&config(false)).unwrap();
-        let pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))]).unwrap();
+        let pump = Pump::start(vec![twin], vec![wire.port(InterfaceId(0))], None).unwrap();
 
         let gap = std::time::Duration::from_millis(20);
         assert!(pump.sender().send(InterfaceId(0), vec![7; 60], 1, gap));
@@ -220,7 +220,7 @@ fn a_twin_without_rings_is_refused() {
     in_namespace(|| {
         let twin = Twin::open(&config(false)).unwrap();
 
-        let error = Pump::start(vec![twin], Vec::new()).err().unwrap();
+        let error = Pump::start(vec![twin], Vec::new(), None).err().unwrap();
 
         assert_eq!(error.to_string(), "interface 0 has a twin but no rings");
         assert!(!exists("wan0"));
@@ -245,7 +245,7 @@ fn a_start_that_fails_leaves_no_twin_behind_and_one_that_succeeds_does() {
         assert_eq!(links[1].name, "lan0");
         let wire = Wire::default();
         let ports = links.iter().map(|link| wire.port(link.interface));
-        let pump = twins.start(ports.collect()).unwrap();
+        let pump = twins.start(ports.collect(), None).unwrap();
         assert_eq!(pump.counters().len(), 2);
         drop(pump);
         assert!(exists("wan0") && exists("lan0"));

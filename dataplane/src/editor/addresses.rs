@@ -1,13 +1,15 @@
 //! What the gateway's addresses are for: VIPs, local addresses with their pools, the box's own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Editor;
-use super::specs::{LocalSpec, ServiceSpec};
+use super::specs::LocalSpec;
 use crate::address::{Address, V4};
-use crate::service::Unserved;
+use crate::hasher::FastMap;
+use crate::service::{ServiceKey, Unserved};
 use crate::snapshot::Role;
 use crate::snat::LocalAddress;
 use crate::steering::Steering;
@@ -17,8 +19,11 @@ use crate::steering::Steering;
 pub(super) struct AddressBook {
     /// The box's own addresses, with how many interfaces carry each.
     hosts: BTreeMap<V4, usize>,
-    vips: BTreeMap<V4, Unserved>,
+    /// What becomes of what nothing at a VIP serves, and how many services have the VIP.
+    vips: FastMap<V4, (Unserved, usize)>,
     pools: BTreeMap<V4, (LocalSpec, Arc<LocalAddress>)>,
+    /// How many services name each local address.
+    users: FastMap<V4, usize>,
     /// Local addresses no service uses any more but sessions do, and the generation from which
     /// on no worker lends their ports.
     retired_pools: BTreeMap<V4, u64>,
@@ -62,7 +67,8 @@ impl AddressBook {
                 host,
             });
         }
-        let vip = self.vips.get(&addr).map(|unserved| Role::Vip(*unserved));
+        let vip = self.vips.get(&addr);
+        let vip = vip.map(|(unserved, _)| Role::Vip(*unserved));
         vip.or_else(|| has_host.then_some(Role::Host))
     }
 }
@@ -121,31 +127,36 @@ impl Editor {
         self.renew_services();
     }
 
-    /// Makes the pools of all local addresses that services name; a pool that is no longer named
-    /// stays until its last port is given back.
-    pub(super) fn set_local_addresses(&mut self, specs: &[ServiceSpec]) {
-        let wanted: BTreeMap<V4, &LocalSpec> = (specs.iter())
-            .flat_map(|spec| &spec.local_addresses)
-            .filter_map(|local| Some((V4::from_ip(local.addr)?, local)))
-            .collect();
-        for (addr, local) in &wanted {
-            self.addresses.retired_pools.remove(addr);
-            if self
-                .addresses
-                .pools
-                .get(addr)
-                .is_some_and(|(known, _)| known == *local)
-            {
+    /// Makes the pools of the local addresses that a service names from now on.
+    pub(super) fn claim_local_addresses(&mut self, locals: &[LocalSpec]) {
+        for local in locals {
+            let Some(addr) = V4::from_ip(local.addr) else {
                 continue;
+            };
+            let book = &mut self.addresses;
+            *book.users.entry(addr).or_default() += 1;
+            book.retired_pools.remove(&addr);
+            let known = book.pools.get(&addr);
+            if known.is_none_or(|(known, _)| known != local) {
+                self.make_pool(addr, local);
+                self.assign_role(addr);
             }
-            self.make_pool(*addr, local);
-            self.assign_role(*addr);
         }
+    }
+
+    /// A service no longer names these local addresses; a pool that nobody names stays until its
+    /// last port is given back.
+    pub(super) fn disclaim_local_addresses(&mut self, locals: &[LocalSpec]) {
         let book = &mut self.addresses;
-        let unnamed = book.pools.keys().filter(|addr| !wanted.contains_key(addr));
-        for addr in unnamed {
-            let generation = self.next.generation + 1;
-            book.retired_pools.entry(*addr).or_insert(generation);
+        for addr in locals.iter().filter_map(|local| V4::from_ip(local.addr)) {
+            let Entry::Occupied(mut users) = book.users.entry(addr) else {
+                continue;
+            };
+            *users.get_mut() -= 1;
+            if *users.get() == 0 {
+                users.remove();
+                book.retired_pools.insert(addr, self.next.generation + 1);
+            }
         }
     }
 
@@ -175,36 +186,67 @@ impl Editor {
         !unused.is_empty()
     }
 
-    /// Learns the VIPs of all services, and what becomes of what nothing there serves.
-    pub(super) fn set_vips(&mut self, specs: &[ServiceSpec]) {
-        let vips: BTreeMap<V4, Unserved> = (specs.iter())
-            .filter_map(|spec| {
-                let vip = V4::from_ip(spec.key.virtual_endpoint()?.addr)?;
-                Some((vip, spec.unserved))
-            })
-            .collect();
-        let before = std::mem::replace(&mut self.addresses.vips, vips.clone());
-        let all: BTreeSet<V4> = before.keys().chain(vips.keys()).copied().collect();
-        for addr in all {
-            if before.get(&addr) != vips.get(&addr) {
-                self.assign_role(addr);
+    /// A service has this VIP from now on, and says what becomes of what nothing there serves.
+    pub(super) fn claim_vip(&mut self, key: ServiceKey, unserved: Unserved) {
+        if let Some(vip) = vip_of(key) {
+            let (_, users) = self.addresses.vips.entry(vip).or_default();
+            *users += 1;
+            let is_new = *users == 1;
+            self.set_unserved(vip, unserved, is_new);
+        }
+    }
+
+    /// What a service says now of what nothing at its VIP serves.
+    pub(super) fn change_unserved(&mut self, key: ServiceKey, unserved: Unserved) {
+        if let Some(vip) = vip_of(key) {
+            self.set_unserved(vip, unserved, false);
+        }
+    }
+
+    fn set_unserved(&mut self, vip: V4, unserved: Unserved, is_new: bool) {
+        let known = self.addresses.vips.get_mut(&vip);
+        let changed =
+            known.is_some_and(|(known, _)| std::mem::replace(known, unserved) != unserved);
+        if changed || is_new {
+            self.assign_role(vip);
+        }
+    }
+
+    /// A service no longer has this VIP.
+    pub(super) fn disclaim_vip(&mut self, key: ServiceKey) {
+        let Some(vip) = vip_of(key) else { return };
+        if let Entry::Occupied(mut known) = self.addresses.vips.entry(vip) {
+            known.get_mut().1 -= 1;
+            if known.get().1 == 0 {
+                known.remove();
+                self.assign_role(vip);
             }
         }
     }
 
     /// Decides anew what `addr` is for.
     fn assign_role(&mut self, addr: V4) {
+        let was_local = self.next.is_local(addr);
         let role = self.addresses.role(addr);
         let roles = Arc::make_mut(&mut self.next.roles);
         match role {
             Some(role) => drop(roles.insert(addr, role)),
             None => drop(roles.remove(&addr)),
         }
+        if self.next.is_local(addr) != was_local {
+            self.address_moved(addr);
+        }
     }
+}
+
+fn vip_of(key: ServiceKey) -> Option<V4> {
+    V4::from_ip(key.virtual_endpoint()?.addr)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::address::Protocol;
     use crate::id::WorkerId;

@@ -5,10 +5,13 @@
 //! sessions may still refer to is free again.
 
 mod addresses;
+mod collect;
 mod index;
 mod routes;
 mod services;
 mod specs;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -21,8 +24,8 @@ use crate::session::Timeouts;
 use crate::snapshot::{Interface, Interfaces, Snapshot};
 use crate::steering::Steering;
 
+pub use collect::REMEMBERED;
 pub use routes::NextHop;
-pub use services::REMEMBERED;
 pub use specs::{LocalSpec, ServerSpec, ServiceSpec};
 
 /// Derives snapshots from typed changes.
@@ -33,6 +36,7 @@ pub struct Editor {
     services: services::ServiceBook,
     routes: routes::RouteBook,
     addresses: addresses::AddressBook,
+    index: index::IndexBook,
     template_room: usize,
 }
 
@@ -57,6 +61,7 @@ impl Editor {
             services: services::ServiceBook::default(),
             routes: routes::RouteBook::default(),
             addresses: addresses::AddressBook::default(),
+            index: index::IndexBook::default(),
             template_room: Templates::<V4>::CAPACITY,
         }
     }

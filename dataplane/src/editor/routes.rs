@@ -122,6 +122,12 @@ impl Editor {
         self.routes.neighbours.contains_key(&(addr, interface))
     }
 
+    /// Every neighbour whose MAC Linux has told.
+    pub fn neighbours(&self) -> impl Iterator<Item = (InterfaceId, IpAddr, MacAddr)> {
+        let neighbours = self.routes.neighbours.iter();
+        neighbours.map(|((addr, interface), mac)| (*interface, addr.to_ip(), *mac))
+    }
+
     /// The neighbours that packets to `destination` would be sent to; none for an address of the
     /// gateway's own.
     #[must_use]

@@ -1,33 +1,20 @@
 //! Services, servers and local addresses: from specifications to slots.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use super::Editor;
+use super::collect::Retired;
 use super::specs::{ServerSpec, ServiceSpec};
 use crate::address::{Address, Endpoint, V4};
+use crate::hasher::{FastMap, FastSet};
 use crate::id::{ServerSlot, ServiceSlot};
 use crate::persistence::Templates;
 use crate::schedule::load::{self, Rules};
 use crate::schedule::{Change, Scheduler, Standings};
 use crate::service::{Method, RealServer, ServerShared, Service, ServiceKey};
 use crate::session::HashSecret;
-
-/// How long a server without sessions is remembered that left its service: as long as the kernel
-/// does at least (`schedulers.md` §1.8).
-pub const REMEMBERED: Duration = Duration::from_secs(120);
-
-/// A server that left its service.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retired {
-    slot: ServerSlot,
-    /// The generation from which on no worker gives it new sessions.
-    generation: u64,
-    /// Since when it was seen without sessions.
-    idle_since: Option<Duration>,
-}
 
 /// What the editor remembers about services beside the snapshot.
 #[derive(Debug, Default)]
@@ -37,18 +24,18 @@ pub(super) struct ServiceBook {
     rules: Rules,
     free_services: Vec<ServiceSlot>,
     /// What the servers of a service share, also with those that have left it and may come back.
-    standings: HashMap<ServiceKey, Weak<Standings>>,
+    pub(super) standings: HashMap<ServiceKey, Weak<Standings>>,
     /// Servers that left their service, by what revives them.
     pub(super) retired: BTreeMap<(ServiceKey, Endpoint<IpAddr>), Retired>,
     /// Servers that may have sessions by NAT from the time before their present method, and the
     /// generation from which on no worker makes more of those.
     pub(super) once_nat: BTreeMap<(ServiceKey, Endpoint<IpAddr>), (u64, ServerSlot)>,
     /// Slots no snapshot in use refers to.
-    free_servers: Vec<ServerSlot>,
+    pub(super) free_servers: Vec<ServerSlot>,
     /// Servers with new thresholds, and the generation from which on no worker goes by the old.
-    settling: Vec<(u64, ServerSlot)>,
+    pub(super) settling: Vec<(u64, ServerSlot)>,
     /// Slots without sessions, and the generation from which on no snapshot has them.
-    leaving: Vec<(u64, ServerSlot)>,
+    pub(super) leaving: Vec<(u64, ServerSlot)>,
 }
 
 impl ServiceBook {
@@ -74,127 +61,64 @@ impl Editor {
     /// state; servers that go keep their slot until their last session has ended, and are revived
     /// with their counts when they come back before that (`schedulers.md` §1.8).
     pub fn set_services(&mut self, specs: &[ServiceSpec]) {
-        self.set_local_addresses(specs);
-        self.prepare_templates(specs);
-        let wanted: BTreeSet<ServiceKey> = specs.iter().map(|spec| spec.key).collect();
-        let gone: Vec<ServiceKey> = self
-            .services
-            .specs
-            .keys()
-            .filter(|key| !wanted.contains(key))
-            .copied()
-            .collect();
-        let mut keys_changed = !gone.is_empty();
+        let wanted: HashSet<ServiceKey> = specs.iter().map(|spec| spec.key).collect();
+        let known = self.services.specs.keys();
+        let gone: Vec<ServiceKey> = known.filter(|key| !wanted.contains(key)).copied().collect();
         for key in gone {
-            self.remove_service(key);
+            self.drop_service(key);
         }
         for spec in specs {
-            match self.services.specs.get(&spec.key) {
-                Some((_, known)) if known == spec => {}
-                Some((slot, _)) => self.change_service(*slot, spec),
-                None => {
-                    keys_changed = true;
-                    self.add_service(spec);
-                }
-            }
+            self.make_service(spec);
         }
-        if keys_changed {
-            self.index_services();
-        }
-        self.next.has_services = specs.iter().any(|spec| {
-            let virtual_endpoint = spec.key.virtual_endpoint();
-            virtual_endpoint.is_none_or(|end| end.addr.is_ipv4())
-        });
-        self.index_nat_servers();
-        self.index_past_services();
-        self.set_vips(specs);
         self.index_local_servers();
     }
 
+    /// Adds a service, or makes the one of its key so. The others stay untouched, and cost
+    /// nothing.
+    pub fn put_service(&mut self, spec: &ServiceSpec) {
+        self.make_service(spec);
+        self.index_local_servers();
+    }
+
+    /// Removes a service, if it is there; its sessions keep their servers.
+    pub fn remove_service(&mut self, key: ServiceKey) {
+        self.drop_service(key);
+        self.index_local_servers();
+    }
+
+    fn make_service(&mut self, spec: &ServiceSpec) {
+        match self.services.specs.get(&spec.key) {
+            Some((_, known)) if known == spec => {}
+            Some((slot, _)) => {
+                let slot = *slot;
+                self.prepare_templates(spec);
+                self.claim_local_addresses(&spec.local_addresses);
+                self.change_unserved(spec.key, spec.unserved);
+                self.change_service(slot, spec);
+            }
+            None => {
+                self.prepare_templates(spec);
+                self.claim_local_addresses(&spec.local_addresses);
+                self.claim_vip(spec.key, spec.unserved);
+                self.add_service(spec);
+            }
+        }
+    }
+
     /// Makes the table of templates when the first service needs it: most gateways never do.
-    fn prepare_templates(&mut self, specs: &[ServiceSpec]) {
-        let is_needed = specs.iter().any(|spec| spec.persistence.is_some());
-        if is_needed && self.next.templates.capacity() == 0 {
+    fn prepare_templates(&mut self, spec: &ServiceSpec) {
+        if spec.persistence.is_some() && self.next.templates.capacity() == 0 {
             let secret = HashSecret(self.addresses.secret());
             self.next.templates = Arc::new(Templates::new(self.template_room, secret));
         }
     }
 
-    /// Frees the slots of servers and local addresses whose last session has ended, of servers
-    /// [`REMEMBERED`] later. Call it now and then with the oldest generation that a worker still
-    /// uses, and the time since some beginning.
-    ///
-    /// Returns whether the next snapshot differs.
-    pub fn collect(&mut self, oldest_adopted: u64, now: Duration) -> bool {
-        let book = &mut self.services;
-        book.leaving.retain(|(generation, slot)| {
-            let free = oldest_adopted >= *generation;
-            if free {
-                book.free_servers.push(*slot);
-            }
-            !free
-        });
-        let has_sessions = |slot: ServerSlot| {
-            let server = self.next.servers.get(slot.index()).and_then(Option::as_ref);
-            server.is_some_and(|server| {
-                server.shared.sessions() > 0 || server.shared.persistent() > 0
-            })
-        };
-        // A worker with an older snapshot might still bind a session to it.
-        let is_drained =
-            |generation: u64, slot| oldest_adopted >= generation && !has_sessions(slot);
-        let known_by_nat = book.once_nat.len();
-        (book.once_nat).retain(|_, (generation, slot)| !is_drained(*generation, *slot));
-        let nat_changed = book.once_nat.len() != known_by_nat;
-        let mut forgotten = Vec::new();
-        book.retired.retain(|_, server| {
-            let is_idle = is_drained(server.generation, server.slot);
-            let since = is_idle.then(|| server.idle_since.unwrap_or(now));
-            server.idle_since = since;
-            let is_over = since.is_some_and(|since| now.saturating_sub(since) >= REMEMBERED);
-            if is_over {
-                forgotten.push(server.slot);
-            }
-            !is_over
-        });
-        for slot in &forgotten {
-            self.services
-                .leaving
-                .push((self.next.generation + 1, *slot));
-            if let Some(entry) = self.next.servers.get_mut(slot.index()) {
-                *entry = None;
-            }
-        }
-        if nat_changed || !forgotten.is_empty() {
-            self.index_nat_servers();
-            self.index_past_services();
-            self.index_local_servers();
-            let standings = &mut self.services.standings;
-            standings.retain(|_, standings| standings.strong_count() > 0);
-        }
-        self.settle_thresholds(oldest_adopted);
-        let pools = self.collect_pools(oldest_adopted);
-        nat_changed || !forgotten.is_empty() || pools
-    }
-
-    /// Judges servers with new thresholds once more when all workers know them: one that did not
-    /// may have set the overload flag by the old ones.
-    fn settle_thresholds(&mut self, oldest_adopted: u64) {
-        let known = |(generation, _): &mut (u64, ServerSlot)| oldest_adopted >= *generation;
-        for (_, slot) in self.services.settling.extract_if(.., known) {
-            if let Some(Some(server)) = self.next.servers.get(slot.index()) {
-                load::thresholds_changed(server, server.upper_threshold);
-            }
-        }
-    }
-
     /// Makes new versions of all services, which then lend from the present pools.
     pub(super) fn renew_services(&mut self) {
-        let keys: Vec<ServiceKey> = self.services.specs.keys().copied().collect();
-        for key in keys {
-            if let Some((slot, spec)) = self.services.specs.get(&key).cloned() {
-                self.change_service(slot, &spec);
-            }
+        let all: Vec<_> = self.services.specs.values().cloned().collect();
+        for (slot, spec) in all {
+            self.claim_local_addresses(&spec.local_addresses);
+            self.change_service(slot, &spec);
         }
     }
 
@@ -216,26 +140,32 @@ impl Editor {
             one_packet: spec.one_packet,
         };
         let service = self.with_servers(&empty, spec);
-        self.put_service(slot, service, spec);
+        self.enter_service(slot, service, spec);
+        self.index_service(spec.key, slot);
+        self.judge_past(spec.key);
     }
 
+    /// The local addresses of `spec` are claimed already.
     fn change_service(&mut self, slot: ServiceSlot, spec: &ServiceSpec) {
         let Some(old) = self.next.services.get(slot.index()).cloned().flatten() else {
             return;
         };
         let service = self.with_servers(&old, spec);
-        self.put_service(slot, service, spec);
+        self.enter_service(slot, service, spec);
     }
 
-    fn put_service(&mut self, slot: ServiceSlot, service: Service, spec: &ServiceSpec) {
+    fn enter_service(&mut self, slot: ServiceSlot, service: Service, spec: &ServiceSpec) {
         if let Some(entry) = self.next.services.get_mut(slot.index()) {
             *entry = Some(Arc::new(service));
         }
-        self.services.specs.insert(spec.key, (slot, spec.clone()));
+        let entry = (slot, spec.clone());
+        if let Some((_, before)) = self.services.specs.insert(spec.key, entry) {
+            self.disclaim_local_addresses(&before.local_addresses);
+        }
     }
 
-    fn remove_service(&mut self, key: ServiceKey) {
-        let Some((slot, _)) = self.services.specs.remove(&key) else {
+    fn drop_service(&mut self, key: ServiceKey) {
+        let Some((slot, spec)) = self.services.specs.remove(&key) else {
             return;
         };
         let service = self
@@ -247,47 +177,51 @@ impl Editor {
             self.retire(key, server);
         }
         self.services.free_services.push(slot);
+        self.disclaim_local_addresses(&spec.local_addresses);
+        self.disclaim_vip(key);
+        self.unindex_service(key);
+        self.judge_past(key);
     }
 
     /// The next version of `old`: servers go, change and come one by one, as an operator's
     /// commands would do it, each step telling the scheduler.
     fn with_servers(&mut self, old: &Service, spec: &ServiceSpec) -> Service {
-        let mut servers = old.servers.clone();
         let before = self.services.specs.get(&spec.key);
-        let before = before.map_or_else(Vec::new, |(_, before)| before.servers.clone());
+        let before = before.map_or_else(FastMap::default, |(_, before)| {
+            let servers = before.servers.iter();
+            servers.map(|it| (it.endpoint, it.clone())).collect()
+        });
         let mut scheduler = old
             .scheduler
-            .changed(spec.scheduler, &servers, Change::None);
+            .changed(spec.scheduler, &old.servers, Change::None);
+        let mut servers = old.servers.clone();
         let mut step = |servers: &mut Vec<Arc<RealServer>>, next: Vec<_>, change| {
             scheduler = scheduler.changed(spec.scheduler, &next, change);
             *servers = next;
         };
-        while let Some(index) = (servers.iter()).position(|server| {
-            spec.servers
-                .iter()
-                .all(|wanted| wanted.endpoint != server.endpoint)
-        }) {
-            let mut next = servers.clone();
-            let gone = next.remove(index);
-            self.retire(spec.key, &gone);
-            step(&mut servers, next, Change::Removed(index));
+        for gone in servers_gone(old, spec) {
+            let place = servers.iter().position(|it| it.endpoint == gone.endpoint);
+            if let Some(index) = place {
+                let mut next = servers.clone();
+                next.remove(index);
+                self.retire(spec.key, &gone);
+                step(&mut servers, next, Change::Removed(index));
+            }
         }
         for wanted in &spec.servers {
-            let known = servers
-                .iter()
-                .position(|server| server.endpoint == wanted.endpoint);
+            let known = before.get(&wanted.endpoint);
+            if known == Some(wanted) {
+                continue;
+            }
             let mut next = servers.clone();
-            match known {
-                Some(_) if before.contains(wanted) => {}
-                Some(index) => {
-                    next[index] = self.edited(&servers[index], wanted);
-                    step(&mut servers, next, Change::Edited(index));
-                }
-                None => {
-                    // A new server goes to the head of the list (`schedulers.md` §1.1).
-                    next.insert(0, self.added(spec.key, wanted));
-                    step(&mut servers, next, Change::Added(0));
-                }
+            let place = servers.iter().position(|it| it.endpoint == wanted.endpoint);
+            if let Some(index) = place {
+                next[index] = self.edited(&servers[index], wanted);
+                step(&mut servers, next, Change::Edited(index));
+            } else {
+                // A new server goes to the head of the list (`schedulers.md` §1.1).
+                next.insert(0, self.added(spec.key, wanted));
+                step(&mut servers, next, Change::Added(0));
             }
         }
         let local_addresses = (spec.local_addresses.iter())
@@ -308,6 +242,9 @@ impl Editor {
 
     fn added(&mut self, key: ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
         let revived = self.services.retired.remove(&(key, spec.endpoint));
+        if spec.method == Method::Nat {
+            self.expect_replies(key, spec.endpoint);
+        }
         let slot = revived
             .map(|server| server.slot)
             .or_else(|| self.services.free_servers.pop())
@@ -325,6 +262,7 @@ impl Editor {
             );
         if revived.is_some() {
             self.remember_nat(key, spec, slot);
+            self.expect_no_replies(key, spec.endpoint);
         }
         let server = RealServer {
             slot,
@@ -349,6 +287,10 @@ impl Editor {
         };
         if old.method == Method::Nat {
             self.remember_nat(old.service, spec, old.slot);
+            self.expect_no_replies(old.service, old.endpoint);
+        }
+        if spec.method == Method::Nat {
+            self.expect_replies(old.service, old.endpoint);
         }
         self.put_server(RealServer {
             weight: spec.weight,
@@ -365,23 +307,33 @@ impl Editor {
     fn remember_nat(&mut self, key: ServiceKey, spec: &ServerSpec, slot: ServerSlot) {
         if spec.method != Method::Nat {
             let since = (self.next.generation + 1, slot);
-            self.services.once_nat.insert((key, spec.endpoint), since);
+            let once = (key, spec.endpoint);
+            if self.services.once_nat.insert(once, since).is_none() {
+                self.expect_replies(key, spec.endpoint);
+            }
         }
     }
 
     /// Takes a server out of its service; its sessions keep its slot.
     fn retire(&mut self, key: ServiceKey, server: &RealServer) {
-        // That it is retired says as much.
-        self.services.once_nat.remove(&(key, server.endpoint));
         let retired = Retired {
             slot: server.slot,
             generation: self.next.generation + 1,
             idle_since: None,
         };
-        self.next.removals += 1;
-        self.services
-            .retired
-            .insert((key, server.endpoint), retired);
+        server.shared.note_removal(self.next.purges);
+        self.next.purges += u64::from(self.next.knobs.expire_nodest_conn);
+        let name = (key, server.endpoint);
+        if self.services.retired.insert(name, retired).is_none() {
+            self.expect_replies(key, server.endpoint);
+        }
+        // That it is retired says as much.
+        if self.services.once_nat.remove(&name).is_some() {
+            self.expect_no_replies(key, server.endpoint);
+        }
+        if server.method == Method::Nat {
+            self.expect_no_replies(key, server.endpoint);
+        }
         self.put_server(RealServer {
             available: false,
             ..server.clone()
@@ -399,12 +351,23 @@ impl Editor {
                 .settling
                 .push((self.next.generation + 1, server.slot));
         }
+        if before.is_none() {
+            self.server_came(server.endpoint.addr);
+        }
         let server = Arc::new(server);
         if let Some(entry) = self.next.servers.get_mut(slot) {
             *entry = Some(Arc::clone(&server));
         }
         server
     }
+}
+
+/// The servers that a service has and shall not have any more, in their order.
+fn servers_gone(old: &Service, spec: &ServiceSpec) -> Vec<Arc<RealServer>> {
+    let wanted: FastSet<_> = spec.servers.iter().map(|it| it.endpoint).collect();
+    let servers = old.servers.iter();
+    let gone = servers.filter(|server| !wanted.contains(&server.endpoint));
+    gone.cloned().collect()
 }
 
 /// Slots are 32 bits wide; a gateway with 2^32 servers does not exist.

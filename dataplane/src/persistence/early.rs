@@ -47,6 +47,5 @@ pub(super) fn is_orphan<A>(
     entry: &Entry<A>,
     server: Option<&RealServer>,
 ) -> bool {
-    let is_removed = || server.is_some_and(|server| !server.available);
-    snapshot.knobs.expire_nodest_conn && entry.children == 0 && is_removed()
+    entry.children == 0 && server.is_some_and(|server| server.is_purged(snapshot.purges))
 }

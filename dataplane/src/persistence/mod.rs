@@ -16,16 +16,18 @@
 //! when it is over. A sweep, a few places each tick, gives back what has ended.
 
 mod early;
+mod record;
 mod shard;
 mod timer;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
+pub use self::record::TemplateRecord;
+use self::record::record;
 use self::shard::{Entry, Shard, Standing};
 use self::timer::Timer;
 use crate::address::{Address, Endpoint, Protocol};
@@ -146,28 +148,6 @@ impl Visit<'_> {
     }
 }
 
-/// A template as listings show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TemplateRecord {
-    /// The IP protocol number; 0 for a mark's.
-    pub protocol: u8,
-    /// The client's address under the netmask; its port is 0.
-    pub client: IpAddr,
-    /// VIP and port; a mark's template has the mark as an address and port 0. One that is never
-    /// found again, since its server takes nobody any more, has port 65535.
-    pub virtual_endpoint: Endpoint<IpAddr>,
-    /// The server's address and, if the template is of one port, its port (else 0; 65535 as above).
-    pub server: Endpoint<IpAddr>,
-    /// The server's place in the snapshot.
-    pub server_slot: ServerSlot,
-    /// Ticks until it ends or, with sessions left, goes on.
-    pub expires_in_ticks: u32,
-    /// Whether one of its sessions has proven itself (`ASSURED`, else `NONE`).
-    pub is_assured: bool,
-    /// Its sessions.
-    pub children: u32,
-}
-
 /// The templates of all services.
 #[derive(Debug)]
 pub struct Templates<A: Address> {
@@ -272,6 +252,21 @@ impl<A: Address> Templates<A> {
         let (hash, number) = self.home(key);
         let mut shard = self.shards[number].lock();
         self.join_in(&mut shard, number, hash, visit, key).ok()?
+    }
+
+    /// The server of the template that [`Self::join`] would find; nothing changes.
+    pub(crate) fn peek(
+        &self,
+        snapshot: &Snapshot,
+        now: Tick,
+        key: &TemplateKey<A>,
+    ) -> Option<ServerSlot> {
+        let (hash, number) = self.home(key);
+        let mut shard = self.shards[number].lock();
+        let place = shard.find(hash, key)?;
+        let entry = shard.entry(place).filter(|entry| !entry.is_over(now))?;
+        let server = snapshot.server(entry.server)?;
+        is_usable(snapshot, server).then_some(server.slot)
     }
 
     /// Makes a template, and lets a new session join it, or joins one that another worker has made
@@ -470,32 +465,6 @@ struct NotHere;
 fn is_usable(snapshot: &Snapshot, server: &RealServer) -> bool {
     let is_quiescent = snapshot.knobs.expire_quiescent_template && server.weight.0 == 0;
     server.available && !is_quiescent
-}
-
-fn record<A: Address>(entry: &Entry<A>, now: Tick) -> TemplateRecord {
-    let (protocol, vip) = match entry.key.of {
-        Virtual::Address(protocol, vip) => {
-            (protocol as u8, Endpoint::new(vip.addr.to_ip(), vip.port))
-        }
-        Virtual::Mark(mark) => {
-            let as_address = IpAddr::V4(Ipv4Addr::from_bits(mark));
-            (0, Endpoint::new(as_address, 0))
-        }
-    };
-    let shown = |port| match entry.standing {
-        Standing::Outcast => u16::MAX,
-        Standing::Listed | Standing::Vacant => port,
-    };
-    TemplateRecord {
-        protocol,
-        client: entry.key.client.to_ip(),
-        virtual_endpoint: Endpoint::new(vip.addr, shown(vip.port)),
-        server: Endpoint::new(entry.server_end.addr.to_ip(), shown(entry.server_end.port)),
-        server_slot: entry.server,
-        expires_in_ticks: entry.timer.left(now),
-        is_assured: entry.is_assured,
-        children: entry.children,
-    }
 }
 
 #[cfg(test)]

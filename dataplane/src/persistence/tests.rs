@@ -1,5 +1,6 @@
 //! The table beside a model, and what it does at its limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::*;

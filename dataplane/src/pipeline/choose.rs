@@ -45,12 +45,9 @@ impl<I: Io> Pipeline<I> {
             return self.choose_anew(context, service, key, flow);
         };
         let (server, template) = self.choose_again(context, service, persistence, key, flow)?;
-        // Only the service's own port is mapped to the server's (connections.md §5, 3).
-        let is_own = key.destination.port == service.key.port();
-        let mapped = own_port(server).filter(|_| is_own);
         Some(Choice {
             server,
-            end: end_at(server, mapped.unwrap_or(key.destination.port))?,
+            end: end_for(service, server, key)?,
             template,
             one_packet: is_one_packet(service, server, key.protocol),
             is_bound: false,
@@ -108,8 +105,7 @@ impl<I: Io> Pipeline<I> {
             (service.scheduler).take(&service.servers, flow, is_active)?
         };
         let server = service.servers.get(place)?;
-        let port = own_port(server).unwrap_or(key.destination.port);
-        let Some(end) = end_at(server, port) else {
+        let Some(end) = end_for(service, server, key) else {
             self.let_go(context);
             load::unbind(server, is_active);
             return None;
@@ -165,7 +161,11 @@ impl<I: Io> Pipeline<I> {
 
 /// Whose template a new session asks for (connections.md §5): of one port if that is the
 /// service's, else of all ports of the VIP, or of the mark.
-fn template_key(service: &Service, persistence: Persistence, key: &FlowKey<V4>) -> TemplateKey<V4> {
+pub(super) fn template_key(
+    service: &Service,
+    persistence: Persistence,
+    key: &FlowKey<V4>,
+) -> TemplateKey<V4> {
     let Endpoint { addr, port } = key.destination;
     let of_port = |port| Virtual::Address(key.protocol, Endpoint::new(addr, port));
     let is_own_port = port == service.key.port();
@@ -196,12 +196,23 @@ fn own_port(server: &RealServer) -> Option<u16> {
     Some(server.endpoint.port).filter(|port| *port != 0)
 }
 
-fn end_at(server: &RealServer, port: u16) -> Option<Endpoint<V4>> {
-    Some(Endpoint::new(V4::from_ip(server.endpoint.addr)?, port))
+/// Where the packets of a session that one with this key begins go at its server.
+pub(super) fn end_for(
+    service: &Service,
+    server: &RealServer,
+    key: &FlowKey<V4>,
+) -> Option<Endpoint<V4>> {
+    let port = key.destination.port;
+    // For a client that keeps its server only the service's own port is mapped to the server's
+    // (connections.md §5, 3).
+    let is_mapped = service.persistence.is_none() || port == service.key.port();
+    let mapped = own_port(server).filter(|_| is_mapped);
+    let addr = V4::from_ip(server.endpoint.addr)?;
+    Some(Endpoint::new(addr, mapped.unwrap_or(port)))
 }
 
 /// Whether a session is for one datagram. FULLNAT could not bring the answer home.
-fn is_one_packet(service: &Service, server: &RealServer, protocol: Protocol) -> bool {
+pub(super) fn is_one_packet(service: &Service, server: &RealServer, protocol: Protocol) -> bool {
     service.one_packet && protocol == Protocol::Udp && server.method != Method::Fullnat
 }
 

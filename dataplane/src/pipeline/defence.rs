@@ -99,15 +99,18 @@ impl Defence {
     /// Whether a packet that would begin a session is dropped: the first one, and then every
     /// so many-th.
     pub(super) const fn drops_opening(&mut self) -> bool {
-        if self.drop_rate == 0 {
-            return false;
+        let drops = self.would_drop_opening();
+        if drops {
+            self.drop_counter = self.drop_rate as i64;
+        } else if self.drop_rate != 0 {
+            self.drop_counter -= 1;
         }
-        self.drop_counter -= 1;
-        if self.drop_counter > 0 {
-            return false;
-        }
-        self.drop_counter = self.drop_rate as i64;
-        true
+        drops
+    }
+
+    /// Whether the next packet that would begin a session is dropped.
+    pub(super) const fn would_drop_opening(&self) -> bool {
+        self.drop_rate != 0 && self.drop_counter <= 1
     }
 
     /// Whether a session that was drawn is to be ended: it is half open, or open, without a

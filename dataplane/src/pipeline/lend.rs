@@ -27,6 +27,21 @@ impl<I: Io> Pipeline<I> {
         lent.ok_or(DropReason::LocalPortsExhausted)
     }
 
+    /// The local address and port that the next session to `server` would get, if one is free.
+    pub(super) fn peek_port(
+        &self,
+        context: Context<'_>,
+        service: &Service,
+        server: Endpoint<V4>,
+    ) -> Option<Endpoint<V4>> {
+        let pools = &service.local_addresses;
+        (0..LOCAL_TRIES.min(pools.len())).find_map(|step| {
+            let pool = pools.get(self.local_turn.wrapping_add(step) % pools.len())?;
+            let port = pool.peek(self.worker, server, context.now)?;
+            Some(Endpoint::new(V4::from_ip(pool.addr())?, port))
+        })
+    }
+
     /// Tries the service's local addresses in turn.
     fn borrow_port(
         &mut self,

@@ -245,7 +245,7 @@ impl<I: Io> Pipeline<I> {
 
 /// Linux takes a packet unchanged only if it is for an address of its own (connections.md §7.1,
 /// 2).
-fn is_linuxs(snapshot: &Snapshot, parsed: &Parsed) -> Result<(), DropReason> {
+pub(super) fn is_linuxs(snapshot: &Snapshot, parsed: &Parsed) -> Result<(), DropReason> {
     if snapshot.is_local(parsed.key.destination.addr) {
         Ok(())
     } else {

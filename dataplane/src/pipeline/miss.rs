@@ -71,19 +71,11 @@ impl<I: Io> Pipeline<I> {
         target: Target<'_>,
         work: Work<I::Packet>,
     ) {
-        match target {
-            Target::UnservedVip(policy) => self.unserved(context, policy, work),
-            Target::LocalAddress => {
-                self.out
-                    .discard(work.packet, DropReason::NoSessionForLocalAddress);
-            }
-            Target::Host => self.punt(context, classify::host_class(&work.parsed.key), work),
-            Target::NatReply if is_to_be_told(context.snapshot, &work.parsed) => {
-                self.tell_server(context, work);
-            }
-            Target::Service(_) | Target::NatReply | Target::Transit => {
-                self.punt(context, PuntClass::Transit, work);
-            }
+        match without_session(context.snapshot, target, &work.parsed) {
+            Fate::Linux(class) => self.punt(context, class, work),
+            Fate::Dropped(DropReason::Rejected) => self.reject(context, work),
+            Fate::Dropped(DropReason::NoSessionForReply) => self.tell_server(context, work),
+            Fate::Dropped(reason) => self.out.discard(work.packet, reason),
         }
     }
 
@@ -235,24 +227,37 @@ impl<I: Io> Pipeline<I> {
             .find(|owner| !visited.contains(*owner))
     }
 
-    /// What a service's administrator wants done with packets that it does not serve.
-    fn unserved(&mut self, context: Context<'_>, policy: Unserved, work: Work<I::Packet>) {
-        match policy {
-            Unserved::Linux => self.punt(context, PuntClass::Unserved, work),
-            Unserved::Drop => self.out.discard(work.packet, DropReason::Unserved),
-            Unserved::Reject => {
-                let Work { packet, parsed, .. } = work;
-                let source = parsed.key.destination.addr;
-                self.send_icmp_error(
-                    context,
-                    source,
-                    &parsed,
-                    &packet,
-                    IcmpError::PortUnreachable,
-                );
-                self.out.discard(packet, DropReason::Rejected);
-            }
+    /// Tells the sender of a packet that its service does not serve.
+    fn reject(&mut self, context: Context<'_>, work: Work<I::Packet>) {
+        let Work { packet, parsed, .. } = work;
+        let source = parsed.key.destination.addr;
+        let error = IcmpError::PortUnreachable;
+        self.send_icmp_error(context, source, &parsed, &packet, error);
+        self.out.discard(packet, DropReason::Rejected);
+    }
+}
+
+/// What becomes of a packet that begins no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is Linux's.
+    Linux(PuntClass),
+    /// It is dropped; its sender is told when the reason says so.
+    Dropped(DropReason),
+}
+
+/// Decides what becomes of a packet that begins no session.
+pub(super) fn without_session(snapshot: &Snapshot, target: Target<'_>, parsed: &Parsed) -> Fate {
+    match target {
+        Target::UnservedVip(Unserved::Linux) => Fate::Linux(PuntClass::Unserved),
+        Target::UnservedVip(Unserved::Drop) => Fate::Dropped(DropReason::Unserved),
+        Target::UnservedVip(Unserved::Reject) => Fate::Dropped(DropReason::Rejected),
+        Target::LocalAddress => Fate::Dropped(DropReason::NoSessionForLocalAddress),
+        Target::Host => Fate::Linux(classify::host_class(&parsed.key)),
+        Target::NatReply if is_to_be_told(snapshot, parsed) => {
+            Fate::Dropped(DropReason::NoSessionForReply)
         }
+        Target::Service(_) | Target::NatReply | Target::Transit => Fate::Linux(PuntClass::Transit),
     }
 }
 
@@ -275,7 +280,7 @@ fn is_to_be_told(snapshot: &Snapshot, parsed: &Parsed) -> bool {
 /// Whether a packet may begin a session (connections.md §4.1): for TCP a SYN, or with
 /// `sloppy_tcp` anything, without RST; for SCTP an INIT, or with `sloppy_sctp` anything but an
 /// ABORT; for UDP anything.
-const fn may_open(knobs: &Knobs, parsed: &Parsed) -> bool {
+pub(super) const fn may_open(knobs: &Knobs, parsed: &Parsed) -> bool {
     if ends_it(parsed) {
         return false;
     }

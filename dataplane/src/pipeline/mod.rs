@@ -16,6 +16,7 @@ mod aside;
 mod choose;
 mod cut;
 mod defence;
+mod explain;
 mod express;
 mod fragment;
 mod hit;
@@ -39,7 +40,7 @@ mod way;
 
 use arrayvec::ArrayVec;
 
-use crate::address::V4;
+use crate::address::{FlowKey, V4};
 use crate::classify::RecentServices;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
@@ -169,7 +170,7 @@ impl<I: Io> Pipeline<I> {
         self.hops.adopt(snapshot.adjacencies.len());
         self.recent = RecentServices::new();
         self.judge_defence(snapshot);
-        self.notice_removals(snapshot);
+        self.notice_purges(snapshot);
     }
 
     /// The worker's counters.
@@ -385,16 +386,27 @@ impl<I: Io> Pipeline<I> {
     /// Takes a packet with ports to its session, or finds out what it is.
     #[inline(always)]
     fn handle_flow(&mut self, context: Context<'_>, work: Work<I::Packet>) {
-        let found = (self.sessions).find(work.hash, &work.parsed.key, context.now);
-        // A client's port 0 names no session (connections.md §3).
-        let is_its = |(id, direction): &(SessionId, Direction)| {
-            (work.parsed.key.source.port != 0 || *direction != Direction::ToServer)
-                && !self.is_suspended(context.snapshot, *id)
-        };
-        match found.filter(is_its) {
+        match self.met_by(context, work.hash, &work.parsed.key) {
             Some((id, direction)) => self.hit(context, id, direction, work),
             None => self.miss(context, work),
         }
+    }
+
+    /// The session that packets with this key belong to.
+    #[inline(always)]
+    fn met_by(
+        &self,
+        context: Context<'_>,
+        hash: u64,
+        key: &FlowKey<V4>,
+    ) -> Option<(SessionId, Direction)> {
+        let found = self.sessions.find(hash, key, context.now);
+        // A client's port 0 names no session (connections.md §3).
+        let is_its = |(id, direction): &(SessionId, Direction)| {
+            (key.source.port != 0 || *direction != Direction::ToServer)
+                && !self.is_suspended(context.snapshot, *id)
+        };
+        found.filter(is_its)
     }
 
     /// Parses a received frame. What cannot belong to a session goes its way at once.

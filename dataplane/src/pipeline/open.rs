@@ -146,14 +146,9 @@ impl<I: Io> Pipeline<I> {
     pub(super) fn way_to(&mut self, context: Context<'_>, server: &RealServer) -> WayTo {
         let known = self.servers.get(context.snapshot, self.worker, server.slot);
         let to_server = known.map_or(AdjacencyRef::NOWHERE, |known| known.way);
-        let method = match server.method {
-            // Linux would answer a local address of its own without a twin, so the client stays.
-            Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
-            method => method,
-        };
         WayTo {
             to_server,
-            method,
+            method: method_by(to_server, server),
             local: None,
         }
     }
@@ -248,6 +243,16 @@ impl<I: Io> Pipeline<I> {
             return leave(&mut self.out, hop, work.packet, l3);
         }
         self.forward(context, id, Direction::ToServer, work);
+    }
+}
+
+/// How packets reach a server by this way.
+#[inline(always)]
+pub(super) fn method_by(to_server: AdjacencyRef, server: &RealServer) -> Method {
+    match server.method {
+        // Linux would answer a local address of its own without a twin, so the client stays.
+        Method::Fullnat if to_server == AdjacencyRef::LOCAL => Method::Nat,
+        method => method,
     }
 }
 

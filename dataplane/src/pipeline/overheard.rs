@@ -20,13 +20,14 @@ use crate::address::{FlowKey, V4};
 use crate::classify::Target;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
-use crate::id::{SessionId, WorkerId};
+use crate::id::{InterfaceId, SessionId, WorkerId};
 use crate::io::Io;
 use crate::parse::FragmentKind;
 use crate::punt::PuntClass;
 use crate::service::ServiceKey;
-use crate::session::Direction;
+use crate::session::{Direction, Session};
 use crate::snapshot::{Role, Snapshot};
+use crate::time::Tick;
 
 /// How much of a packet's transport header there is.
 #[derive(Clone, Copy)]
@@ -47,14 +48,14 @@ impl<I: Io> Pipeline<I> {
         work: Work<I::Packet>,
         heard: Heard,
     ) -> Option<Work<I::Packet>> {
-        let session = self.spoken_for(context, &work);
+        let session = self.spoken_for(context, work.interface, &work.parsed.key);
         let way = Way::towards(context.snapshot, work.parsed.key.destination.addr);
         let obstacle = (way.as_ref()).and_then(|way| router_obstacle(&work.parsed.ip, way.mtu));
         let work = match obstacle {
             Some(obstacle) => self.tell_vip(context, session, work, obstacle)?,
             None => work,
         };
-        let Some(id) = session.filter(|id| !self.sessions.get(*id).method().sees_replies()) else {
+        let Some(id) = self.answered_so(context, work.interface, &work.parsed.key) else {
             return Some(work);
         };
         // What a router refuses has not passed (connections.md §7.1).
@@ -68,15 +69,49 @@ impl<I: Io> Pipeline<I> {
         None
     }
 
-    /// The session in whose VIP's name a packet comes, if it comes from where its server is.
-    fn spoken_for(&self, context: Context<'_>, work: &Work<I::Packet>) -> Option<SessionId> {
-        let from_client = work.parsed.key.reversed();
+    /// The session in whose VIP's name a packet comes, if it comes from where its server is. A
+    /// client's port 0 names none (connections.md §3).
+    fn spoken_for(
+        &self,
+        context: Context<'_>,
+        interface: InterfaceId,
+        key: &FlowKey<V4>,
+    ) -> Option<SessionId> {
+        let from_client = key.reversed();
+        if from_client.source.port == 0 {
+            return None;
+        }
         let hash = self.sessions.hash(&from_client);
         let (id, direction) = self.sessions.find(hash, &from_client, context.now)?;
         let session = self.sessions.get(id);
-        let is_its = direction == Direction::ToServer
-            && accepts_reply(context.snapshot, session, work.interface);
+        let is_its =
+            direction == Direction::ToServer && accepts_reply(context.snapshot, session, interface);
         is_its.then_some(id)
+    }
+
+    /// The session of which such a packet is the reply: a server by NAT sends it in its own name.
+    pub(super) fn answered_so(
+        &self,
+        context: Context<'_>,
+        interface: InterfaceId,
+        key: &FlowKey<V4>,
+    ) -> Option<SessionId> {
+        let id = self.unchanged(&key.reversed(), context.now)?;
+        let session = self.sessions.get(id);
+        accepts_reply(context.snapshot, session, interface).then_some(id)
+    }
+
+    /// The session of a client's packet that its server gets as it is (DR, TUN). Of a client without
+    /// a port, which may have several with a VIP, it is the one begun last.
+    pub(super) fn unchanged(&self, from_client: &FlowKey<V4>, now: Tick) -> Option<SessionId> {
+        let hash = self.sessions.hash(from_client);
+        let is_unchanged = |session: &Session<V4>| !session.method().sees_replies();
+        if from_client.source.port == 0 {
+            return self.sessions.newest(hash, from_client, now, is_unchanged);
+        }
+        let (id, direction) = self.sessions.find(hash, from_client, now)?;
+        let is_it = direction == Direction::ToServer && is_unchanged(self.sessions.get(id));
+        is_it.then_some(id)
     }
 
     /// Tells who sent a packet that cannot go on: by its source that is the VIP, and so the server

@@ -160,9 +160,7 @@ impl<I: Io> Pipeline<I> {
             return Some(found);
         }
         // With DR and TUN the server gets the client's packet as it is.
-        let (id, direction) = self.with_key(quoted, now)?;
-        let is_unchanged = !self.sessions.get(id).method().sees_replies();
-        (is_unchanged && direction == Direction::ToServer).then_some((id, Direction::ToClient))
+        Some((self.unchanged(quoted, now)?, Direction::ToClient))
     }
 
     fn with_key(&self, key: &FlowKey<V4>, now: Tick) -> Option<(SessionId, Direction)> {

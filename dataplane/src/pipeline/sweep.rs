@@ -19,8 +19,8 @@ const PLACES_PER_TURN: u32 = 32;
 /// How far a worker has come.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    /// The removals that it knows of.
-    removals: u64,
+    /// The purges that it knows of.
+    purges: u64,
     /// The place that comes next.
     next: u32,
     /// Places left to pass.
@@ -30,9 +30,9 @@ pub(super) struct Sweep {
 impl<I: Io> Pipeline<I> {
     /// Begins anew when servers were removed since the last snapshot and their sessions are to
     /// end.
-    pub(super) fn notice_removals(&mut self, snapshot: &Snapshot) {
-        let known = std::mem::replace(&mut self.sweep.removals, snapshot.removals);
-        if known != snapshot.removals && snapshot.knobs.expire_nodest_conn {
+    pub(super) fn notice_purges(&mut self, snapshot: &Snapshot) {
+        let known = std::mem::replace(&mut self.sweep.purges, snapshot.purges);
+        if known != snapshot.purges {
             self.sweep.left = self.sessions.used_places();
         }
     }
@@ -70,8 +70,8 @@ impl<I: Io> Pipeline<I> {
     }
 }
 
-/// Whether a session's server was removed from its service.
+/// Whether a session's server was removed from its service, and its sessions are to end.
 fn is_orphan(snapshot: &Snapshot, session: &Session<V4>) -> bool {
     let server = snapshot.server(session.server_slot);
-    server.is_none_or(|server| !server.available)
+    server.is_none_or(|server| server.is_purged(snapshot.purges))
 }

@@ -57,10 +57,7 @@ impl<I: Io> Pipeline<I> {
         let adjacency = match context.snapshot.adjacency(known.slot) {
             Some(adjacency) if adjacency.epoch == known.epoch => adjacency,
             _ => {
-                *known = match direction {
-                    Direction::ToServer => towards_server(context.snapshot, destination),
-                    Direction::ToClient => resolve(context.snapshot, destination),
-                };
+                *known = way_in(context.snapshot, direction, destination);
                 context.snapshot.adjacency(known.slot)?
             }
         };
@@ -110,6 +107,15 @@ pub(super) fn router_obstacle(ip: &Ipv4Facts, room: u16) -> Option<(IcmpError, D
         IcmpError::FragmentationNeeded { mtu: room },
         DropReason::TooBig,
     ))
+}
+
+/// The next hop of a session's packets in this direction.
+#[inline]
+pub(super) fn way_in(snapshot: &Snapshot, direction: Direction, destination: V4) -> AdjacencyRef {
+    match direction {
+        Direction::ToServer => towards_server(snapshot, destination),
+        Direction::ToClient => resolve(snapshot, destination),
+    }
 }
 
 /// The next hop towards `destination`; a reference to no slot when Linux has no route.

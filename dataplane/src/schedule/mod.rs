@@ -260,6 +260,21 @@ impl Scheduler {
         }
     }
 
+    /// What [`Schedule::pick`] would give now; nothing moves on, so the next one to ask gets the
+    /// same.
+    #[must_use]
+    pub fn peek(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
+        match self {
+            Self::Rr(rr) => rr.peek(servers),
+            Self::Wrr(wrr) => wrr.peek(servers),
+            Self::Twos(twos) => twos.peek(servers, flow),
+            Self::Lblc(lblc) => lblc.peek(servers, flow),
+            Self::Lblcr(lblcr) => lblcr.peek(servers, flow),
+            // These only look.
+            _ => self.pick(servers, flow),
+        }
+    }
+
     /// How often a worker found the scheduler's lock taken, over all versions of the service
     /// with this scheduler.
     #[must_use]

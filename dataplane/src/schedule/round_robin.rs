@@ -53,6 +53,24 @@ impl RoundRobin {
         further.or_else(|| self.line.find(servers, 0, 1))
     }
 
+    /// The server that [`Schedule::pick`] would give next.
+    pub(super) fn peek(&self, servers: &[Arc<RealServer>]) -> Option<usize> {
+        let _passage = self.turnstile.pass();
+        self.next(servers)
+    }
+
+    /// The next server; whoever asks has passed the turnstile.
+    #[inline(always)]
+    fn next(&self, servers: &[Arc<RealServer>]) -> Option<usize> {
+        let behind = self.cursor.load(Ordering::Relaxed).wrapping_add(1);
+        let next = if behind < servers.len() { behind } else { 0 };
+        if servers.get(next)?.is_eligible() {
+            Some(next)
+        } else {
+            self.search(servers, next)
+        }
+    }
+
     pub(super) fn lock_waits(&self) -> u64 {
         self.turnstile.waits() + self.line.lock_waits()
     }
@@ -63,13 +81,7 @@ impl Schedule for RoundRobin {
     #[inline(never)]
     fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
         let _passage = self.turnstile.pass();
-        let behind = self.cursor.load(Ordering::Relaxed).wrapping_add(1);
-        let next = if behind < servers.len() { behind } else { 0 };
-        let chosen = if servers.get(next)?.is_eligible() {
-            next
-        } else {
-            self.search(servers, next)?
-        };
+        let chosen = self.next(servers)?;
         self.cursor.store(chosen, Ordering::Relaxed);
         Some(chosen)
     }

@@ -115,6 +115,20 @@ impl TwoChoices {
     }
 }
 
+impl TwoChoices {
+    /// The server that [`Schedule::pick`] would give next.
+    pub(super) fn peek(&self, servers: &[Arc<RealServer>], flow: FlowInfo) -> Option<usize> {
+        let field = self.field.as_ref()?;
+        let drawn = field.decide(servers, |lots| {
+            let before = lots.drawn.load(Ordering::Relaxed);
+            let drawn = lots.draw(flow);
+            lots.drawn.store(before, Ordering::Relaxed);
+            drawn
+        })?;
+        Some(lesser(servers, drawn))
+    }
+}
+
 impl Schedule for TwoChoices {
     /// Costs a binary search for each choice, and a walk of that length for each server that
     /// begins or ceases to take sessions.

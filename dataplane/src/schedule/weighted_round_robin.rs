@@ -106,18 +106,21 @@ impl WeightedRoundRobin {
     pub(super) fn lock_waits(&self) -> u64 {
         self.place.waits() + self.line.lock_waits()
     }
-}
 
-impl Schedule for WeightedRoundRobin {
-    /// At most eight passes over the list: the rest of the present one, and twice the way down. A
-    /// pass looks at the servers near by, and else asks a tree who is next.
-    #[inline(never)]
-    fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
-        let bars = self.bars;
-        if bars.highest == 0 {
+    /// The server that [`Schedule::pick`] would give next.
+    pub(super) fn peek(&self, servers: &[Arc<RealServer>]) -> Option<usize> {
+        if self.bars.highest == 0 {
             return None;
         }
-        let mut place = self.place.lock();
+        let place = self.place.lock();
+        self.walk(servers, &mut { *place })
+    }
+
+    /// Goes on from a place to the next server whose weight reaches the bar, and leaves the place
+    /// there.
+    #[inline(always)]
+    fn walk(&self, servers: &[Arc<RealServer>], place: &mut Place) -> Option<usize> {
+        let bars = self.bars;
         let began = place.cursor;
         let mut from = began.map_or(0, |at| at + 1);
         let mut stop = None;
@@ -154,5 +157,17 @@ impl Schedule for WeightedRoundRobin {
                 stop = began;
             }
         }
+    }
+}
+
+impl Schedule for WeightedRoundRobin {
+    /// At most eight passes over the list: the rest of the present one, and twice the way down. A
+    /// pass looks at the servers near by, and else asks a tree who is next.
+    #[inline(never)]
+    fn pick(&self, servers: &[Arc<RealServer>], _client: FlowInfo) -> Option<usize> {
+        if self.bars.highest == 0 {
+            return None;
+        }
+        self.walk(servers, &mut self.place.lock())
     }
 }

@@ -18,6 +18,7 @@ mod eviction;
 mod flags;
 mod fragments;
 mod hash;
+mod namesakes;
 mod record;
 mod sctp;
 mod state;

@@ -73,7 +73,7 @@ pub struct SessionTable<A: Address> {
     len: u32,
     keys: usize,
     keys_max: usize,
-    next_serial: u32,
+    pub(super) next_serial: u32,
     /// Where the search for a session to evict goes on.
     pub(super) hand: u32,
 }
@@ -152,26 +152,6 @@ impl<A: Address> SessionTable<A> {
             session.matches(&tuple, key.protocol, direction(entry))
         })?;
         Some(SessionId(entry & !TO_CLIENT))
-    }
-
-    /// How many sessions are filed under a client's key, overdue ones included, and the one of
-    /// them that was made first.
-    #[must_use]
-    pub fn namesakes(&self, hash: u64, key: &FlowKey<A>) -> (usize, Option<SessionId>) {
-        let tuple = Tuple::of(key);
-        let (mut count, mut first) = (0, None);
-        let _end = self.buckets.find(hash, |entry| {
-            let session = &self.sessions[(entry & !TO_CLIENT) as usize];
-            if session.matches(&tuple, key.protocol, Direction::ToServer)
-                && direction(entry) == Direction::ToServer
-            {
-                count += 1;
-                let age = self.next_serial.wrapping_sub(session.serial);
-                first = first.max(Some((age, entry)));
-            }
-            false
-        });
-        (count, first.map(|(_, entry)| SessionId(entry)))
     }
 
     /// Files a session under the client's key and, when its server's replies pass, under

@@ -124,6 +124,20 @@ impl LocalAddress {
         Some(lent)
     }
 
+    /// The port that [`Self::take`] would lend; it stays free.
+    #[must_use]
+    pub fn peek<A: Address>(
+        &self,
+        worker: WorkerId,
+        server: Endpoint<A>,
+        now: Tick,
+    ) -> Option<u16> {
+        let reply_class = self.reply_class(server, 0)?;
+        let share = self.shares.get(worker.index())?;
+        let bucket = bucket_of(server);
+        share.pool.peek(bucket, &share.classes, reply_class, now)
+    }
+
     /// Lends one particular port for a session of `worker` towards `server` that had it before,
     /// here or at another gateway; takes bounded time. False when it is lent, is none of
     /// [`Self::ports`], or its replies would not come to `worker`.

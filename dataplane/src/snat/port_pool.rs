@@ -210,6 +210,28 @@ impl PortPool {
         })
     }
 
+    /// The port that [`Self::take`] would give; it stays where it is.
+    pub(super) fn peek(
+        &self,
+        bucket: usize,
+        classes: &[u16],
+        mask: usize,
+        now: Tick,
+    ) -> Option<u16> {
+        let bucket = &self.buckets[bucket];
+        let class = match classes {
+            [only] => usize::from(*only) ^ mask,
+            _ => {
+                let turn = self.turn.get();
+                let class = bucket.longest_rested(self.in_turn(classes, mask), now);
+                self.turn.set(turn);
+                class?
+            }
+        };
+        let index = bucket.lists[class].head.get();
+        (index != NIL).then(|| self.first + index * self.step)
+    }
+
     /// `classes`, each XOR `mask`, beginning elsewhere each time.
     #[expect(
         clippy::cast_possible_truncation,

@@ -16,6 +16,7 @@ use crate::address::{Address, Endpoint, V4};
 use crate::counters::{Counter, TrafficTotals, WorkerCounters};
 use crate::drop_reason::DropReason;
 use crate::editor::{Editor, REMEMBERED};
+use crate::explain::{Explanation, Outcome, Probe, Question};
 use crate::handover::Handover;
 use crate::id::{EthdevId, InterfaceId, WorkerId};
 use crate::import::{Binder, Outcomes, SessionBatch};
@@ -134,6 +135,37 @@ impl TestGateway {
     pub fn receive_at(&mut self, worker: usize, ethdev: u16, packet: MemoryPacket) {
         self.put(worker, ethdev, packet);
         self.settle();
+    }
+
+    /// What would become of a packet that worker 0 received, as the last worker says that it would
+    /// come to.
+    #[must_use]
+    pub fn explain(&mut self, probe: Probe) -> Explanation {
+        self.explain_at(0, probe)
+    }
+
+    /// What would become of a packet that a worker received, as the last worker says that it would
+    /// come to.
+    #[must_use]
+    pub fn explain_at(&mut self, worker: usize, mut probe: Probe) -> Explanation {
+        let mut worker = worker;
+        loop {
+            let mailbox = Arc::clone(&self.workers[worker].mailbox);
+            let question = Question {
+                number: 0,
+                probe,
+                answer: None,
+            };
+            mailbox.probe(Box::new(question)).expect("nobody else asks");
+            self.turn();
+            let answered = mailbox.explained().expect("it is answered at once");
+            let answer = answered.answer.expect("it has an answer");
+            let Outcome::HandedOver(to) = answer.outcome else {
+                return answer;
+            };
+            probe.visited = probe.visited.with(answer.worker);
+            worker = to.index();
+        }
     }
 
     /// Puts a packet on a worker's receive queue, for the next turn.

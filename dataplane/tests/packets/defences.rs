@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataplane::address::Protocol;
+use dataplane::address::{Address, Protocol};
 use dataplane::drop_reason::DropReason;
 use dataplane::knobs::Knobs;
 use dataplane::service::Method;
@@ -304,6 +304,24 @@ fn a_reply_to_port_0_that_comes_by_the_gateway_counts_for_the_session_begun_last
     let error = icmp_error(3, 3).about(&answer).from(client(0)).to(VIP);
     gateway.receive(0, &error.build());
     assert_eq!(gateway.moved(), [("received", 1), ("host", 1)]);
+}
+
+#[test]
+fn a_reply_to_port_0_in_the_vips_name_passes_over_sessions_by_nat() {
+    let by_both = service(Protocol::Udp, VIP).dr(RIP_1).nat(RIP_2);
+    let mut gateway = serving(Setup::two_arm(), &by_both);
+    for _ in 0..2 {
+        gateway.receive(0, &udp().from(client(0)).build());
+    }
+    assert_eq!((gateway.load(RIP_1), gateway.load(RIP_2)), ((0, 1), (0, 1)));
+
+    let reply = on(udp(), &hop(FROM_SERVER, (VIP, client(0)), 64)).build();
+    gateway.receive(1, &reply);
+
+    let sessions = gateway.sessions();
+    let answered: Vec<_> = sessions.iter().filter(|it| it.out_packets > 0).collect();
+    assert_eq!(answered.len(), 1);
+    assert_eq!(answered[0].server.addr, RIP_1.addr.to_ip());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod common;
 mod cut;
 mod defences;
 mod dr;
+mod explain;
 mod express;
 mod fate;
 mod fragment_order;

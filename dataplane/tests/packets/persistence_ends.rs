@@ -103,3 +103,37 @@ fn templates_end_with_their_server_when_expire_nodest_conn_says_so() {
         assert_eq!(gateway.templates().len(), if expire { 4 } else { 6 });
     }
 }
+
+#[test]
+fn templates_of_a_server_removed_before_expire_nodest_conn_end_with_the_next_removal() {
+    let without_last = |servers: &[_]| {
+        let all = service(Protocol::Udp, VIP).persistent(300);
+        let add = |all: TestService, server: &_| all.server(*server, Method::Nat);
+        servers.iter().fold(all, add)
+    };
+    let mut gateway = serving(Setup::two_arm(), &three(Protocol::Udp, Method::Nat));
+    for number in 20..26 {
+        gateway.receive(0, &question(host(number, 5_000), VIP));
+    }
+    gateway.serve(&[without_last(&[RIP_1, RIP_2])]);
+
+    // When it is turned on after that, then nothing ends.
+    let knobs = Knobs {
+        expire_nodest_conn: true,
+        ..Knobs::default()
+    };
+    gateway.change(|editor| editor.set_knobs(knobs));
+    gateway.advance(seconds(1));
+    assert_eq!(
+        (gateway.templates().len(), gateway.sessions().len()),
+        (6, 6)
+    );
+
+    // When another server is removed, then those of both end.
+    gateway.serve(&[without_last(&[RIP_1])]);
+    gateway.advance(seconds(1));
+    assert_eq!(
+        (gateway.templates().len(), gateway.sessions().len()),
+        (2, 2)
+    );
+}

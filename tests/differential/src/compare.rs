@@ -155,6 +155,13 @@ pub fn compare(
     found
 }
 
+/// What of a listing is different, in the lines that show it, on the kernel's side and on the
+/// gateway's; nothing where only time has passed.
+pub(crate) fn listing(scenario: &Scenario, said: [&str; 2]) -> Vec<DiffLine> {
+    let tolerance = Tolerance::new(scenario.elapsed(), Clocks::Same);
+    listings::compare_table(&mut Comparison::default(), said, said, tolerance)
+}
+
 /// By how much the kernel's clock was ahead of the gateway's at most, as far as frames tell; what
 /// is less than a fifth of a second is said by no listing.
 fn ahead(kernel: &Outcome, gateway: &Outcome) -> Duration {
@@ -207,6 +214,8 @@ fn shell(found: &mut Comparison, kernel: &Outcome, gateway: &Outcome, tolerance:
                 let sessions = [kernel, gateway].map(|side| sessions_beside(side, index));
                 let outputs = [theirs.output.as_str(), ours.output.as_str()];
                 lines.extend(listings::compare_table(found, outputs, sessions, tolerance));
+                let errors = [theirs.errors.as_str(), ours.errors.as_str()];
+                lines.extend(listings::compare_table(found, errors, sessions, tolerance));
                 lines
             }
             (Some(_), None) => vec![DiffLine::Kernel("only here".to_owned())],

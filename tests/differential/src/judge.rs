@@ -193,6 +193,7 @@ mod tests {
         let lives = scenario.elapsed() < Duration::from_secs(limit);
         Outcome {
             shell: vec![ShellLine {
+                errors: String::new(),
                 command: "ipvsadm -Ln".to_owned(),
                 after: 0,
                 output: lives.to_string(),

@@ -37,6 +37,9 @@ pub mod describe;
 /// Holds what the gateway did against what the kernel did.
 pub mod compare;
 
+/// Holds what our `ipvsadm` says against what the real one says.
+pub mod cli;
+
 /// Plays scenarios into both sides and says how they compare.
 pub mod judge;
 

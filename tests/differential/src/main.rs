@@ -14,7 +14,7 @@ use differential::random::{self, Patience};
 use differential::read::{self, to_text};
 use differential::report::{Totals, account, transcript};
 use differential::scenario::Scenario;
-use differential::{gateway, written};
+use differential::{cli, gateway, written};
 
 /// How many smaller scenarios are tried for one that differs.
 const TRIES: usize = 600;
@@ -41,6 +41,9 @@ struct Options {
     /// How many workers share the frames
     #[arg(long, value_name = "W", default_value_t = 1)]
     workers: u16,
+    /// Compares only what the lines of ipvsadm say: texts and exit codes
+    #[arg(long, conflicts_with_all = ["random", "known", "keep"])]
+    cli: bool,
     /// A list of scenarios that are known to differ, with reasons: they do not count, and one of
     /// them that is the same after all fails
     #[arg(long, value_name = "FILE")]
@@ -100,7 +103,11 @@ fn run(options: &Options) -> Result<u8, String> {
     let making = Making {
         rules,
         workers: options.workers.max(1),
+        words_only: options.cli,
     };
+    if options.cli {
+        return compare_cli(options, &kernel, making);
+    }
     let judge = Judge {
         kernel: Box::new(|batch| kernel.play(batch).map_err(|error| error.to_string())),
         gateway: Box::new(|scenario| {
@@ -116,13 +123,41 @@ fn run(options: &Options) -> Result<u8, String> {
     Ok(totals.status())
 }
 
-fn play_files(options: &Options, judge: &Judge<'_>, totals: &mut Totals) -> Result<(), String> {
+/// Compares what the lines of `ipvsadm` say in all scenarios.
+fn compare_cli(options: &Options, kernel: &Kernel, making: Making) -> Result<u8, String> {
+    let scenarios = load_files(&options.files)?;
+    let scenarios: Vec<Scenario> = scenarios.iter().map(cli::each).collect();
+    let outcomes = kernel.play(&scenarios).map_err(|error| error.to_string())?;
+    let (mut lines, mut differences) = (0, 0);
+    for (scenario, theirs) in scenarios.iter().zip(&outcomes) {
+        let ours = gateway::play_with(scenario, making).map_err(|error| error.to_string())?;
+        let found = cli::compare(scenario, theirs, &ours);
+        let name = &scenario.name;
+        println!(
+            "{name}: {} lines, {} differ",
+            found.lines,
+            found.differences.len()
+        );
+        (found.differences.iter()).for_each(|difference| println!("{difference}"));
+        lines += found.lines;
+        differences += found.differences.len();
+    }
+    println!("{lines} lines of ipvsadm compared, {differences} differ");
+    Ok(u8::from(differences > 0))
+}
+
+fn load_files(files: &[PathBuf]) -> Result<Vec<Scenario>, String> {
     let mut scenarios = Vec::new();
-    for file in &options.files {
+    for file in files {
         for file in expanded(file)? {
             scenarios.push(read::load(&file).map_err(|error| error.to_string())?);
         }
     }
+    Ok(scenarios)
+}
+
+fn play_files(options: &Options, judge: &Judge<'_>, totals: &mut Totals) -> Result<(), String> {
+    let scenarios = load_files(&options.files)?;
     for batch in scenarios.chunks(PER_BOOT) {
         for (scenario, verdict) in batch.iter().zip(judge.judge(batch, true)) {
             tell(options, scenario, &verdict, totals)?;

@@ -50,8 +50,10 @@ pub struct ShellLine {
     pub command: String,
     /// How many frames were played before.
     pub after: usize,
-    /// Standard output and error, as they came.
+    /// Standard output.
     pub output: String,
+    /// Standard error.
+    pub errors: String,
     /// Its exit code.
     pub status: i32,
 }

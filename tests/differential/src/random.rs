@@ -14,7 +14,7 @@ mod traffic;
 
 use std::time::Duration;
 
-use dataplane::address::{Endpoint, Protocol};
+use dataplane::address::{Endpoint, Protocol, V4};
 
 use crate::draft::{Draft, address};
 use crate::scenario::Scenario;
@@ -40,6 +40,10 @@ const JUMPS: [u64; 18] = [
     4, 6, 15, 22, 26, 38, 48, 75, 100, 145, 180, 230, 270, 350, 500, 750, 1_100, 3_300,
 ];
 const SHORT_JUMPS: [u64; 2] = [4, 6];
+
+/// Sessions that the gateway keeps of one client without a port with one VIP and port. The kernel
+/// knows no limit (docs/ipvs-compatibility.md).
+const MOST_WITHOUT_PORT: usize = 8;
 
 /// Time-outs that `ipvsadm --set` may give to ESTABLISHED, FIN_WAIT and UDP.
 const TIMEOUTS: [(u64, u64, u64); 3] = [(600, 50, 100), (0, 0, 40), (200, 20, 0)];
@@ -129,6 +133,8 @@ struct Writer {
     /// What `--set` said, beside the kernel's own time-outs.
     timeouts: Vec<u64>,
     next_port: u16,
+    /// Both ends of each session that a client without a port began.
+    without_port: Vec<(Endpoint<V4>, Endpoint<V4>, Protocol)>,
     now: Duration,
     /// How long the present burst has lasted.
     lasted: Duration,
@@ -167,6 +173,7 @@ impl Writer {
             deadlines: Deadlines::default(),
             timeouts: Vec::new(),
             next_port: 10_000,
+            without_port: Vec::new(),
             now: Duration::ZERO,
             lasted: Duration::ZERO,
         }
@@ -223,10 +230,10 @@ impl Writer {
             // a client without a port the kernel takes that for an answer of its server.
             (Action::GoOn | Action::Fragments, Some((talk, service))) if talk.client.port == 0 => {
                 if service.is_some_and(|service| !service.is_gone()) {
-                    talk.open(draft, numbers);
+                    self.send_first(&talk);
                 }
             }
-            (Action::GoOn, Some((talk, _))) => talk.go_on(draft, numbers),
+            (Action::GoOn, Some((talk, Some(service)))) => talk.go_on(draft, numbers, &service),
             (Action::Answer, Some((talk, Some(service)))) => talk.answer(draft, numbers, &service),
             (Action::Complain, Some((talk, _))) => talk.complain(draft, numbers),
             (Action::Refuse, Some((talk, Some(service)))) => talk.refuse(draft, numbers, &service),
@@ -259,8 +266,22 @@ impl Writer {
             protocol: service.protocol,
             service: index,
         };
-        talk.open(&mut self.draft, &mut self.numbers);
+        self.send_first(&talk);
         self.talks.push(talk);
+    }
+
+    /// Sends a packet that begins a session, unless a client without a port would have more of them
+    /// than the gateway keeps.
+    fn send_first(&mut self, talk: &Talk) {
+        if talk.client.port == 0 {
+            let ends = (talk.client, talk.target, talk.protocol);
+            let others = self.without_port.iter().filter(|other| **other == ends);
+            if others.count() >= MOST_WITHOUT_PORT {
+                return;
+            }
+            self.without_port.push(ends);
+        }
+        talk.open(&mut self.draft, &mut self.numbers);
     }
 
     fn edit(&mut self) {
@@ -371,6 +392,8 @@ fn draw_services(numbers: &mut Numbers, patience: Patience) -> Vec<Service> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::scenario::PlayLine;
 
@@ -400,6 +423,27 @@ mod tests {
         assert!(count(|line| matches!(line, PlayLine::Ipvsadm(_))) >= 1);
         let is_jump = |line: &PlayLine| matches!(line, PlayLine::Wait(time) if time.as_secs() > 3);
         assert!(count(is_jump) >= 1);
+    }
+
+    #[test]
+    fn a_client_without_a_port_begins_no_more_sessions_than_the_gateway_keeps() {
+        let ends_without_port = |line: &PlayLine| match line {
+            // Addresses and ports of an IPv4 packet without options.
+            PlayLine::Packet { frame, .. } => frame.get(26..38).map(<[u8]>::to_vec),
+            _ => None,
+        };
+        let is_to_a_service = |ends: &Vec<u8>| ends[8..10] == [0, 0] && ends[11] == 80;
+        let most = (0..300).filter_map(|seed| {
+            let play = scenario(seed, Patience::Virtual).play;
+            let mut sessions = BTreeMap::<_, usize>::new();
+            let ends = play.iter().filter_map(ends_without_port);
+            for ends in ends.filter(is_to_a_service) {
+                *sessions.entry(ends).or_default() += 1;
+            }
+            sessions.into_values().max()
+        });
+
+        assert_eq!(most.max(), Some(MOST_WITHOUT_PORT));
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn write_outputs(text: &mut String, outcome: &Outcome, after: Option<usize>) -> 
 fn write_shell(text: &mut String, outcome: &Outcome, after: usize) -> fmt::Result {
     for line in outcome.shell.iter().filter(|line| line.after == after) {
         writeln!(text, "     $ {} (status {})", line.command, line.status)?;
-        for said in line.output.lines() {
+        for said in line.output.lines().chain(line.errors.lines()) {
             writeln!(text, "       | {said}")?;
         }
     }

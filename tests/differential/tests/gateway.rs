@@ -46,6 +46,7 @@ fn played_by(workers: u16, rules: &str, play: &str) -> Outcome {
     let making = Making {
         rules: Rules::default(),
         workers,
+        words_only: false,
     };
     gateway::play_with(&scenario, making).unwrap()
 }
@@ -67,12 +68,14 @@ fn syn(port: u16) -> String {
     packet("eth0", &tcp().from(client(port)).syn().build())
 }
 
-/// What was said by the lines of the play, in order.
+/// What was said by the lines of the play, in order: on standard error if nowhere else.
 fn said(outcome: &Outcome) -> Vec<(&str, i32)> {
     let lines = outcome.shell.iter();
-    lines
-        .map(|line| (line.output.as_str(), line.status))
-        .collect()
+    let said = lines.map(|line| match line.output.as_str() {
+        "" => (line.errors.as_str(), line.status),
+        output => (output, line.status),
+    });
+    said.collect()
 }
 
 #[test]

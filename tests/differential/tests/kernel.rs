@@ -181,8 +181,9 @@ fn commands_are_heard_with_their_exit_codes() {
     assert_eq!(said[5..7], [("ipvsadm -Ln", 1, 0), ("ipvsadm -Lnc", 1, 0)]);
     assert_eq!((said[7].2, said.len()), (128 + 9, 8));
     let text = |index: usize| outcomes[0].shell[index].output.as_str();
-    assert_eq!(text(2), "No such service\n");
-    assert_eq!(text(3), "0\nto error\n");
+    let errors = |index: usize| outcomes[0].shell[index].errors.as_str();
+    assert_eq!((text(2), errors(2)), ("", "No such service\n"));
+    assert_eq!((text(3), errors(3)), ("0\n", "to error\n"));
     assert!(text(4).contains("-a -t 10.1.0.100:80 -r 10.2.0.11:80 -m -w 3"));
     assert!(text(6).contains("10.2.0.11:80"));
 }

@@ -22,6 +22,7 @@ fn played_by(workers: u16, scenario: &Scenario) -> Result<Outcome, String> {
     let making = Making {
         rules: Rules::default(),
         workers,
+        words_only: false,
     };
     let mut outcome = gateway::play_with(scenario, making).map_err(|error| error.to_string())?;
     // Linux stands behind both, and gets the same.

@@ -135,6 +135,17 @@ impl<'a> Gateway<'a> {
         run::must(&mut self.ctl(&format!("apply {}", self.files.configuration.display())));
     }
 
+    /// Writes another configuration to the gateway's file, and tells it by SIGHUP to read that.
+    ///
+    /// # Panics
+    ///
+    /// When the file cannot be written, or the gateway is gone.
+    pub fn reload(&self, configuration: &str) {
+        std::fs::write(&self.files.configuration, configuration).expect("it was written before");
+        let id = i32::try_from(self.child.id()).expect("process ids are small");
+        kill(Pid::from_raw(id), Signal::SIGHUP).expect("the gateway runs");
+    }
+
     /// How many sessions each real server (`address:port`) of the TCP service at `service` was
     /// given, by `sluicectl services`.
     ///
@@ -227,6 +238,15 @@ impl<'a> Gateway<'a> {
         self.child
             .wait()
             .expect("a killed process can be waited for");
+    }
+
+    /// Has the daemon hang: it is there, and does nothing any more.
+    ///
+    /// # Panics
+    ///
+    /// When it is gone.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
     }
 
     /// Whether the process has ended by itself.

@@ -35,8 +35,13 @@ pub mod network;
 pub mod client;
 /// The counters Linux keeps about itself, by nstat.
 pub mod nstat;
+/// One new connection after the other, and which were answered.
+pub mod prober;
 /// Frames made by hand, for what no well-behaved program sends.
 pub mod raw;
+
+/// A routing daemon.
+pub mod bird;
 
 /// Takes the outer header off IP-in-IP packets.
 pub mod decapsulator;
@@ -56,11 +61,21 @@ pub mod gateway_config;
 /// Reads Prometheus text.
 pub mod metrics;
 
+/// Debian's keepalived.
+pub mod keepalived;
+
 /// The whole picture above, built by one call.
 pub mod lab;
+/// Another picture: two gateways behind a router.
+pub mod ecmp;
+/// Two gateways side by side.
+pub mod pair;
 
 pub use client::Client;
 pub use gateway::{Binaries, Gateway};
+pub use keepalived::Keepalived;
 pub use lab::{Arms, Lab, Method};
 pub use namespace::Namespace;
+pub use pair::Pair;
+pub use prober::Prober;
 pub use real_server::RealServer;

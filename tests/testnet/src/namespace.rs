@@ -116,6 +116,22 @@ impl Namespace {
         })
     }
 
+    /// Does `work` on a thread of its own that has entered the namespace.
+    ///
+    /// # Panics
+    ///
+    /// When the namespace cannot be found; the thread, when it cannot be entered.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
+        let file = File::open(Path::new(MOUNTS).join(&self.name)).expect("it was made");
+        thread::spawn(move || {
+            setns(file, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+            work()
+        })
+    }
+
     /// The processes that run here.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {

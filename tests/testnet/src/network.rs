@@ -57,8 +57,7 @@ impl Network {
     ///
     /// When a step fails.
     pub fn cable(&self, switch: &str, host: &Namespace, interface: &str) {
-        let far_end = format!("p{}", host.name().split('-').nth(2).unwrap_or_default());
-        let far_end = format!("{far_end}-{interface}");
+        let far_end = far_end(host, interface);
         self.namespace.ip(&format!(
             "link add {far_end} type veth peer name {interface} netns {}",
             host.name()
@@ -72,9 +71,52 @@ impl Network {
         host.run(&format!("ethtool -K {interface} tx off"));
     }
 
+    /// Cuts the cable of `host` at the switch: the host's interface loses its carrier.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such cable.
+    pub fn cut(&self, host: &Namespace, interface: &str) {
+        let far_end = far_end(host, interface);
+        self.namespace.ip(&format!("link set dev {far_end} down"));
+    }
+
+    /// Makes a cut cable whole again.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such cable.
+    pub fn mend(&self, host: &Namespace, interface: &str) {
+        let far_end = far_end(host, interface);
+        self.namespace.ip(&format!("link set dev {far_end} up"));
+    }
+
+    /// The MACs that `switch` knows behind the cable of `host`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such cable.
+    #[must_use]
+    pub fn macs_behind(&self, host: &Namespace, interface: &str) -> Vec<String> {
+        let far_end = far_end(host, interface);
+        let text = self
+            .namespace
+            .run(&format!("bridge fdb show dev {far_end} dynamic"));
+        let macs = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        macs.map(str::to_owned).collect()
+    }
+
     /// The namespace of the switches and the router.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+}
+
+/// The switch's end of a cable.
+fn far_end(host: &Namespace, interface: &str) -> String {
+    let number = host.name().split('-').nth(2).unwrap_or_default();
+    format!("p{number}-{interface}")
 }

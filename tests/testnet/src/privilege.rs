@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Programs the tests run, all installed by `scripts/setup`.
-const PROGRAMS: [&str; 8] = [
-    "curl", "ethtool", "ip", "iperf3", "nft", "nginx", "nstat", "ping",
+const PROGRAMS: [&str; 9] = [
+    "bird", "curl", "ethtool", "ip", "iperf3", "nft", "nginx", "nstat", "ping",
 ];
 
 /// Whether a test may go on.

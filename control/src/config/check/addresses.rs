@@ -39,16 +39,21 @@ fn check_servers(
     problems: &Problems,
 ) {
     for service in &raw.services {
-        for (server, at) in service.value.servers.iter().zip(&service.parts) {
+        let parts = service.parts.iter().copied();
+        let servers = service.value.servers.iter().zip(parts);
+        let sorry = service.value.sorry_server().into_iter();
+        let sorry = sorry.zip(std::iter::once(service.at));
+        for (server, at) in servers.chain(sorry) {
             let rip = server.endpoint.addr;
-            let line = at.line_of("address");
+            let is_sorry = std::ptr::eq(at, service.at);
+            let line = at.line_of(["address", "sorry_server.address"][usize::from(is_sorry)]);
             if let Some(&vip_line) = vips.get(&rip) {
                 let message = format!(
-                    "server {rip} has the address of a VIP{}: packets to it would come back \
-                     here; give the server's own address",
+                    "server {rip} has the address of a VIP{}: it is this gateway itself, and \
+                     Linux gets its packets",
                     see(vip_line)
                 );
-                problems.refuse(line, message);
+                problems.warn(line, message);
             }
             if let Some(&lip_line) = lips.get(&rip) {
                 let message = format!(
@@ -64,22 +69,20 @@ fn check_servers(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::refusals;
+    use super::super::super::testing::{refusals, warnings};
 
     const SERVICE: &str = "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.1\"\nport = 80\n\
                            [[service.server]]\naddress = \"10.2.0.11\"\n";
 
     #[test]
-    fn a_server_cannot_have_the_address_of_a_vip() {
+    fn a_server_with_the_address_of_a_vip_is_the_gateway() {
         let text = SERVICE.to_owned()
             + "[[service]]\nprotocol = \"udp\"\nvip = \"10.2.0.11\"\nport = 53\n";
 
         assert_eq!(
-            refusals(&text),
-            [
-                "6: server 10.2.0.11 has the address of a VIP (line 9): packets to it would \
-                 come back here; give the server's own address"
-            ]
+            warnings(&text)[0],
+            "6: server 10.2.0.11 has the address of a VIP (line 9): it is this gateway itself, \
+             and Linux gets its packets"
         );
     }
 

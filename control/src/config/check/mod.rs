@@ -4,16 +4,20 @@
 
 use std::collections::HashSet;
 
-use super::RawConfig;
 use super::document::{Table, Value};
+use super::port::Port;
 use super::section::Problems;
+use super::{Config, RawConfig};
 
 mod addresses;
+mod check_range;
+mod health;
 mod marks;
 mod pools;
 mod ports;
 mod servers;
 mod services;
+mod values;
 
 pub(super) use services::vips;
 
@@ -24,10 +28,25 @@ pub(super) fn all(raw: &RawConfig<'_>, problems: &Problems) {
     marks::check(raw, &names, problems);
     pools::check(raw, &names, problems);
     services::check(raw, &names, problems);
-    for service in &raw.services {
-        servers::check(service, raw, problems);
-    }
     addresses::check(raw, problems);
+    check_range::check(raw, problems);
+}
+
+/// Notes what is wrong with the services and pools in front, [`RawConfig::edited`] of each, whose
+/// values nobody has read from text. Those behind are there to be compared with; `running` is what
+/// the others were taken from, and `pools` are the names of all pools that there will be.
+pub(super) fn edited(
+    raw: &RawConfig<'_>,
+    running: &Config,
+    pools: HashSet<&str>,
+    problems: &Problems,
+) {
+    values::check(raw, problems);
+    let names = Names::given(&running.ports, pools);
+    pools::check(raw, &names, problems);
+    services::check(raw, &names, problems);
+    addresses::check(raw, problems);
+    check_range::check(raw, problems);
 }
 
 /// The names that the file gives, even to what could not be read: a reference to such a part
@@ -42,6 +61,16 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
+    fn given(ports: &'a [Port], pools: HashSet<&'a str>) -> Self {
+        let name = |interface: &'a super::port::Interface| interface.name.as_str();
+        let interfaces = ports.iter().flat_map(|port| port.interfaces());
+        Self {
+            interfaces: interfaces.map(|(_, it)| name(it)).collect(),
+            ports: ports.iter().map(|port| name(&port.interface)).collect(),
+            pools,
+        }
+    }
+
     fn declared(root: &'a Table) -> Self {
         let ports = tables(root, "port");
         let vlans = ports.iter().flat_map(|port| tables(port, "vlan"));

@@ -21,7 +21,10 @@ pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems)
             );
             problems.refuse(pool.at.line_of("name"), message);
         }
-        check_lips(pool, &mut lips, &own, problems);
+        check_lips(pool, &mut lips, problems);
+    }
+    for pool in raw.checked_pools() {
+        check_own(pool, &own, problems);
         check_ports(pool, raw.gateway.workers.count(), problems);
         check_interface(pool, names, problems);
     }
@@ -38,19 +41,35 @@ fn own_addresses(raw: &RawConfig<'_>) -> HashSet<IpAddr> {
 
 fn check_lips<'a>(
     pool: &'a Written<'_, LocalPool>,
-    lips: &mut HashMap<IpAddr, &'a str>,
-    own: &HashSet<IpAddr>,
+    lips: &mut HashMap<IpAddr, &'a LocalPool>,
     problems: &Problems,
 ) {
     let line = pool.at.line_of("addresses");
-    for lip in pool.value.lips() {
-        if let Some(other) = lips.insert(lip, &pool.value.name) {
-            let message = format!(
-                "local address {lip} is already in pool \"{other}\": \
-                 each port of an address can be lent only once"
-            );
-            problems.refuse(line, message);
+    let pool = &pool.value;
+    for lip in pool.lips() {
+        let Some(other) = lips.insert(lip, pool) else {
+            continue;
+        };
+        let name = &other.name;
+        // Services whose pools overlap share what they have in common.
+        let is_shared = name != &pool.name;
+        if is_shared && (other.ports, &other.interface) == (pool.ports, &pool.interface) {
+            continue;
         }
+        let message = match is_shared {
+            true => format!(
+                "local address {lip} is in pool \"{name}\" too: give both pools the same `ports` \
+                 and `interface`"
+            ),
+            false => format!("local address {lip} is in pool \"{name}\" twice: once is enough"),
+        };
+        problems.refuse(line, message);
+    }
+}
+
+fn check_own(pool: &Written<'_, LocalPool>, own: &HashSet<IpAddr>, problems: &Problems) {
+    let line = pool.at.line_of("addresses");
+    for lip in pool.value.lips() {
         if own.contains(&lip) {
             let message = format!(
                 "local address {lip} is also the gateway's own: keep `ports` {} of pool \"{}\" \
@@ -105,13 +124,22 @@ mod tests {
     }
 
     #[test]
-    fn a_local_address_in_two_pools_is_refused() {
-        let text = pool("a", "10.2.0.1-10.2.0.3") + &pool("b", "10.2.0.3");
+    fn a_local_address_in_two_pools_has_the_same_ports_in_both() {
+        let same = pool("a", "10.2.0.1-10.2.0.3") + &pool("b", "10.2.0.3");
+        let other = format!("{same}ports = \"1024-2047\"\n");
+        let twice = pool("a", "10.2.0.1-10.2.0.3\", \"10.2.0.3");
 
+        assert_eq!(config(&same).local_pools().len(), 2);
         assert_eq!(
-            refusals(&text),
-            ["6: local address 10.2.0.3 is already in pool \"a\": \
-                 each port of an address can be lent only once"]
+            refusals(&other),
+            [
+                "6: local address 10.2.0.3 is in pool \"a\" too: give both pools the same `ports` \
+                 and `interface`"
+            ]
+        );
+        assert_eq!(
+            refusals(&twice),
+            ["3: local address 10.2.0.3 is in pool \"a\" twice: once is enough"]
         );
     }
 

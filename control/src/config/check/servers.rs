@@ -23,30 +23,53 @@ pub(super) fn check(service: &Written<'_, Service>, raw: &RawConfig<'_>, problem
             );
             problems.refuse(at.line, message);
         }
-        check_family(&service.value, server, at, problems);
-        check_port(&service.value, server, at, problems);
+        check_one(service, server, at, raw, problems);
         check_thresholds(server, at, problems);
-        if server.method == Method::Fullnat {
-            check_pool(service, server, at, raw, problems);
-            check_sessions(&service.value, server, at, problems);
-        }
     }
 }
 
-fn shown(server: &Server) -> std::net::SocketAddr {
+/// Whether packets of the service can be forwarded to this server.
+pub(super) fn check_one(
+    service: &Written<'_, Service>,
+    server: &Server,
+    at: &Table,
+    raw: &RawConfig<'_>,
+    problems: &Problems,
+) {
+    check_family(&service.value, server, at, problems);
+    check_port(&service.value, server, at, problems);
+    if server.method == Method::Fullnat {
+        check_pool(service, server, at, raw, problems);
+        check_sessions(&service.value, server, at, problems);
+    }
+}
+
+pub(super) fn shown(server: &Server) -> std::net::SocketAddr {
     std::net::SocketAddr::new(server.endpoint.addr, server.endpoint.port)
 }
 
 fn check_family(service: &Service, server: &Server, at: &Table, problems: &Problems) {
     let address = server.endpoint.addr;
+    let is_v6 = service.key.is_ipv6();
+    if server.method == Method::Tun && address.is_ipv6() != is_v6 {
+        let message = format!(
+            "server {address} gets no connections: this version sends no packets of one family \
+             through tunnels of the other"
+        );
+        return problems.warn(at.line_of("address"), message);
+    }
     let message = match service.vip() {
         Some(vip) if address.is_ipv4() != vip.is_ipv4() => format!(
             "server {address} and VIP {vip} are of different families: \
              give the server's address in the VIP's family"
         ),
-        None if address.is_ipv6() => format!(
-            "server {address} is of IPv6, but marks are given to packets of IPv4 alone: \
-             give an IPv4 address"
+        None if address.is_ipv6() && !is_v6 => format!(
+            "server {address} is of IPv6, but the mark is of IPv4 packets: give an IPv4 address, \
+             or the service `family = \"ipv6\"`"
+        ),
+        None if address.is_ipv4() && is_v6 => format!(
+            "server {address} is of IPv4, but the mark is of IPv6 packets: give an IPv6 address, \
+             or take `family` away"
         ),
         _ => return,
     };
@@ -55,7 +78,9 @@ fn check_family(service: &Service, server: &Server, at: &Table, problems: &Probl
 
 fn check_port(service: &Service, server: &Server, at: &Table, problems: &Problems) {
     let (port, service_port) = (server.endpoint.port, service.key().port());
-    let message = if port == service_port {
+    // Of a mark's packets each has its own port, whatever is said here.
+    let is_any = service.vip().is_none() && !server.method.sees_replies();
+    let message = if port == service_port || is_any {
         return;
     } else if !server.method.sees_replies() {
         // A word that is no method was noted where it stands, and may have been another.
@@ -120,11 +145,11 @@ fn check_pool(
         // A pool that is named but could not be read was noted where it stands.
         if !service.at.entries.contains_key("local_pool") {
             let message = format!(
-                "server {} is reached by fullnat, which needs local addresses: \
-                 give its service a `local_pool`",
+                "server {} is reached by fullnat, but its service has no local addresses: its \
+                 connections are dropped until there is a `local_pool`",
                 shown(server)
             );
-            problems.refuse(at.line_of("method"), message);
+            problems.warn(at.line_of("method"), message);
         }
         return;
     };
@@ -141,7 +166,7 @@ fn check_pool(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{config, refusals};
+    use super::super::super::testing::{config, refusals, warnings};
 
     /// A service on lines 1 to 4 and its servers behind it.
     fn service(port: u16, servers: &str) -> String {
@@ -179,6 +204,42 @@ mod tests {
             [
                 "6: server 2001:db8::11 and VIP 10.1.0.1 are of different families: \
                  give the server's address in the VIP's family"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tunnel_to_the_other_family_may_be_said_and_is_a_warning() {
+        let six = "[[service.server]]\naddress = \"2001:db8::11\"\nmethod = \"tun\"\n";
+
+        assert_eq!(
+            warnings(&service(80, six)),
+            [
+                "6: server 2001:db8::11 gets no connections: this version sends no packets of one \
+                 family through tunnels of the other"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_may_be_the_gateway_itself() {
+        let text = service(80, &server("").replace("10.2.0.11", "127.0.0.1"));
+
+        assert!(
+            config(&text).services()[0].servers[0]
+                .endpoint
+                .addr
+                .is_loopback()
+        );
+    }
+
+    #[test]
+    fn fullnat_without_local_addresses_is_a_warning() {
+        assert_eq!(
+            warnings(&service(80, &server("method = \"fullnat\""))),
+            [
+                "7: server 10.2.0.11:80 is reached by fullnat, but its service has no local \
+                 addresses: its connections are dropped until there is a `local_pool`"
             ]
         );
     }
@@ -273,21 +334,26 @@ mod tests {
         assert_eq!(
             refusals(&(text + &server("port = 80") + &server("").replace("10.2.0.11", "::2"))),
             [
-                "5: server 10.2.0.11:80 has another port than its service (0), but dr delivers \
-                 packets unchanged: take `port` away, or use method \"nat\" or \"fullnat\"",
-                "7: server ::2 is of IPv6, but marks are given to packets of IPv4 alone: \
-                 give an IPv4 address",
+                "7: server ::2 is of IPv6, but the mark is of IPv4 packets: give an IPv4 address, \
+                 or the service `family = \"ipv6\"`",
             ]
         );
     }
 
     #[test]
-    fn fullnat_needs_a_local_pool() {
+    fn servers_of_a_mark_of_ipv6_are_of_ipv6() {
+        let text = "[[service]]\nmark = 3\nfamily = \"ipv6\"\n".to_owned();
+        let v6 = server("method = \"nat\"").replace("10.2.0.11", "2001:db8::2");
+
         assert_eq!(
-            refusals(&service(80, &server("method = \"fullnat\""))),
+            warnings(&(text.clone() + &v6)),
+            ["3: mark6 3: this version does not forward IPv6; its packets go to Linux"]
+        );
+        assert_eq!(
+            refusals(&(text + &server("method = \"nat\""))),
             [
-                "7: server 10.2.0.11:80 is reached by fullnat, which needs local addresses: \
-                 give its service a `local_pool`"
+                "5: server 10.2.0.11 is of IPv4, but the mark is of IPv6 packets: give an IPv6 \
+              address, or take `family` away"
             ]
         );
     }

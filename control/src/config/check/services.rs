@@ -8,25 +8,29 @@ use dataplane::schedule::MAGLEV_MAX_SERVERS;
 use dataplane::service::{SchedulerKind, Unserved};
 
 use super::super::section::{Problems, Written};
-use super::super::service::{Placement, Service};
+use super::super::service::Service;
+use super::super::vip::Placement;
 use super::super::written::unserved_word;
 use super::super::{RawConfig, Vip};
-use super::{Names, listed, see};
+use super::{Names, health, listed, see, servers};
 
 pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems) {
     check_unique(raw, problems);
     check_shared_vips(raw, problems);
-    for service in &raw.services {
+    for service in raw.checked_services() {
+        servers::check(service, raw, problems);
+        health::check(service, raw, problems);
         check_references(service, names, problems);
         if let Err((line, message)) = check_kind(service) {
             problems.refuse(line, message);
         }
-        if service.value.vip().is_some_and(|vip| vip.is_ipv6()) {
+        if service.value.key.is_ipv6() {
             let message = format!(
                 "{}: this version does not forward IPv6; its packets go to Linux",
                 service.value.key()
             );
-            problems.warn(service.at.line_of("vip"), message);
+            let key = service.value.vip().map_or("family", |_| "vip");
+            problems.warn(service.at.line_of(key), message);
         }
         let servers = service.value.servers.len();
         if matches!(service.value.scheduler, SchedulerKind::Mh { .. })

@@ -4,6 +4,7 @@
 //! Debian's `ipvsadm` 1.31 printed of the same.
 
 mod connections;
+mod locals;
 mod naming;
 mod numbers;
 mod order;
@@ -13,6 +14,7 @@ mod samples;
 mod services;
 
 pub use connections::{ConnectionRow, connections};
+pub use locals::{LocalRow, locals};
 pub use naming::Naming;
 pub use save::save;
 pub use services::{ServerRow, ServiceRow, Style, services};

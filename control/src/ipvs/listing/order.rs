@@ -55,7 +55,7 @@ pub(super) fn services(left: &ServiceName, right: &ServiceName) -> i32 {
     ])
 }
 
-/// Addresses, then ports. Families are compared by that of the first.
+/// Addresses, then ports.
 pub(super) fn endpoints(left: &Endpoint<IpAddr>, right: &Endpoint<IpAddr>) -> i32 {
     first([
         addresses(left.addr, right.addr),
@@ -63,23 +63,23 @@ pub(super) fn endpoints(left: &Endpoint<IpAddr>, right: &Endpoint<IpAddr>) -> i3
     ])
 }
 
+/// As many words as the first address has; one of IPv4 has a single word, behind which the others
+/// are 0.
 fn addresses(left: IpAddr, right: IpAddr) -> i32 {
-    match (left, right) {
-        (IpAddr::V4(left), IpAddr::V4(right)) => signed(left.to_bits(), right.to_bits()),
-        (IpAddr::V6(left), IpAddr::V6(right)) => first(
-            words(left)
-                .into_iter()
-                .zip(words(right))
-                .map(|(left, right)| signed(left, right)),
-        ),
-        (left, right) => signed(family(Family::of(left)), family(Family::of(right))),
-    }
+    let differences = words(left).into_iter().zip(words(right));
+    let differences = differences.map(|(left, right)| signed(left, right));
+    first(differences.take(if left.is_ipv4() { 1 } else { 4 }))
 }
 
 /// The 32-bit words of an address.
-fn words(addr: std::net::Ipv6Addr) -> [u32; 4] {
-    let segments = addr.segments();
-    [0, 2, 4, 6].map(|at| u32::from(segments[at]) << 16 | u32::from(segments[at + 1]))
+fn words(addr: IpAddr) -> [u32; 4] {
+    match addr {
+        IpAddr::V4(addr) => [addr.to_bits(), 0, 0, 0],
+        IpAddr::V6(addr) => {
+            let segments = addr.segments();
+            [0, 2, 4, 6].map(|at| u32::from(segments[at]) << 16 | u32::from(segments[at + 1]))
+        }
+    }
 }
 
 /// The first difference that is one.
@@ -133,6 +133,15 @@ mod tests {
         assert_eq!(
             sorted(&["2001:db8::2", "2001:db8::1"]),
             ["2001:db8::1", "2001:db8::2"]
+        );
+    }
+
+    #[test]
+    fn of_two_families_the_first_words_are_compared() {
+        // 0xfc.. is below 0x20.. to a signed number, and 0x0a.. is between.
+        assert_eq!(
+            sorted(&["2001:db8::1", "10.2.0.11", "fc00::1"]),
+            ["fc00::1", "10.2.0.11", "2001:db8::1"]
         );
     }
 

@@ -53,7 +53,12 @@ pub(super) fn rows(lines: &str) -> Vec<ServiceRow> {
                 traffic: TrafficTotals::default(),
                 rates: Rates::default(),
                 servers: Vec::new(),
+                local_addresses: Vec::new(),
             }),
+            Ok(Command::Change(Change::AddLocal(name, local))) => {
+                let row = rows.iter_mut().find(|row| row.service.name == name);
+                row.unwrap().local_addresses.push(local);
+            }
             Ok(Command::Change(Change::AddServer(name, server))) => {
                 let row = rows.iter_mut().find(|row| row.service.name == name);
                 let servers = &mut row.unwrap().servers;

@@ -1,4 +1,5 @@
 //! `-S`: the services as lines of `ipvsadm`. As there, thresholds are not among what is saved.
+//! Local addresses are, which only this `ipvsadm` reads.
 
 use std::fmt::Write;
 
@@ -17,6 +18,10 @@ pub fn save(rows: Vec<ServiceRow>, naming: Naming<'_>) -> String {
     for row in sorted(rows) {
         let option = naming.service_option(&row.service.name);
         text.push_str(&service_line(&row.service, &option));
+        for local in &row.local_addresses {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "-P {option} -z {local}");
+        }
         for server in &row.servers {
             let protocol = row.service.name.protocol();
             text.push_str(&server_line(server, &option, protocol, naming));
@@ -59,8 +64,8 @@ fn server_line(
     let method = match server.method {
         Method::Dr => "-g",
         Method::Tun => "-i",
-        // FULLNAT cannot be said; NAT is the nearest that can.
-        Method::Nat | Method::Fullnat => "-m",
+        Method::Nat => "-m",
+        Method::Fullnat => "-b",
     };
     let mut line = format!("-a {option} -r {endpoint} {method} -w {}", server.weight);
     if server.method == Method::Tun {
@@ -99,6 +104,15 @@ mod tests {
     fn services_are_saved_as_ipvsadm_saves_them() {
         let text = save(rows(LINES), Naming::NUMERIC);
         assert_eq!(text, include_str!("samples/save.txt"));
+    }
+
+    #[test]
+    fn fullnat_is_saved_with_its_local_addresses() {
+        let lines = "-A -t 10.1.0.100:80 -s wlc\n\
+                     -P -t 10.1.0.100:80 -z 10.2.0.1\n\
+                     -P -t 10.1.0.100:80 -z 10.2.0.2\n\
+                     -a -t 10.1.0.100:80 -r 10.2.0.11:8080 -b -w 1\n";
+        assert_eq!(save(rows(lines), Naming::NUMERIC), lines);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct ServiceRow {
     pub rates: Rates,
     /// Its servers, the one added last first.
     pub servers: Vec<ServerRow>,
+    /// Its local addresses, in the order in which they were added.
+    pub local_addresses: Vec<IpAddr>,
 }
 
 /// A server as it is listed.

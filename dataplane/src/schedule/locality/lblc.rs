@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::{FlowInfo, Schedule};
 use super::Locality;
+use super::table::{EntryAt, Table};
 use crate::service::RealServer;
 
 /// One server for each entry that a table may have.
@@ -31,6 +32,29 @@ impl LocalityBased {
     }
 }
 
+impl LocalityBased {
+    /// The server that [`Schedule::pick`] would give now.
+    pub(in super::super) fn peek(
+        &self,
+        servers: &[Arc<RealServer>],
+        flow: FlowInfo,
+    ) -> Option<usize> {
+        let mut table = self.0.table.lock();
+        let entry = table.peek(flow.destination, flow.now, self.0.expiration_ticks);
+        let last = entry.and_then(|entry| self.last(&table, entry, servers));
+        last.or_else(|| self.0.cheapest(servers))
+    }
+
+    /// The server that served an entry's destination last, if it may do so again.
+    #[inline]
+    fn last(&self, table: &Table, entry: EntryAt, servers: &[Arc<RealServer>]) -> Option<usize> {
+        let last = table.servers(entry).next()?;
+        let place = self.0.roster.get(last)?.place?;
+        let server = &servers[place];
+        (server.weight.0 > 0 && !self.0.has_too_much(server, servers)).then_some(place)
+    }
+}
+
 impl Schedule for LocalityBased {
     /// The server that the destination had last, even if it is overloaded by its thresholds;
     /// else the one that wlc chooses, which it has from then on.
@@ -39,12 +63,8 @@ impl Schedule for LocalityBased {
         let Locality { table, roster, .. } = &self.0;
         let mut table = table.lock();
         let entry = table.find(flow.destination, flow.now, self.0.expiration_ticks);
-        let last = entry.and_then(|entry| table.servers(entry).next());
-        if let Some(place) = last.and_then(|server| roster.get(server)?.place) {
-            let server = &servers[place];
-            if server.weight.0 > 0 && !self.0.has_too_much(server, servers) {
-                return Some(place);
-            }
+        if let Some(place) = entry.and_then(|entry| self.last(&table, entry, servers)) {
+            return Some(place);
         }
         let place = self.0.cheapest(servers)?;
         match entry {

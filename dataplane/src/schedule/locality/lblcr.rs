@@ -91,6 +91,34 @@ struct View {
     somebody_is_half_idle: bool,
 }
 
+impl View {
+    /// The least loaded server of the entry, unless it has too much to do while another one idles.
+    #[inline]
+    fn member(&self, servers: &[Arc<RealServer>]) -> Option<usize> {
+        let has_too_much = |place: usize| {
+            let server = &servers[place];
+            server.shared.active() > server.weight.0 && self.somebody_is_half_idle
+        };
+        self.least.filter(|place| !has_too_much(*place))
+    }
+}
+
+impl LocalityBasedReplicated {
+    /// The server that [`Schedule::pick`] would give now.
+    pub(in super::super) fn peek(
+        &self,
+        servers: &[Arc<RealServer>],
+        flow: FlowInfo,
+    ) -> Option<usize> {
+        let mut table = self.0.table.lock();
+        let Some(entry) = table.peek(flow.destination, flow.now, self.0.expiration_ticks) else {
+            return self.0.cheapest(servers);
+        };
+        let view = self.look(&table, entry, servers)?;
+        view.member(servers).or(view.cheapest)
+    }
+}
+
 impl Schedule for LocalityBasedReplicated {
     /// Of the destination's set the server that wlc chooses, if it has not too much; else that of
     /// the whole service, which then is in the set. Walks over a set only if it is small, or not
@@ -106,11 +134,7 @@ impl Schedule for LocalityBasedReplicated {
         };
         let view = self.look(&table, entry, servers)?;
         let gone = self.shrink(&mut table, entry, flow.now);
-        let has_too_much = |place: usize| {
-            let server = &servers[place];
-            server.shared.active() > server.weight.0 && view.somebody_is_half_idle
-        };
-        if let Some(place) = view.least.filter(|place| !has_too_much(*place)) {
+        if let Some(place) = view.member(servers) {
             return Some(place);
         }
         let place = view.cheapest?;

@@ -150,6 +150,21 @@ impl Table {
         None
     }
 
+    /// The entry that [`Self::find`] would give. It is not used thereby, and none is forgotten.
+    pub(super) fn peek(
+        &mut self,
+        destination: u128,
+        now: Tick,
+        expiration_ticks: u32,
+    ) -> Option<EntryAt> {
+        (self.collector).advance(now, self.entry_count, expiration_ticks);
+        let first = index(self.buckets[bucket(destination)]);
+        let mut chain = std::iter::successors(first, |at| index(self.entries[*at].next));
+        let at = chain.find(|at| self.entries[*at].destination == halves(destination))?;
+        let is_dead = self.collector.is_dead(self.entries[at].last_use);
+        (!is_dead).then_some(EntryAt(at))
+    }
+
     /// Makes an entry for a destination that has none, with one server. A table that is full goes
     /// on without.
     pub(super) fn insert(&mut self, destination: u128, server: ServerId, now: Tick) {

@@ -169,6 +169,7 @@ fn other_inputs_are_the_only_difference_told() {
 fn what_commands_say_and_how_they_end_is_compared() {
     let said = |output: &str, status| Outcome {
         shell: vec![ShellLine {
+            errors: String::new(),
             command: "ipvsadm -D -t 10.1.0.100:80".to_owned(),
             after: 0,
             output: output.to_owned(),

@@ -2,19 +2,17 @@
 //! that the scenario turns.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use control::gateway::{Ledger, Mirrored};
+use control::ipvs::Counters;
 use control::linux::mirror::{MAIN_TABLE, MirrorEvent, Picture};
 use control::linux::twin::TwinLink;
 use dataplane::address::Address;
-use dataplane::counters::TrafficTotals;
 use dataplane::editor::Editor;
 use dataplane::id::InterfaceId;
 use dataplane::io::memory::MemoryPacket;
-use dataplane::service::ServiceKey;
-use dataplane::snapshot::Snapshot;
 use dataplane::testing::{Setup, TestGateway};
 
 use super::network;
@@ -77,28 +75,18 @@ impl Director {
         &mut self.gateway
     }
 
-    /// The present snapshot's parts.
-    pub(super) fn state(&self) -> &Snapshot {
-        self.gateway.state()
+    /// Where the data plane counts.
+    pub(super) fn counters(&self) -> Counters<'_> {
+        Counters {
+            snapshot: self.gateway.state(),
+            ledger: &self.ledger,
+        }
     }
 
-    /// What all servers that a service has had were counted for.
-    pub(super) fn traffic(&self, service: ServiceKey) -> TrafficTotals {
-        let servers = self.state().servers.iter().flatten();
-        let of_service = servers.filter(|server| server.service == service);
-        of_service.fold(self.ledger.of(service), |mut sum, server| {
-            sum += server.shared.traffic.totals();
-            sum
-        })
-    }
-
-    /// The IPv4 addresses of the interfaces, with their prefix lengths.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = (Ipv4Addr, u8)> {
+    /// The addresses of the interfaces, with their prefix lengths.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, u8)> {
         let all = self.mirrored.addresses().values().flatten();
-        all.filter_map(|it| match it.addr {
-            IpAddr::V4(addr) => Some((addr, it.prefix_len)),
-            IpAddr::V6(_) => None,
-        })
+        all.map(|it| (it.addr, it.prefix_len))
     }
 
     /// Since the play began.

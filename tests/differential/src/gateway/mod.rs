@@ -66,11 +66,17 @@ pub struct Making {
     pub rules: Rules,
     /// How many workers share the frames; at least one.
     pub workers: u16,
+    /// Whether it only matters what commands say: then `ipvsadm` may be told anything.
+    pub words_only: bool,
 }
 
 impl From<Rules> for Making {
     fn from(rules: Rules) -> Self {
-        Self { rules, workers: 1 }
+        Self {
+            rules,
+            workers: 1,
+            words_only: false,
+        }
     }
 }
 

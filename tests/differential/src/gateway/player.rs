@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::director::Director;
-use super::sandbox::{Answer, Sandbox};
+use super::sandbox::{Answer, Said, Sandbox};
 use super::stage::Stage;
 use super::{Failure, Making, network, policy, settings, words};
 use crate::outcome::{Outcome, ShellLine};
@@ -36,7 +36,7 @@ pub(super) fn play(scenario: &Scenario, making: Making) -> Result<Outcome, Failu
     let director = director.map_err(Failure::Linux)?;
     let mut player = Player {
         sandbox,
-        stage: Stage::new(director, making.rules),
+        stage: Stage::new(director, making),
     };
     player.net(&scenario.net)?;
     player.ipvs(&scenario.ipvs)?;
@@ -101,9 +101,8 @@ impl Player {
         }
         let said = self.stage.ipvsadm(&["-R".to_owned()], rules);
         rules.clear();
-        let output = said.output + &said.errors;
-        if said.status != 0 || !output.is_empty() {
-            self.note("ipvsadm -R", output, said.status);
+        if said.status != 0 || !said.output.is_empty() || !said.errors.is_empty() {
+            self.note("ipvsadm -R", said);
         }
     }
 
@@ -130,40 +129,42 @@ impl Player {
 
     /// Does what a shell line says, and notes what it said.
     fn shell(&mut self, line: &str) -> Result<(), Failure> {
-        let (output, status) = self.run(line)?;
-        self.note(line, output, status);
+        let said = self.run(line)?;
+        self.note(line, said);
         Ok(())
     }
 
-    fn note(&mut self, line: &str, output: String, status: i32) {
+    fn note(&mut self, line: &str, said: Said) {
         let after = self.stage.outcome.inputs.len();
         self.stage.outcome.shell.push(ShellLine {
             command: line.to_owned(),
             after,
-            output,
-            status,
+            output: said.output,
+            errors: said.errors,
+            status: said.status,
         });
     }
 
-    fn run(&mut self, line: &str) -> Result<(String, i32), Failure> {
+    fn run(&mut self, line: &str) -> Result<Said, Failure> {
         if let Some(arguments) = plain_ipvsadm(line) {
-            let said = self.stage.ipvsadm(&arguments, "");
-            return Ok((said.output + &said.errors, said.status));
+            return Ok(self.stage.ipvsadm(&arguments, ""));
         }
         if let Some((key, value)) = settings::written(line) {
             let assigned = self.stage.assign(&key, &value);
             self.write_knobs()?;
-            let said = settings::said_of_writing(&key, &assigned);
-            return Ok((said.output + &said.errors, said.status));
+            return Ok(settings::said_of_writing(&key, &assigned));
         }
         if let Some(objection) = words::objection(line) {
             self.stage.object(Some(format!("{objection} in `{line}`")));
-            return Ok((String::new(), 127));
+            return Ok(Said {
+                status: 127,
+                ..Said::default()
+            });
         }
         self.run_shell(line)
     }
 
-    fn run_shell(&mut self, line: &str) -> Result<(String, i32), Failure> {
+    fn run_shell(&mut self, line: &str) -> Result<Said, Failure> {
         let (sandbox, stage) = (&mut self.sandbox, &mut self.stage);
         let knobs = sandbox.knobs();
         let ran = sandbox.run(line, |call| {
@@ -182,7 +183,7 @@ impl Player {
         stage.take_knobs(&knobs.read().map_err(Failure::Linux)?, line);
         self.write_knobs()?;
         self.stage.mirror()?;
-        Ok((ran.output, ran.status))
+        Ok(ran.said)
     }
 
     fn write_knobs(&self) -> Result<(), Failure> {

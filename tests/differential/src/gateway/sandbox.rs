@@ -34,12 +34,21 @@ const BIN: &str = "/mnt/bin";
 const CALLS: &str = "/mnt/calls";
 const QUEUE: &str = "/mnt/calls/queue";
 const OUTPUT: &str = "/mnt/output";
+const ERRORS: &str = "/mnt/errors";
 const REAL: &str = "/mnt/real";
 const SYSCTLS: &str = "/proc/sys/net/ipv4";
 const KNOBS: &str = "/proc/sys/net/ipv4/vs";
 
 /// Programs that the player answers for.
-const ASKING: [&str; 5] = ["ipvsadm", "ip", "tc", "sysctl", "sleep"];
+const ASKING: [&str; 7] = [
+    "ipvsadm",
+    "ipvsadm-save",
+    "ipvsadm-restore",
+    "ip",
+    "tc",
+    "sysctl",
+    "sleep",
+];
 
 /// Programs of the machine that shell lines may use: none of them can change a network.
 pub(super) const TOOLS: [&str; 25] = [
@@ -57,7 +66,7 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 call=/mnt/calls/$$
 mkdir "$call" && mkfifo "$call/status" || exit 126
 printf '%s\0' "${0##*/}" "$@" >"$call/words"
-case " $* " in *" -R "* | *" --restore "*) cat >"$call/input" ;; esac
+case "${0##*/} $* " in *" -R "* | *" --restore "* | ipvsadm-restore*) cat >"$call/input" ;; esac
 echo "$$" >/mnt/calls/queue
 read -r status <"$call/status"
 if [ "$status" = pass ]; then exec "${0##*/}" "$@"; fi
@@ -80,7 +89,7 @@ pub(super) struct Call {
     pub(super) input: String,
 }
 
-/// What a called program says.
+/// What a program says, or a shell line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     /// On standard output.
@@ -103,10 +112,8 @@ pub(super) enum Answer {
 /// What a shell line did.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ran {
-    /// Standard output and error, as they came.
-    pub(super) output: String,
-    /// Its exit code; 128 and the signal's number if it was ended.
-    pub(super) status: i32,
+    /// Its exit code is 128 and the signal's number if it was ended.
+    pub(super) said: Said,
     /// Whether it did not end by itself.
     pub(super) was_ended: bool,
 }
@@ -150,15 +157,15 @@ impl Sandbox {
         line: &str,
         mut answer: impl FnMut(&Call) -> io::Result<Answer>,
     ) -> io::Result<Ran> {
-        let output = File::create(OUTPUT)?;
+        let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
         let mut shell = Command::new("/bin/sh")
             .args(["-c", line])
             .env_clear()
             .envs([("PATH", BIN), ("LC_ALL", "C"), ("HOME", "/mnt")])
             .current_dir("/mnt")
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
+            .stdout(output)
+            .stderr(errors)
             .process_group(0)
             .spawn()?;
         let ended = self.attend(&mut shell, &mut answer);
@@ -167,9 +174,12 @@ impl Sandbox {
         }
         self.answers.clear();
         Ok(Ran {
-            output: String::from_utf8_lossy(&fs::read(OUTPUT)?).into_owned(),
             was_ended: ended?.is_none(),
-            status: code(shell.wait()?),
+            said: Said {
+                output: String::from_utf8_lossy(&fs::read(OUTPUT)?).into_owned(),
+                errors: String::from_utf8_lossy(&fs::read(ERRORS)?).into_owned(),
+                status: code(shell.wait()?),
+            },
         })
     }
 

@@ -3,21 +3,23 @@
 use std::io;
 use std::time::Duration;
 
+use control::ipvs::Program;
 use dataplane::knobs::Knobs;
-use dataplane::schedule::load::Rules;
 
 use super::director::Director;
 use super::ipvs::Ipvs;
 use super::sandbox::{Answer, Call, Said};
 use super::settings::{self, Assigned};
 use super::traffic_control::TrafficControl;
-use super::{Failure, policy};
+use super::{Failure, Making, policy};
 use crate::outcome::Outcome;
 
 /// The gateway, its settings, and what came out so far.
 pub(super) struct Stage {
     pub(super) director: Director,
     pub(super) outcome: Outcome,
+    /// Whether it only matters what commands say.
+    words_only: bool,
     knobs: Knobs,
     traffic_control: TrafficControl,
     ipvs: Ipvs,
@@ -25,11 +27,12 @@ pub(super) struct Stage {
 
 impl Stage {
     /// A gateway without services.
-    pub(super) fn new(mut director: Director, rules: Rules) -> Self {
-        director.change(|editor| editor.set_rules(rules));
+    pub(super) fn new(mut director: Director, making: Making) -> Self {
+        director.change(|editor| editor.set_rules(making.rules));
         Self {
             director,
             outcome: Outcome::default(),
+            words_only: making.words_only,
             knobs: Knobs::default(),
             traffic_control: TrafficControl::default(),
             ipvs: Ipvs::default(),
@@ -91,21 +94,37 @@ impl Stage {
 
     /// Does what `ipvsadm` would with these arguments.
     pub(super) fn ipvsadm(&mut self, arguments: &[String], input: &str) -> Said {
-        self.object(policy::of_ipvsadm(arguments));
-        let lines = input.lines();
-        for line in lines {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            self.object(policy::of_ipvsadm(&words));
+        if !self.words_only {
+            self.object(policy::of_ipvsadm(arguments));
+            for line in input.lines() {
+                let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+                self.object(policy::of_ipvsadm(&words));
+            }
         }
         let said = (self.ipvs).run(&mut self.director, &self.knobs, arguments, input);
         self.director.gather(&mut self.outcome);
         said
     }
 
+    /// Does what a program of LVS would.
+    fn program(&mut self, call: &Call) -> Said {
+        let program = Program::called(call.program.as_ref()).unwrap_or(Program::Ipvsadm);
+        let call = program.call(call.arguments.clone(), &mut call.input.as_bytes());
+        match call {
+            Ok(Ok(call)) => self.ipvsadm(&call.args, &call.stdin),
+            Ok(Err(reply)) => Said::from(reply),
+            Err(error) => Said {
+                errors: error.to_string(),
+                status: 2,
+                ..Said::default()
+            },
+        }
+    }
+
     /// What a program says that a shell line called.
     pub(super) fn answer(&mut self, call: &Call) -> Answer {
         match call.program.as_str() {
-            "ipvsadm" => Answer::Say(self.ipvsadm(&call.arguments, &call.input)),
+            "ipvsadm" | "ipvsadm-save" | "ipvsadm-restore" => Answer::Say(self.program(call)),
             "sysctl" => Answer::Say(self.sysctl(&call.arguments)),
             "tc" => Answer::Say(self.tc(&call.arguments)),
             "sleep" => Answer::Say(self.sleep(&call.arguments)),

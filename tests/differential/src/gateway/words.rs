@@ -7,9 +7,30 @@
 use super::sandbox::TOOLS;
 
 /// What the shell does itself and what the player answers for, beside [`TOOLS`].
-const KNOWN: [&str; 21] = [
-    ":", "break", "cd", "continue", "exit", "export", "read", "return", "set", "shift", "unset",
-    "wait", "ipvsadm", "ip", "tc", "sysctl", "sleep", "echo", "printf", "test", "[",
+const KNOWN: [&str; 23] = [
+    ":",
+    "break",
+    "cd",
+    "continue",
+    "exit",
+    "export",
+    "read",
+    "return",
+    "set",
+    "shift",
+    "unset",
+    "wait",
+    "ipvsadm",
+    "ipvsadm-save",
+    "ipvsadm-restore",
+    "ip",
+    "tc",
+    "sysctl",
+    "sleep",
+    "echo",
+    "printf",
+    "test",
+    "[",
 ];
 
 /// Words after which a command follows.

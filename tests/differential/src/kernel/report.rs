@@ -24,6 +24,7 @@ pub(super) enum Event {
     Shell {
         command: String,
         output: String,
+        errors: String,
         status: i32,
     },
     /// A listing at the end.
@@ -92,11 +93,13 @@ fn add(outcome: &mut Outcome, event: Event) {
         Event::Shell {
             command,
             output,
+            errors,
             status,
         } => outcome.shell.push(ShellLine {
             command,
             after: outcome.inputs.len(),
             output,
+            errors,
             status,
         }),
         Event::Dump { name, text } => {
@@ -135,6 +138,7 @@ mod tests {
         let said = Event::Shell {
             command: "ipvsadm -Ln".to_owned(),
             output: "a\n\"b\"\n".to_owned(),
+            errors: "c\n".to_owned(),
             status: 255,
         };
         let given = [
@@ -153,6 +157,7 @@ mod tests {
         assert_eq!(after, [None, Some(1), Some(1)]);
         assert_eq!((outcome.inputs.len(), outcome.shell[0].after), (2, 1));
         assert_eq!(outcome.shell[0].output, "a\n\"b\"\n");
+        assert_eq!(outcome.shell[0].errors, "c\n");
         assert_eq!(outcome.shell[0].status, 255);
     }
 

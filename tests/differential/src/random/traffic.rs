@@ -118,10 +118,14 @@ impl Talk {
     }
 
     /// One more packet of the client's, of any kind. Where it can begin a new session in place of
-    /// the old one, the kernel ends that with its next tick.
-    pub(super) fn go_on(&self, draft: &mut Draft, numbers: &mut Numbers) {
+    /// the old one, the kernel ends that with its next tick; unless the host resets it by then, as
+    /// it does when the service is gone: that keeps the old session, and is left out.
+    pub(super) fn go_on(&self, draft: &mut Draft, numbers: &mut Numbers, service: &Service) {
         let packet = match self.protocol {
-            Protocol::Tcp => Packet::Tcp(tcp().flags(draw_flags(numbers, false))),
+            Protocol::Tcp => Packet::Tcp(tcp().flags(match draw_flags(numbers, false) {
+                flags if flags.contains(Flags::SYN) && service.is_gone() => Flags::ACK,
+                flags => flags,
+            })),
             Protocol::Udp => self.datagram(numbers),
             Protocol::Sctp => Packet::Sctp(sctp().chunk(draw_chunk(numbers, false))),
         };

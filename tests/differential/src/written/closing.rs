@@ -4,7 +4,7 @@ use dataplane::testing::{icmp_error, tcp, udp};
 use dataplane::wire::sctp::chunk;
 use dataplane::wire::tcp::Flags;
 
-use crate::draft::{Draft, client};
+use crate::draft::{Draft, client, server};
 
 use super::Written;
 use super::talk::{
@@ -34,7 +34,11 @@ pub(super) fn all() -> Vec<Written> {
     ]);
     all.push(set_timeouts());
     all.push(odd_source_ports());
-    all.extend([replies_to_port_0(NAT), replies_to_port_0(DR)]);
+    all.extend([
+        replies_to_port_0(NAT.name, [NAT; 2]),
+        replies_to_port_0(DR.name, [DR; 2]),
+        replies_to_port_0("both", [DR, NAT]),
+    ]);
     all
 }
 
@@ -377,20 +381,29 @@ fn odd_source_ports() -> Written {
     )
 }
 
-fn replies_to_port_0(method: Method) -> Written {
-    let mut draft = Draft::new(format!("replies-to-port-0-{}", method.name));
-    serve_udp(&mut draft, "-s rr", method, &[1, 1]);
-    let talk = Talk {
-        client: client(1, 0),
-        ..Talk::new(method, 1)
-    };
+fn replies_to_port_0(name: &str, methods: [Method; 2]) -> Written {
+    let mut draft = Draft::new(format!("replies-to-port-0-{name}"));
+    serve_udp(&mut draft, "-s rr", methods[0], &[1]);
+    let (server, option) = (server(1), methods[1].option);
+    draft.rule(format!("-a -u 10.1.0.100:80 -r {server}:80 {option} -w 1"));
+    let talks = [0, 1].map(|number| {
+        let talk = Talk {
+            client: client(1, 0),
+            ..Talk::new(methods[usize::from(number)], 1)
+        };
+        talk.served_by(number)
+    });
+    let [talk, _] = talks;
     for _ in 0..3 {
         talk.ask(&mut draft, udp());
-        for number in 0..2 {
-            let talk = talk.served_by(number);
+        for talk in talks {
             talk.answer_by_way(&mut draft, udp());
+            talk.answer_by_way(&mut draft, udp().ttl(1));
         }
     }
+    let question = udp().from(talk.client).to(talk.service).build();
+    let from_behind = icmp_error(3, 1).about(&question).from(talk.server);
+    draft.from_server(talk.server.addr, from_behind.to(talk.client));
     let answer = udp().from(talk.service).to(talk.client).build();
     let error = icmp_error(3, 3).about(&answer);
     draft.from_client(error.from(talk.client).to(talk.service));

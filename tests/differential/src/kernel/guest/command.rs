@@ -7,21 +7,24 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use super::trouble::Trouble;
 
-/// Where a program writes: a file and not a pipe, since what it leaves running keeps it open.
+/// Where a program writes: files and not pipes, since what it leaves running keeps them open.
 const OUTPUT: &str = "/run/output";
+const ERRORS: &str = "/run/errors";
 
 /// What a program said and how it ended.
 #[derive(Debug)]
 pub(super) struct Said {
-    /// Standard output and error, as they came.
+    /// Standard output.
     pub(super) output: String,
+    /// Standard error.
+    pub(super) errors: String,
     /// The exit code; for one that a signal ended 128 and the signal, as shells say it.
     pub(super) status: i32,
 }
 
 /// Runs a program to its end.
 pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Said, Trouble> {
-    let output = File::create(OUTPUT)?;
+    let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -29,8 +32,8 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Said
         .env("HOME", "/root")
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
-        .stdout(output.try_clone()?)
-        .stderr(output)
+        .stdout(output)
+        .stderr(errors)
         .spawn()
         .map_err(|source| Trouble::Start {
             program: program.to_owned(),
@@ -44,12 +47,18 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Said
         }
     }
     let status = child.wait()?;
-    let output = String::from_utf8_lossy(&fs::read(OUTPUT)?).into_owned();
-    fs::remove_file(OUTPUT)?;
     Ok(Said {
-        output,
+        output: take(OUTPUT)?,
+        errors: take(ERRORS)?,
         status: code(status),
     })
+}
+
+/// What a file has, which is gone then.
+fn take(path: &str) -> io::Result<String> {
+    let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
+    fs::remove_file(path)?;
+    Ok(text)
 }
 
 /// Runs a program that has to succeed.
@@ -61,7 +70,7 @@ pub(super) fn must(program: &str, arguments: &[&str], input: &str) -> Result<(),
     Err(Trouble::Program {
         command: format!("{program} {}", arguments.join(" ")),
         status: said.status,
-        output: said.output,
+        output: said.output + &said.errors,
     })
 }
 

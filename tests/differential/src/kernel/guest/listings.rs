@@ -28,7 +28,7 @@ fn list(name: &str, arguments: &[&str], log: &mut Log) -> Result<(), Trouble> {
     let said = command::run("ipvsadm", arguments, "")?;
     log.add(&Event::Dump {
         name: name.to_owned(),
-        text: said.output,
+        text: said.output + &said.errors,
     });
     Ok(())
 }

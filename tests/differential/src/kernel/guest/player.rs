@@ -100,6 +100,7 @@ impl<'guest> Player<'guest> {
         self.log.add(&Event::Shell {
             command: line.to_owned(),
             output: said.output,
+            errors: said.errors,
             status: said.status,
         });
         self.settle();
@@ -109,10 +110,11 @@ impl<'guest> Player<'guest> {
     /// Like `ipvsadm-restore`, which is silent as long as all goes well.
     fn restore(&mut self, rules: &[String]) -> Result<(), Trouble> {
         let said = command::run("ipvsadm", &["-R"], &format!("{}\n", rules.join("\n")))?;
-        if said.status != 0 || !said.output.is_empty() {
+        if said.status != 0 || !said.output.is_empty() || !said.errors.is_empty() {
             self.log.add(&Event::Shell {
                 command: "ipvsadm -R".to_owned(),
                 output: said.output,
+                errors: said.errors,
                 status: said.status,
             });
         }

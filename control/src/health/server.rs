@@ -1,0 +1,438 @@
+//! A server that is watched: its checks and its agent, and what follows from them together.
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use dataplane::id::Weight;
+
+use super::agent::{AgentState, AgentWord};
+use super::damping::Flaps;
+use super::probe::{ProbeFailure, ProbeOutcome};
+use super::standing::{self, Fitness};
+use super::verdict::{Judge, Verdict};
+use super::weight::{Factors, Load, Teller, slow_start};
+use crate::config::{Agent, Check, Health, Server, Start};
+
+/// What names something that is asked again and again, as long as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub u64);
+
+/// How a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerState {
+    /// It serves.
+    Up,
+    /// It does not.
+    Down,
+    /// It keeps its sessions and gets no new ones.
+    Draining,
+    /// The operator has taken it out, or its own agent.
+    Disabled,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+impl ServerState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Up,
+        Self::Down,
+        Self::Draining,
+        Self::Disabled,
+        Self::Unknown,
+    ];
+
+    /// The word of the API, metrics and log lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Display for ServerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// When a run was and when the next one is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Runs {
+    /// When the last one ended, and how long it took.
+    pub(super) last: Option<(Duration, Duration)>,
+    /// When the next one begins; `None` before the first.
+    pub(super) next: Option<Duration>,
+    /// How many ended well.
+    pub(super) good: u64,
+    /// How many did not.
+    pub(super) bad: u64,
+    /// Why the last one did not.
+    pub(super) failure: Option<String>,
+}
+
+impl Runs {
+    fn note(&mut self, report: &Timed, failure: Option<String>) {
+        self.last = Some((report.ended, report.took));
+        self.next = Some(report.next);
+        match failure {
+            Some(_) => self.bad += 1,
+            None => self.good += 1,
+        }
+        self.failure = failure;
+    }
+}
+
+/// The times of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed {
+    /// When it ended.
+    pub ended: Duration,
+    /// How long it took, with all attempts.
+    pub took: Duration,
+    /// When the next one begins.
+    pub next: Duration,
+}
+
+/// One check of a server.
+#[derive(Clone, Debug)]
+pub(super) struct WatchedCheck {
+    pub(super) id: RunId,
+    pub(super) check: Check,
+    pub(super) judge: Judge,
+    pub(super) runs: Runs,
+    /// What a script adds to the weight.
+    weight_delta: i64,
+}
+
+impl WatchedCheck {
+    const fn new(id: RunId, check: Check) -> Self {
+        Self {
+            id,
+            check,
+            judge: Judge::new(),
+            runs: Runs::new(),
+            weight_delta: 0,
+        }
+    }
+}
+
+/// Where a server is asked for its load.
+#[derive(Clone, Debug)]
+pub(super) struct WatchedAgent {
+    pub(super) id: RunId,
+    pub(super) agent: Agent,
+    pub(super) runs: Runs,
+    /// What it said last of whether it works.
+    works: Option<AgentState>,
+    /// What it said last of whether it may be used.
+    admits: Option<AgentState>,
+    /// Why, in its words.
+    reason: Option<String>,
+}
+
+/// A server that is watched.
+#[derive(Clone, Debug)]
+pub(super) struct WatchedServer {
+    pub(super) configured: Weight,
+    pub(super) checks: Vec<WatchedCheck>,
+    pub(super) agent: Option<WatchedAgent>,
+    pub(super) flaps: Flaps,
+    disabled: bool,
+    /// Whether it was well when that was last known.
+    was_well: Option<bool>,
+    /// Whether it could serve; `None` before anybody asked.
+    was_fit: Option<bool>,
+    /// When it has come up that was not.
+    up_since: Option<Duration>,
+    load: Option<Load>,
+    pub(super) state: ServerState,
+    /// Since when it has been in its state.
+    pub(super) since: Duration,
+}
+
+impl Runs {
+    const fn new() -> Self {
+        Self {
+            last: None,
+            next: None,
+            good: 0,
+            bad: 0,
+            failure: None,
+        }
+    }
+}
+
+impl WatchedServer {
+    /// A server of which nothing is known.
+    pub(super) const fn new(now: Duration) -> Self {
+        Self {
+            configured: Weight(0),
+            checks: Vec::new(),
+            agent: None,
+            flaps: Flaps::new(),
+            disabled: false,
+            was_well: None,
+            was_fit: None,
+            up_since: None,
+            load: None,
+            state: ServerState::Unknown,
+            since: now,
+        }
+    }
+
+    /// Takes over what the configuration says. What is asked as before goes on with all that is
+    /// known; `new_id` names what is new. A server that is disabled is not asked.
+    pub(super) fn configure(
+        &mut self,
+        server: &Server,
+        health: &Health,
+        mut new_id: impl FnMut() -> RunId,
+    ) {
+        self.configured = server.weight;
+        self.disabled = standing::is_disabled(server);
+        let wanted: &[Check] = if self.disabled {
+            &[]
+        } else {
+            standing::checks_of(server, health)
+        };
+        let mut known = std::mem::take(&mut self.checks);
+        self.checks = (wanted.iter())
+            .map(|check| {
+                let same = known.iter().position(|it| it.check == *check);
+                match same {
+                    Some(index) => known.swap_remove(index),
+                    None => WatchedCheck::new(new_id(), check.clone()),
+                }
+            })
+            .collect();
+        let own = server.health.as_ref().and_then(|it| it.agent);
+        let agent = own.or(health.agent).filter(|_| !self.disabled);
+        let known = self.agent.take().filter(|it| Some(it.agent) == agent);
+        self.agent = known.or_else(|| {
+            let agent = agent?;
+            Some(WatchedAgent {
+                id: new_id(),
+                agent,
+                runs: Runs::new(),
+                works: None,
+                admits: None,
+                reason: None,
+            })
+        });
+        let says_load =
+            self.agent.is_some() || self.checks.iter().any(|it| it.check.load.is_some());
+        if !says_load {
+            self.load = None;
+        }
+    }
+
+    /// Everything of it that is asked again and again.
+    pub(super) fn ids(&self) -> impl Iterator<Item = RunId> {
+        let checks = self.checks.iter().map(|it| it.id);
+        checks.chain(self.agent.as_ref().map(|it| it.id))
+    }
+
+    /// Takes in the result of a check. Returns whether anything may follow from it.
+    pub(super) fn hear_check(
+        &mut self,
+        id: RunId,
+        result: &Result<ProbeOutcome, ProbeFailure>,
+        attempts: u16,
+        timed: &Timed,
+        health: &Health,
+    ) -> bool {
+        let Some(check) = self.checks.iter_mut().find(|it| it.id == id) else {
+            return false;
+        };
+        let failure = result.as_ref().err().map(|failure| match attempts {
+            0 | 1 => failure.to_string(),
+            attempts => format!("{failure} (after {attempts} attempts)"),
+        });
+        check.runs.note(timed, failure);
+        let mut follows = check.judge.hear(result.is_ok(), &check.check.timing);
+        if let Ok(outcome) = result {
+            if let Some(delta) = outcome.weight_delta {
+                follows |= check.weight_delta != i64::from(delta);
+                check.weight_delta = delta.into();
+            }
+            // Who has an agent means what that says.
+            if let Some(percent) = outcome.load.filter(|_| self.agent.is_none()) {
+                follows |= self.hear_load(Teller::Check, percent, health, timed.ended);
+            }
+        }
+        follows
+    }
+
+    /// Takes in what its agent says; an agent that does not answer changes nothing. Returns
+    /// whether anything may follow from it.
+    pub(super) fn hear_agent(
+        &mut self,
+        result: &Result<AgentWord, ProbeFailure>,
+        timed: &Timed,
+        health: &Health,
+    ) -> bool {
+        let Some(agent) = &mut self.agent else {
+            return false;
+        };
+        agent
+            .runs
+            .note(timed, result.as_ref().err().map(ToString::to_string));
+        let Ok(word) = result else { return false };
+        let before = (agent.works, agent.admits);
+        agent.works = word.works.or(agent.works);
+        agent.admits = word.admits.or(agent.admits);
+        agent.reason.clone_from(&word.reason);
+        let mut follows = before != (agent.works, agent.admits);
+        if let Some(percent) = word.percent {
+            follows |= self.hear_load(Teller::Agent, percent, health, timed.ended);
+        }
+        follows
+    }
+
+    fn hear_load(&mut self, teller: Teller, percent: u16, health: &Health, now: Duration) -> bool {
+        let load = Load::heard(self.load, teller, percent, &health.weight_bounds, now);
+        let is_new = self.load.is_none_or(|before| !before.heads_as(&load));
+        if is_new {
+            self.load = Some(load);
+        }
+        is_new
+    }
+
+    /// Judges anew. Returns what it is fit for.
+    pub(super) fn judge(&mut self, now: Duration, health: &Health) -> Fitness {
+        let well = self.well();
+        if self.was_well == Some(true)
+            && well == Some(false)
+            && let Some(damping) = &health.damping
+        {
+            self.flaps.fell(now, damping);
+        }
+        self.was_well = well.or(self.was_well);
+        let damped = health.damping.as_ref();
+        let damped = damped.is_some_and(|it| self.flaps.kept_out_for(now, it).is_some());
+        let state = match well {
+            _ if self.disabled || self.admits() == Some(AgentState::Maint) => ServerState::Disabled,
+            Some(false) => ServerState::Down,
+            _ if damped => ServerState::Down,
+            None => ServerState::Unknown,
+            Some(true) if self.drains() => ServerState::Draining,
+            Some(true) => ServerState::Up,
+        };
+        let is_fit = match state {
+            ServerState::Up | ServerState::Draining => true,
+            ServerState::Unknown => health.start == Start::Up,
+            ServerState::Down | ServerState::Disabled => false,
+        };
+        if is_fit && self.was_fit == Some(false) {
+            self.up_since = Some(now);
+        }
+        self.was_fit = Some(is_fit);
+        if state != self.state {
+            self.state = state;
+            self.since = now;
+        }
+        match state {
+            ServerState::Disabled => Fitness::Disabled,
+            _ if !is_fit => Fitness::Unfit,
+            _ if self.drains() => Fitness::Fit(Weight(0)),
+            _ => Fitness::Fit(self.factors(now, health).weight()),
+        }
+    }
+
+    /// Whether it is well by its checks and its agent; `None` if nobody knows yet.
+    fn well(&self) -> Option<bool> {
+        let works = self.agent.as_ref().and_then(|it| it.works);
+        match Verdict::of_all(self.checks.iter().map(|it| it.judge.verdict())) {
+            Verdict::Bad => Some(false),
+            _ if works.is_some_and(|it| it != AgentState::Up) => Some(false),
+            Verdict::Unknown => None,
+            Verdict::Good => Some(true),
+        }
+    }
+
+    fn admits(&self) -> Option<AgentState> {
+        self.agent.as_ref()?.admits
+    }
+
+    fn drains(&self) -> bool {
+        self.configured.0 == 0 || self.admits() == Some(AgentState::Drain)
+    }
+
+    fn factors(&self, now: Duration, health: &Health) -> Factors {
+        let up_since = self.up_since;
+        Factors {
+            configured: self.configured,
+            scripts: self.checks.iter().map(|it| it.weight_delta).sum(),
+            slow_start: up_since
+                .and_then(|at| slow_start(now.saturating_sub(at), health.slow_start)),
+            load: self.load.map(|load| load.factor(now)),
+        }
+    }
+
+    /// Whether something follows from time alone.
+    pub(super) fn is_moving(&self, now: Duration, health: &Health) -> bool {
+        let starts = || self.factors(now, health).slow_start.is_some();
+        let moves = || self.load.is_some_and(|load| !load.has_arrived(now));
+        let damped = || {
+            let damping = health.damping.as_ref();
+            damping.is_some_and(|it| self.flaps.left(now, it).is_some())
+        };
+        starts() || moves() || damped()
+    }
+
+    /// Why it is in its state, or has another weight than is configured, in words.
+    pub(super) fn reasons(&self, now: Duration, health: &Health) -> Vec<String> {
+        match self.state {
+            ServerState::Disabled if self.disabled => vec!["by the operator".to_owned()],
+            ServerState::Disabled => vec![self.agents_word("maint")],
+            ServerState::Down => self.why_down(now, health),
+            ServerState::Draining if self.configured.0 == 0 => vec!["weight 0".to_owned()],
+            ServerState::Draining => vec![self.agents_word("drain")],
+            ServerState::Unknown | ServerState::Up => self.factors(now, health).reasons(),
+        }
+    }
+
+    fn why_down(&self, now: Duration, health: &Health) -> Vec<String> {
+        let bad = self
+            .checks
+            .iter()
+            .filter(|it| it.judge.verdict() == Verdict::Bad);
+        let mut reasons: Vec<String> = bad
+            .map(|check| match &check.runs.failure {
+                Some(failure) => failure.clone(),
+                None => {
+                    let (good, needed) = check.judge.doubt(&check.check.timing);
+                    format!("well again, {good} of {needed} checks")
+                }
+            })
+            .collect();
+        let works = self.agent.as_ref().and_then(|it| it.works);
+        match works {
+            Some(AgentState::Down) => reasons.push(self.agents_word("down")),
+            Some(AgentState::Fail) => reasons.push(self.agents_word("failed")),
+            Some(AgentState::Stopped) => reasons.push(self.agents_word("stopped")),
+            _ => {}
+        }
+        if reasons.is_empty()
+            && let Some(damping) = &health.damping
+            && let Some(left) = self.flaps.left(now, damping)
+        {
+            reasons.push(format!("damped for {} s", left.as_secs_f64().ceil()));
+        }
+        reasons
+    }
+
+    fn agents_word(&self, word: &str) -> String {
+        let reason = self.agent.as_ref().and_then(|it| it.reason.as_ref());
+        match reason {
+            Some(reason) => format!("agent {word}: {reason}"),
+            None => format!("agent {word}"),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What follows from what is heard, without clock or network.
+
+use std::path::Path;
+
+use super::super::agent::AgentState;
+use super::super::testing::TCP;
+use super::*;
+use crate::config::{Damping, Health, Start};
+
+/// A service with the servers 11 and 12, watched like this.
+fn config(health: Health) -> Config {
+    let text = "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
+        [[service.server]]\naddress = \"10.2.0.11\"\nweight = 100\n\
+        [[service.server]]\naddress = \"10.2.0.12\"\nweight = 100\n";
+    let (mut config, _) = Config::from_toml(text, Path::new("t.toml")).unwrap();
+    let mut web = config.services()[0].clone();
+    web.health = Some(Arc::new(health));
+    let plan = config.plan(vec![crate::config::Edit::Put(web)]).unwrap();
+    config.carry_out(plan);
+    config
+}
+
+fn checked() -> Health {
+    Health {
+        checks: [TCP].into(),
+        ..Health::default()
+    }
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Services that are watched, and the runs of their first and second server.
+struct Watch {
+    watched: Watched,
+    runs: Vec<RunId>,
+}
+
+impl Watch {
+    fn new(health: Health) -> Self {
+        let mut watched = Watched::default();
+        let changes = watched.configure(&config(health), at(0));
+        watched.settle(at(0));
+        let runs = changes.start.iter().map(|it| it.id).collect();
+        Self { watched, runs }
+    }
+
+    fn hear(&mut self, run: usize, answer: Answer, now: u64) -> Vec<News> {
+        let timed = Timed {
+            ended: at(now),
+            took: Duration::from_millis(3),
+            next: at(now + 1),
+        };
+        self.watched.hear(&Report {
+            id: self.runs[run],
+            timed,
+            late: Duration::ZERO,
+            overran: false,
+            answer,
+        });
+        self.watched.settle(at(now)).1
+    }
+
+    fn check(&mut self, run: usize, is_good: bool, now: u64) -> Vec<News> {
+        let refused = Err(ProbeFailure::new("connection refused"));
+        let result = if is_good {
+            Ok(ProbeOutcome::default())
+        } else {
+            refused
+        };
+        self.hear(run, Answer::Check(result, 1), now)
+    }
+
+    fn agent(&mut self, run: usize, state: Option<AgentState>, percent: Option<u16>, now: u64) {
+        let word = AgentWord {
+            works: state.filter(|it| *it < AgentState::Ready),
+            admits: state.filter(|it| *it >= AgentState::Ready),
+            percent,
+            ..AgentWord::default()
+        };
+        self.hear(run, Answer::Agent(Ok(word)), now);
+    }
+
+    /// States, weights and reasons of the servers.
+    fn seen(&self, now: u64) -> Vec<(String, Option<u32>, String)> {
+        let views = self.watched.views(at(now));
+        let servers = views[0].servers.iter();
+        servers
+            .map(|it| (it.state.clone(), it.effective_weight, it.reasons.join(", ")))
+            .collect()
+    }
+}
+
+fn row(state: &str, weight: Option<u32>, reasons: &str) -> (String, Option<u32>, String) {
+    (state.to_owned(), weight, reasons.to_owned())
+}
+
+#[test]
+fn servers_are_assumed_up_or_wait_before_their_first_check() {
+    let up = Watch::new(checked());
+    let waiting = Watch::new(Health {
+        start: Start::Down,
+        ..checked()
+    });
+
+    assert_eq!(up.seen(0)[0], row("unknown", Some(100), ""));
+    assert_eq!(waiting.seen(0)[0], row("unknown", None, ""));
+}
+
+#[test]
+fn the_first_result_decides_and_each_change_is_told_once() {
+    let mut watch = Watch::new(checked());
+
+    let down = watch.check(0, false, 1);
+    let again = watch.check(0, false, 2);
+    let up = watch.check(0, true, 3);
+
+    let told: Vec<_> = down.iter().chain(&up).map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "server 10.2.0.11:80 of tcp 10.1.0.100:80 is down: connection refused",
+            "server 10.2.0.11:80 of tcp 10.1.0.100:80 is up"
+        ]
+    );
+    assert_eq!(again, []);
+    assert_eq!(watch.seen(3)[0], row("up", Some(100), ""));
+}
+
+#[test]
+fn quorums_are_told_as_they_come_and_go() {
+    let mut watch = Watch::new(Health {
+        quorum: 200,
+        ..checked()
+    });
+
+    let lost = watch.check(0, false, 1);
+    let gained = watch.check(0, true, 2);
+
+    let sentence = "tcp 10.1.0.100:80 has lost its quorum: the weights of its servers that are up \
+                    sum up to 100, and 200 are needed";
+    assert_eq!(lost[1].to_string(), sentence);
+    assert!(matches!(gained[1], News::Quorum { gained: true, .. }));
+}
+
+#[test]
+fn a_server_that_comes_up_starts_slowly() {
+    let mut watch = Watch::new(Health {
+        slow_start: at(10),
+        ..checked()
+    });
+    watch.check(1, true, 1);
+    watch.check(0, false, 1);
+
+    watch.check(0, true, 10);
+    assert_eq!(watch.seen(10)[0], row("up", Some(10), "slow start 10 %"));
+    watch.watched.tick();
+    watch.watched.settle(at(15));
+    assert_eq!(watch.seen(15)[0], row("up", Some(55), "slow start 55 %"));
+    // It was never away.
+    assert_eq!(watch.seen(15)[1], row("up", Some(100), ""));
+    watch.watched.tick();
+    watch.watched.settle(at(20));
+
+    assert_eq!(watch.seen(20)[0], row("up", Some(100), ""));
+    watch.watched.tick();
+    assert!(!watch.watched.is_unsettled());
+}
+
+#[test]
+fn a_server_that_flaps_is_kept_out_until_it_is_quiet() {
+    let damping = Damping {
+        half_life: at(10),
+        suppress: 2,
+        reuse: 1,
+        longest: at(60),
+    };
+    let mut watch = Watch::new(Health {
+        damping: Some(damping),
+        ..checked()
+    });
+    for second in 0..3 {
+        watch.check(0, true, 2 * second + 1);
+        watch.check(0, false, 2 * second + 2);
+    }
+
+    watch.check(0, true, 7);
+
+    let (state, weight, reason) = watch.seen(7).swap_remove(0);
+    assert_eq!((state.as_str(), weight), ("down", None));
+    assert!(reason.starts_with("damped for 1"), "{reason}");
+    watch.watched.tick();
+    watch.watched.settle(at(40));
+    assert_eq!(watch.seen(40)[0], row("up", Some(100), ""));
+}
+
+fn with_agent() -> Health {
+    Health {
+        agent: Some(Agent {
+            port: 4321,
+            interval: at(1),
+            timeout: at(1),
+        }),
+        ..Health::default()
+    }
+}
+
+#[test]
+fn agents_take_servers_out_and_bring_them_back() {
+    let mut watch = Watch::new(with_agent());
+    assert_eq!(watch.seen(0)[0], row("up", Some(100), ""));
+
+    watch.agent(0, Some(AgentState::Drain), None, 1);
+    assert_eq!(watch.seen(1)[0], row("draining", Some(0), "agent drain"));
+    watch.agent(0, None, Some(100), 2);
+    assert_eq!(watch.seen(2)[0].0, "draining");
+    watch.agent(0, Some(AgentState::Maint), None, 3);
+    assert_eq!(watch.seen(3)[0], row("disabled", None, "agent maint"));
+    watch.agent(0, Some(AgentState::Ready), None, 4);
+    watch.agent(0, Some(AgentState::Down), None, 5);
+    assert_eq!(watch.seen(5)[0], row("down", None, "agent down"));
+    watch.hear(0, Answer::Agent(Err(ProbeFailure::new("no answer"))), 6);
+    assert_eq!(watch.seen(6)[0].0, "down");
+    watch.agent(0, Some(AgentState::Up), Some(100), 7);
+    assert_eq!(watch.seen(7)[0], row("up", Some(100), "agent 100 %"));
+}
+
+#[test]
+fn an_agents_percentage_moves_the_weight_within_its_bounds() {
+    let mut watch = Watch::new(Health {
+        weight_bounds: 40..=100,
+        ..with_agent()
+    });
+
+    watch.agent(0, None, Some(5), 1);
+    watch.watched.tick();
+    watch.watched.settle(at(4));
+    assert_eq!(watch.seen(4)[0], row("up", Some(70), "agent 70 %"));
+    watch.watched.tick();
+    watch.watched.settle(at(60));
+
+    assert_eq!(watch.seen(60)[0], row("up", Some(40), "agent 40 %"));
+}
+
+#[test]
+fn what_is_asked_as_before_goes_on() {
+    let mut watch = Watch::new(checked());
+    watch.check(0, false, 1);
+    let mut health = checked();
+    health.quorum = 7;
+
+    let same = watch.watched.configure(&config(health.clone()), at(2));
+    health.checks = [
+        TCP,
+        Check {
+            port: Some(81),
+            ..TCP
+        },
+    ]
+    .into();
+    let more = watch.watched.configure(&config(health), at(3));
+    watch.watched.settle(at(3));
+
+    assert!(same.start.is_empty() && same.stop.is_empty());
+    assert_eq!((more.start.len(), more.stop.len()), (2, 0));
+    assert_eq!(watch.seen(3)[0].0, "down");
+    let targets = more.start.iter().map(|errand| match &errand.what {
+        What::Check(_, target) => target.server.to_string(),
+        What::Agent(_, at) => at.to_string(),
+    });
+    assert_eq!(
+        targets.collect::<Vec<_>>(),
+        ["10.2.0.11:81", "10.2.0.12:81"]
+    );
+
+    let text = "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n";
+    let (nothing, _) = Config::from_toml(text, Path::new("t.toml")).unwrap();
+    let gone = watch.watched.configure(&nothing, at(4));
+    assert_eq!(gone.stop.len(), 4);
+    assert!(watch.watched.views(at(4)).is_empty());
+    // A report that was on its way.
+    assert_eq!(watch.check(0, true, 5), []);
+}
