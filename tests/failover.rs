@@ -141,6 +141,7 @@ fn outage_of(pair: &Pair, what: &str, happens: impl FnOnce(), over: impl FnOnce(
     );
     Outage {
         lost: outages.iter().map(|outage| outage.lost).sum(),
+        late: outages.iter().map(|outage| outage.late).sum(),
         lasted: outages[0].lasted.max(outages[1].lasted),
     }
 }

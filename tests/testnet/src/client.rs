@@ -199,7 +199,7 @@ impl Client {
     /// When ping prints no summary.
     #[must_use]
     pub fn ping(&self, target: Ipv4Addr, count: usize) -> usize {
-        let line = format!("ping -n -q -c {count} -i 0.1 -W 1 {target}");
+        let line = format!("ping -n -q -c {count} -i 0.1 -W 5 {target}");
         let output = run::output(&mut self.namespace.command(&line));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let received = text

@@ -270,6 +270,9 @@ impl Drop for Gateway<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the gateway's log:\n{}", self.log());
+            // What it dropped often says why.
+            let status = run::output(&mut self.ctl("status"));
+            eprintln!("{}", String::from_utf8_lossy(&status.stdout));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,6 +1,6 @@
 //! A client that makes one new connection after the other and remembers which were answered.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::namespace::Namespace;
 
-/// How long one may take before it counts as lost: far longer than here an answer takes, shorter
-/// than TCP waits before it sends a SYN again.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long one may take before it counts as lost, where an outage is measured: far longer than
+/// here an answer takes, shorter than TCP waits before it sends a SYN again.
+const BRIEF: Duration = Duration::from_millis(250);
+
+/// What takes as long had a packet lost: Linux sends a SYN again after a second.
+const LATE: Duration = Duration::from_millis(900);
 
 /// Between two connections.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -27,7 +30,8 @@ pub struct Prober {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     began: Instant,
-    answered: bool,
+    took: Duration,
+    answer: Result<(), ErrorKind>,
 }
 
 /// All connections, in their order.
@@ -39,19 +43,21 @@ pub struct Probes(Vec<Probe>);
 pub struct Outage {
     /// Connections without an answer.
     pub lost: usize,
+    /// Those whose answer came only after TCP had sent something again.
+    pub late: usize,
     /// From the event until the first connection behind which none was lost.
     pub lasted: Duration,
 }
 
 impl Prober {
-    /// Asks `target` for its page from `host` from now on.
+    /// Asks `target` for its page from `host` from now on, and counts what is not answered at once
+    /// as lost: for measuring an outage.
     #[must_use]
     pub fn start(host: &Namespace, target: SocketAddrV4) -> Self {
-        Self::patient(host, target, PATIENCE)
+        Self::patient(host, target, BRIEF)
     }
 
-    /// As [`Self::start`], with an answer counted as lost only after `patience`: where many ask at
-    /// once on a busy machine.
+    /// As [`Self::start`], with an answer counted as lost only after `patience`.
     #[must_use]
     pub fn patient(host: &Namespace, target: SocketAddrV4, patience: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -60,9 +66,12 @@ impl Prober {
             let mut probes = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 let began = Instant::now();
+                let answer = ask(target, patience).map_err(|error| error.kind());
+                let took = began.elapsed();
                 probes.push(Probe {
                     began,
-                    answered: is_answered(target, patience),
+                    took,
+                    answer,
                 });
                 std::thread::sleep(PAUSE);
             }
@@ -91,38 +100,47 @@ impl Probes {
     /// When connections were lost before it already, or the last one of all still was.
     #[must_use]
     pub fn outage(&self, event: Instant) -> Outage {
-        let lost: Vec<&Probe> = self.0.iter().filter(|probe| !probe.answered).collect();
-        let early = lost.iter().filter(|it| it.began + PATIENCE * 2 < event);
+        let lost: Vec<&Probe> = self.0.iter().filter(|it| it.answer.is_err()).collect();
+        let early = lost.iter().filter(|it| it.began + BRIEF * 2 < event);
         assert_eq!(
             early.count(),
             0,
             "connections were lost before anything happened"
         );
+        let late = |it: &&Probe| it.answer.is_ok() && it.took >= LATE;
+        let late = self.0.iter().filter(late).count();
         let Some(last) = lost.last() else {
             return Outage {
                 lost: 0,
+                late,
                 lasted: Duration::ZERO,
             };
         };
+        for it in &lost {
+            let at = it.began.saturating_duration_since(event).as_millis();
+            println!("lost {at} ms after the event: {:?}", it.answer);
+        }
         let well = self.0.iter().find(|probe| probe.began > last.began);
         let well = well.expect("no connection was answered any more");
         Outage {
             lost: lost.len(),
+            late,
             lasted: well.began.saturating_duration_since(event),
         }
     }
 }
 
-fn is_answered(target: SocketAddrV4, patience: Duration) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect_timeout(&target.into(), patience)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut answer = [0; 8];
-        stream.read_exact(&mut answer)?;
-        std::io::Result::Ok(&answer == b"HTTP/1.1")
-    };
-    ask().unwrap_or(false)
+fn ask(target: SocketAddrV4, patience: Duration) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&target.into(), patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer)?;
+    if &answer == b"HTTP/1.1" {
+        Ok(())
+    } else {
+        Err(ErrorKind::InvalidData.into())
+    }
 }
 
 #[cfg(test)]
@@ -133,19 +151,24 @@ mod tests {
     fn an_outage_lasts_from_the_event_to_the_first_answer_after_the_last_loss() {
         let start = Instant::now();
         let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
-        let probes = |answers: &[bool]| {
-            let probe = |(tenths, answered): (u64, &bool)| Probe {
+        let probes = |answers: &[(bool, u64)]| {
+            let probe = |(tenths, &(answered, took)): (u64, &(bool, u64))| Probe {
                 began: at(tenths),
-                answered: *answered,
+                took: Duration::from_millis(took),
+                answer: answered.then_some(()).ok_or(ErrorKind::TimedOut),
             };
             Probes((0..).zip(answers).map(probe).collect())
         };
+        let (well, lost, late) = ((true, 1), (false, 250), (true, 1001));
 
-        let some = probes(&[true, true, false, true, false, true, true]).outage(at(2));
-        let none = probes(&[true, true, true]).outage(at(1));
+        let some = probes(&[well, well, lost, late, lost, well, well]).outage(at(2));
+        let none = probes(&[well, well, well]).outage(at(1));
 
-        let lasted = Duration::from_millis(300);
-        assert_eq!(some, Outage { lost: 2, lasted });
-        assert_eq!((none.lost, none.lasted), (0, Duration::ZERO));
+        let outage = |lost, late, millis| Outage {
+            lost,
+            late,
+            lasted: Duration::from_millis(millis),
+        };
+        assert_eq!((some, none), (outage(2, 1, 300), outage(0, 0, 0)));
     }
 }
