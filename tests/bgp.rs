@@ -57,7 +57,7 @@ impl Downloads {
             let vip = [DR_VIP, TUN_VIP][number % 2];
             let file = host.dir().join(format!("download-{number}"));
             let line = format!(
-                "curl --silent --show-error --fail --max-time 60 --limit-rate {RATE} \
+                "curl --silent --show-error --fail --max-time 180 --limit-rate {RATE} \
                  --range 0-{} --output {} http://{vip}/blob",
                 bytes - 1,
                 file.display()
@@ -182,7 +182,7 @@ fn maintenance_moves_all_traffic_to_the_other_gateway_and_back_without_losing_a_
     }
     assert_eq!(first.metrics().sum("sluice_vip_announced", &[]), 2.0);
     // One VIP is an address of the gateway, the other is nobody's; they are served alike.
-    assert!(lab.client().ping(*DR_VIP.ip(), 5) > 0);
+    assert_eq!(lab.client().ping(*DR_VIP.ip(), 3).answered, 3);
     let addresses = lab.gateway(0).ip("address");
     assert!(addresses.contains("198.51.100.10/32"), "{addresses}");
     assert!(!addresses.contains("198.51.100.11"), "{addresses}");
@@ -190,6 +190,7 @@ fn maintenance_moves_all_traffic_to_the_other_gateway_and_back_without_losing_a_
     assert!(learnt.contains("198.51.100.10/32"), "{learnt}");
     let mut downloads = Downloads::start(&lab, 20);
     let clients = Clients::start(&lab, PATIENT);
+    std::thread::sleep(Duration::from_millis(500));
 
     // When one of them goes into maintenance.
     let begun = Instant::now();
@@ -260,7 +261,7 @@ fn kill_and_restart(what: &str, change: impl Fn(&str) -> String, limit: Duration
 fn downloads_outlive_the_death_of_their_gateway_which_bfd_notices() {
     require_namespaces!();
 
-    kill_and_restart("kill -9, BFD", str::to_owned, Duration::from_secs(4));
+    kill_and_restart("kill -9, BFD", str::to_owned, Duration::from_secs(6));
 }
 
 #[test]

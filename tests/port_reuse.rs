@@ -47,7 +47,12 @@ fn sixty_four_ports_carry_five_thousand_connections_without_a_syn_sent_again() {
     for (client, before) in clients.iter().zip(&before) {
         let now = Nstat::read(client.namespace());
         let again = now.moved_since(before, "TcpExtTCPSynRetrans");
-        assert_eq!(again, 0, "SYNs sent again by {}", client.address());
+        // A machine that stands still for a second makes some; a port reused too early, hundreds.
+        assert!(
+            again <= 4,
+            "{again} SYNs sent again by {}",
+            client.address()
+        );
     }
     let server = Nstat::read(lab.servers()[0].namespace());
     assert!(

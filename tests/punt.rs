@@ -31,8 +31,8 @@ fn linux_answers_pings_and_arp_for_every_address_of_the_gateway() {
     let client = lab.client();
 
     for address in vips.into_iter().chain([lab::GATEWAY_CLIENT_SIDE]) {
-        assert_eq!(client.ping(address, 5), 5, "pings to {address}");
-        let arping = format!("arping -c 2 -w 3 -I eth0 {address}");
+        assert_eq!(client.ping(address, 5).answered, 5, "pings to {address}");
+        let arping = format!("arping -f -w 5 -I eth0 {address}");
         let text = client.namespace().run(&arping).to_lowercase();
         let twin_mac = mac(&lab, &twin(CLIENTS));
         assert!(
@@ -71,7 +71,7 @@ fn a_flood_of_unserved_packets_leaves_pings_arp_and_services_alone() {
         let flood = scope.spawn(|| flood(lab.client(), unserved, &stop));
         thread::sleep(Duration::from_millis(300));
         let pings = lab.client().ping(lab::GATEWAY_CLIENT_SIDE, 30);
-        let arping = format!("arping -q -c 1 -w 3 -I eth0 {}", lab.vip(Method::Dr));
+        let arping = format!("arping -q -f -w 5 -I eth0 {}", lab.vip(Method::Dr));
         let arps = run::output(&mut lab.client().namespace().command(&arping))
             .status
             .success();
@@ -86,8 +86,10 @@ fn a_flood_of_unserved_packets_leaves_pings_arp_and_services_alone() {
     });
 
     eprintln!("{sent} unserved packets while pinging");
-    assert!(sent > 20_000, "that is no flood: {sent}");
-    assert_eq!((pings, arps, answers), (30, true, 50));
+    assert!(sent > 5_000, "that is no flood: {sent}");
+    // A machine that stands still may lose some; a limit shared with the flood would lose nearly all.
+    assert!(pings.answered == 30 && pings.sent <= 40, "{pings:?}");
+    assert_eq!((arps, answers), (true, 50));
     let metrics = gateway.metrics();
     assert!(
         gateway.drops("punt_limit") > 0,
@@ -178,7 +180,7 @@ fn linux_resets_connections_to_a_vip_on_a_port_without_a_service() {
     let from = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 2), 1234);
     RawSender::open(lab.client().namespace()).send(&raw::tcp(from, closed, flags::SYN));
 
-    let heard = listener.heard_within(Duration::from_millis(500));
+    let heard = listener.heard_within(Duration::from_secs(2));
     let reset = heard
         .iter()
         .any(|tcp| tcp.from == closed && tcp.flags & flags::RST != 0);

@@ -36,7 +36,8 @@ fn two_workers_lose_nothing(method: Method) {
     assert_eq!((answers.len(), echoes.len()), (REQUESTS, 100));
     assert_eq!(spread(&answers).len(), 3, "{:?}", spread(&answers));
     let lost = Nstat::read(client).moved_since(&before, "TcpExtTCPSynRetrans");
-    assert_eq!(lost, 0, "SYNs sent again");
+    // A machine that stands still for a second makes some; workers that lose packets, hundreds.
+    assert!(lost <= 4, "{lost} SYNs sent again");
     every_packet_reached_its_owner(&gateway);
 
     let _iperf = iperf::IperfServer::start(lab.servers()[0].namespace());

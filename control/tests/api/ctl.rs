@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use control::ctl::{Exit, run};
@@ -15,6 +16,20 @@ fn sluicectl(args: &[&str]) -> (Exit, String, String) {
     let exit = run(args, &mut out, &mut err);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (exit, text(out), text(err))
+}
+
+/// An interrupt reaches everybody in this process who waits for one, so whoever raises it is alone
+/// and nobody who waits may meanwhile.
+static INTERRUPTS: RwLock<()> = RwLock::new(());
+
+/// For tests that wait: none interrupts while it is held.
+pub(crate) fn undisturbed() -> impl Drop {
+    INTERRUPTS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For tests that interrupt: none waits while it is held.
+pub(crate) fn disturbing() -> impl Drop {
+    INTERRUPTS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn ask(running: &Running, args: &[&str]) -> (Exit, String, String) {

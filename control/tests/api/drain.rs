@@ -5,7 +5,7 @@ use std::fs;
 use control::ctl::Exit;
 use serde_json::json;
 
-use crate::ctl::ask;
+use crate::ctl::{ask, disturbing, undisturbed};
 use crate::fixture::{CAPACITY, CONFIG, Running, config};
 use crate::http;
 
@@ -13,7 +13,7 @@ use crate::http;
 fn text() -> String {
     let other = "\n[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.101\"\nport = 80\n\
                  [[service.server]]\naddress = \"10.2.0.11\"\nweight = 5\nmethod = \"nat\"\n\
-                 [timeouts]\ntcp_syn_recv = 1\ntcp_established = 1\n";
+                 [timeouts]\ntcp_syn_recv = 4\ntcp_established = 4\n";
     format!("{CONFIG}{other}")
 }
 
@@ -66,6 +66,7 @@ tcp 10.1.0.100:80 -> 10.2.0.11:80: weight 0 (was 1), sessions 0 active, 0 inacti
 
 #[test]
 fn waiting_ends_when_the_last_session_has() {
+    let _undisturbed = undisturbed();
     let running = start();
     running.open_sessions(1_000..1_004);
 
@@ -86,6 +87,7 @@ fn waiting_ends_when_the_last_session_has() {
 
 #[test]
 fn waiting_ends_when_the_time_is_over_and_the_weight_stays() {
+    let _undisturbed = undisturbed();
     let running = Running::start();
     running.open_sessions(1_000..1_004);
 
@@ -189,6 +191,7 @@ fn the_api_takes_the_same_words() {
 
 #[test]
 fn an_interrupt_ends_the_waiting_and_keeps_the_weight() {
+    let _alone = disturbing();
     let running = Running::start();
     running.open_sessions(1_000..1_004);
 

@@ -9,13 +9,13 @@ use dataplane::address::Address;
 use dataplane::testing::VIP;
 use serde_json::json;
 
-use crate::ctl::ask;
+use crate::ctl::{ask, disturbing, undisturbed};
 use crate::fixture::{CAPACITY, CONFIG, Running};
 use crate::http::{self, ANY, JSON};
 
 /// Sessions end soon, and VIPs are announced.
 fn text() -> String {
-    let timeouts = "[timeouts]\ntcp_syn_recv = 1\ntcp_established = 1\n";
+    let timeouts = "[timeouts]\ntcp_syn_recv = 4\ntcp_established = 4\n";
     CONFIG.replace("[gateway]\n", "[gateway]\nannounce_table = 201\n") + timeouts
 }
 
@@ -94,6 +94,7 @@ fn vips_are_shown_with_what_became_of_them() {
 
 #[test]
 fn waiting_ends_well_when_the_last_session_has() {
+    let _undisturbed = undisturbed();
     let running = Running::start_with(&text().replace("announce_table = 201\n", ""), CAPACITY);
     running.open_sessions(1_000..1_004);
 
@@ -109,6 +110,7 @@ fn waiting_ends_well_when_the_last_session_has() {
 
 #[test]
 fn sessions_that_routers_have_moved_away_are_not_waited_for() {
+    let _undisturbed = undisturbed();
     let running = Running::start();
     running.open_sessions(1_000..1_004);
 
@@ -123,6 +125,7 @@ fn sessions_that_routers_have_moved_away_are_not_waited_for() {
 
 #[test]
 fn waiting_ends_with_a_no_when_the_time_is_over() {
+    let _undisturbed = undisturbed();
     let running = Running::start();
     running.open_sessions(1_000..1_004);
 
@@ -141,6 +144,7 @@ fn waiting_ends_with_a_no_when_the_time_is_over() {
 
 #[test]
 fn an_interrupt_ends_the_waiting_and_keeps_maintenance() {
+    let _alone = disturbing();
     let running = Running::start();
     running.open_sessions(1_000..1_004);
 

@@ -77,9 +77,10 @@ fn a_worker_that_stands_still_makes_the_gateway_unhealthy() {
     }
 
     assert_eq!(answer.status, 503);
-    assert_eq!(
-        answer.json()["problems"][0],
-        "worker 0 has stood still for 1 s"
+    let problem = answer.json()["problems"][0].to_string();
+    assert!(
+        problem.starts_with("\"worker 0 has stood still for "),
+        "{problem}"
     );
 }
 

@@ -39,12 +39,12 @@ impl Pair {
         )
     }
 
-    /// Whether the other end gets an answer from 10.0.0.1.
-    fn far_reaches_us(&self) -> bool {
+    /// Whether the other end gets an answer from 10.0.0.1 within so many seconds.
+    fn far_reaches_us(&self, seconds: u32) -> bool {
         let pid = self.far.id();
         succeeds(
             "nsenter",
-            &format!("--net=/proc/{pid}/ns/net ping -c 1 -W 1 10.0.0.1"),
+            &format!("--net=/proc/{pid}/ns/net ping -c 1 -w {seconds} 10.0.0.1"),
         )
     }
 }
@@ -65,11 +65,11 @@ fn behind_a_fence_the_kernel_answers_nothing_until_it_is_dropped() {
     in_namespace(|| {
         let pair = Pair::new();
         ip("address add 10.0.0.1/24 dev dev0");
-        assert!(pair.far_reaches_us());
+        assert!(pair.far_reaches_us(10));
 
         let fence = Fence::raise("dev0").unwrap();
         assert_eq!(fence.interface(), "dev0");
-        assert!(!pair.far_reaches_us());
+        assert!(!pair.far_reaches_us(1));
         assert!(
             tables().contains("table netdev sluice_dev0"),
             "{}",
@@ -78,7 +78,7 @@ fn behind_a_fence_the_kernel_answers_nothing_until_it_is_dropped() {
 
         drop(fence);
         assert_eq!(tables(), "");
-        assert!(pair.far_reaches_us());
+        assert!(pair.far_reaches_us(10));
     });
 }
 

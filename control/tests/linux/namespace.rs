@@ -56,9 +56,9 @@ pub(crate) fn succeeds(program: &str, arguments: &str) -> bool {
     output.status.success()
 }
 
-/// Waits up to five seconds for `condition`.
+/// Waits up to half a minute for `condition`.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));

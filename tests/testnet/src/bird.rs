@@ -41,7 +41,7 @@ impl Bird {
             let asked = run::output(&mut bird.command("show status"));
             asked.status.success()
         };
-        let up = run::eventually(Duration::from_secs(5), answers);
+        let up = run::eventually(Duration::from_secs(30), answers);
         assert!(up, "{}", bird.log());
         bird
     }

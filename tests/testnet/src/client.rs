@@ -42,6 +42,9 @@ impl Answer {
     }
 }
 
+/// How long to wait for a datagram: a busy machine may stand still meanwhile.
+const UDP_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How often each server answered.
 #[must_use]
 pub fn spread(answers: &[Answer]) -> BTreeMap<&str, usize> {
@@ -128,12 +131,22 @@ impl Client {
     /// When the download fails or takes longer than a minute.
     #[must_use]
     pub fn download(&self, target: SocketAddrV4) -> String {
+        self.download_at(target, "0")
+    }
+
+    /// As [`Self::download`], with at most so many bytes a second, in curl's words; 0 is no limit.
+    ///
+    /// # Panics
+    ///
+    /// When the download fails or takes longer than a minute.
+    #[must_use]
+    pub fn download_at(&self, target: SocketAddrV4, rate: &str) -> String {
         let file = self.namespace.dir().join("download");
         let mut command = self
             .namespace
             .command("curl --silent --show-error --fail --max-time 60");
         command
-            .arg("--output")
+            .args(["--limit-rate", rate, "--output"])
             .arg(&file)
             .arg(format!("http://{target}/blob"));
         run::must(&mut command);
@@ -173,7 +186,8 @@ impl Client {
         (sender == target.into()).then_some(answer)
     }
 
-    /// A UDP socket of this client, with a port that no other one had, that waits a second for what it receives.
+    /// A UDP socket of this client, with a port that no other one had, that waits
+    /// as long as a busy machine needs for what it receives.
     ///
     /// # Panics
     ///
@@ -187,28 +201,41 @@ impl Client {
             .inside(|| UdpSocket::bind((self.address, port)));
         let socket = socket.expect("the client has its address");
         socket
-            .set_read_timeout(Some(Duration::from_secs(1)))
-            .expect("a second is accepted");
+            .set_read_timeout(Some(UDP_PATIENCE))
+            .expect("it is not zero");
         socket
     }
 
-    /// Sends `count` pings, ten a second, and returns how many were answered.
+    /// Sends pings, ten a second, until `count` were answered, for at most 15 s.
     ///
     /// # Panics
     ///
     /// When ping prints no summary.
     #[must_use]
-    pub fn ping(&self, target: Ipv4Addr, count: usize) -> usize {
-        let line = format!("ping -n -q -c {count} -i 0.1 -W 5 {target}");
+    pub fn ping(&self, target: Ipv4Addr, count: usize) -> Pings {
+        // Without a deadline ping waits for the last answer only as long as the others took.
+        let line = format!("ping -n -q -c {count} -i 0.1 -w 15 {target}");
         let output = run::output(&mut self.namespace.command(&line));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let received = text
-            .split(',')
-            .find_map(|part| part.trim().strip_suffix(" received"));
-        received
-            .and_then(|word| word.parse().ok())
-            .unwrap_or_else(|| panic!("ping: {text}"))
+        let number = |what: &str| {
+            let mut parts = text.split([',', '\n']);
+            let word = parts.find_map(|part| part.trim().strip_suffix(what))?;
+            word.parse().ok()
+        };
+        match (number(" packets transmitted"), number(" received")) {
+            (Some(sent), Some(answered)) => Pings { sent, answered },
+            _ => panic!("ping: {text}"),
+        }
     }
+}
+
+/// What came of pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pings {
+    /// Requests.
+    pub sent: usize,
+    /// Answers to them.
+    pub answered: usize,
 }
 
 /// The SHA-256 of a file, by sha256sum.

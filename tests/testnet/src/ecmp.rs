@@ -144,6 +144,8 @@ impl Ecmp {
             host.dir().join("state").display(),
         );
         let text = of_gateway(&example("ecmp.toml"), index);
+        // Two polling workers on one core would only wait for each other.
+        let text = text.replace("workers = 1\n", &format!("workers = [{}]\n", 1 - index));
         text.replace("[gateway]\n", &own)
     }
 

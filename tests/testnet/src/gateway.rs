@@ -271,7 +271,10 @@ impl Drop for Gateway<'_> {
         if std::thread::panicking() {
             eprintln!("the gateway's log:\n{}", self.log());
             // What it dropped often says why.
-            let status = run::output(&mut self.ctl("status"));
+            let socket = Self::socket(self.host);
+            let program = self.binaries.sluicectl;
+            let line = format!("timeout 5 {program} --socket {} status", socket.display());
+            let status = run::output(&mut run::command(&line));
             eprintln!("{}", String::from_utf8_lossy(&status.stdout));
         }
         let _ = self.child.kill();

@@ -79,10 +79,16 @@ pub fn measure(
         ""
     };
     let limit = seconds + 15;
-    let text = client.run(&format!(
-        "timeout {limit} iperf3 --client {server} --time {seconds} --json{reverse}"
-    ));
-    let report: serde_json::Value = serde_json::from_str(&text).expect("iperf3 prints JSON");
+    let line = format!("timeout {limit} iperf3 --client {server} --time {seconds} --json{reverse}");
+    let mut report = serde_json::Value::Null;
+    // The server serves one at a time, and is not done at once with the one before.
+    let served = run::eventually(Duration::from_secs(10), || {
+        let output = run::output(&mut client.command(&line));
+        report = serde_json::from_slice(&output.stdout).expect("iperf3 prints JSON");
+        let error = report["error"].as_str().unwrap_or_default();
+        !error.contains("busy")
+    });
+    assert!(served && report["error"].is_null(), "{report}");
     let end = &report["end"];
     Throughput {
         bytes: end["sum_received"]["bytes"]

@@ -69,7 +69,7 @@ impl Keepalived {
             let command = std::fs::read(format!("/proc/{id}/cmdline"));
             command.is_ok_and(|command| !command.is_empty())
         };
-        run::eventually(Duration::from_secs(2), || !family.iter().any(runs));
+        run::eventually(Duration::from_secs(10), || !family.iter().any(runs));
     }
 }
 

@@ -25,6 +25,8 @@ pub mod privilege;
 pub mod run;
 /// One heavy test at a time, over all test processes.
 pub mod turn;
+/// Time in which the whole machine stood still.
+pub mod witness;
 
 /// A host of its own: a network namespace.
 pub mod namespace;

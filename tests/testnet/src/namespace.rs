@@ -182,7 +182,7 @@ fn remove(name: &str) {
     for pid in processes_in(name) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    run::eventually(Duration::from_secs(2), || processes_in(name).is_empty());
+    run::eventually(Duration::from_secs(10), || processes_in(name).is_empty());
     let _ = run::output(&mut run::command(&format!("ip netns del {name}")));
     let _ = std::fs::remove_dir_all(std::env::temp_dir().join(name));
 }

@@ -16,6 +16,9 @@ const BRIEF: Duration = Duration::from_millis(250);
 /// What takes as long had a packet lost: Linux sends a SYN again after a second.
 const LATE: Duration = Duration::from_millis(900);
 
+/// How long to go on after the end while none is answered.
+const LAST: Duration = Duration::from_secs(5);
+
 /// Between two connections.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -64,18 +67,19 @@ impl Prober {
         let stopped = Arc::clone(&stop);
         let thread = host.spawn(move || {
             let mut probes = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                let answer = ask(target, patience).map_err(|error| error.kind());
-                let took = began.elapsed();
-                probes.push(Probe {
-                    began,
-                    took,
-                    answer,
-                });
+            let mut end = None;
+            loop {
+                // One more, and more while they are lost, so that the end of an outage is seen.
+                if stopped.load(Ordering::Relaxed) {
+                    end = end.or(Some(Instant::now() + LAST));
+                }
+                let probe = Probe::of(target, patience);
+                probes.push(probe);
+                if end.is_some_and(|end| probe.answer.is_ok() || Instant::now() >= end) {
+                    return probes;
+                }
                 std::thread::sleep(PAUSE);
             }
-            probes
         });
         Self { stop, thread }
     }
@@ -97,16 +101,17 @@ impl Probes {
     ///
     /// # Panics
     ///
-    /// When connections were lost before it already, or the last one of all still was.
+    /// When none was answered before it, or the last one of all was still lost.
     #[must_use]
     pub fn outage(&self, event: Instant) -> Outage {
-        let lost: Vec<&Probe> = self.0.iter().filter(|it| it.answer.is_err()).collect();
-        let early = lost.iter().filter(|it| it.began + BRIEF * 2 < event);
-        assert_eq!(
-            early.count(),
-            0,
-            "connections were lost before anything happened"
+        let before = |it: &&Probe| it.began + it.took < event;
+        let mut earlier = self.0.iter().filter(before);
+        assert!(
+            earlier.any(|it| it.answer.is_ok()),
+            "nothing was answered even before anything happened"
         );
+        let lost = self.0.iter().filter(|it| it.answer.is_err());
+        let lost: Vec<&Probe> = lost.filter(|it| !before(it)).collect();
         let late = |it: &&Probe| it.answer.is_ok() && it.took >= LATE;
         let late = self.0.iter().filter(late).count();
         let Some(last) = lost.last() else {
@@ -116,16 +121,24 @@ impl Probes {
                 lasted: Duration::ZERO,
             };
         };
-        for it in &lost {
-            let at = it.began.saturating_duration_since(event).as_millis();
-            println!("lost {at} ms after the event: {:?}", it.answer);
-        }
         let well = self.0.iter().find(|probe| probe.began > last.began);
         let well = well.expect("no connection was answered any more");
         Outage {
             lost: lost.len(),
             late,
             lasted: well.began.saturating_duration_since(event),
+        }
+    }
+}
+
+impl Probe {
+    fn of(target: SocketAddrV4, patience: Duration) -> Self {
+        let began = Instant::now();
+        let answer = ask(target, patience).map_err(|error| error.kind());
+        Self {
+            began,
+            took: began.elapsed(),
+            answer,
         }
     }
 }
