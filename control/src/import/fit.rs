@@ -47,6 +47,7 @@ pub(super) fn fit(draft: &mut Draft) {
         fit_pool(service, &vips, &rips, notes);
         fit_servers(service, &vips, notes);
         fit_sorry(service, &vips, notes);
+        fit_quorum(service, notes);
     }
     // The services of a group have the same servers, and the same to say of them.
     let mut said = HashSet::new();
@@ -189,6 +190,26 @@ fn fit_sorry(service: &mut ServiceDraft, vips: &HashSet<IpAddr>, notes: &mut Vec
     }
 }
 
+/// Lowers a quorum that only servers which are left out could have made.
+fn fit_quorum(service: &mut ServiceDraft, notes: &mut Vec<Note>) {
+    let Some(quorum) = service.service.health.as_ref().map(|it| it.quorum) else {
+        return;
+    };
+    let servers = service.servers.iter().filter(|it| !it.is_left_out);
+    let sum: u64 = servers.map(|it| u64::from(it.server.weight.0)).sum();
+    let most = u32::try_from(sum).unwrap_or(u32::MAX).max(1);
+    if service.is_left_out || quorum <= most {
+        return;
+    }
+    if let Some(health) = &mut service.service.health {
+        let health = Arc::make_mut(health);
+        health.quorum = most;
+        health.hysteresis = health.hysteresis.min(most - 1);
+    }
+    let message = format!("its quorum {quorum} becomes {most}, all that its servers here weigh");
+    service.note(&service.place.clone(), message, notes);
+}
+
 /// Changes what can be changed without another meaning.
 fn mend(of: &Service, draft: &mut ServerDraft, notes: &mut Vec<Note>) {
     let server = &mut draft.server;
@@ -277,6 +298,24 @@ mod tests {
         assert_eq!(
             notes,
             ["k.conf:6: its name web is that of another service: left out"]
+        );
+    }
+
+    #[test]
+    fn a_quorum_is_in_reach_of_the_servers_that_are_taken_over() {
+        let (draft, notes) = from_keepalived(
+            "virtual_server 10.0.0.1 80 {\n protocol TCP\n quorum 5\n hysteresis 4\n\
+             real_server 10.2.0.1 80 {\n weight 3\n TCP_CHECK {\n}\n}\n\
+             real_server 2001:db8::1 80 {\n weight 3\n TCP_CHECK {\n}\n}\n}\n",
+        );
+
+        let health = draft.services[0].service.health.as_ref().unwrap();
+        assert_eq!((health.quorum, health.hysteresis), (3, 2));
+        assert!(
+            notes.contains(
+                &"k.conf:1: its quorum 5 becomes 3, all that its servers here weigh".to_owned()
+            ),
+            "{notes:?}"
         );
     }
 

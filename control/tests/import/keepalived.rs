@@ -223,6 +223,20 @@ fn checkers_become_checks() {
 }
 
 #[test]
+fn what_keepalived_ignores_or_means_the_other_way_round_is_no_check() {
+    let config = takes_over("odd-checkers");
+
+    assert_eq!(
+        checks(&config, 0),
+        [
+            vec![],
+            vec![r#"{"interval":10,"path":"/state","type":"http"}"#],
+            vec![r#"{"command":["/bin/true"],"interval":30,"type":"script","user":"nobody"}"#],
+        ]
+    );
+}
+
+#[test]
 fn times_of_checkers_are_inherited_and_else_keepalived_s() {
     let config = takes_over("checkers");
     let times = |service: usize, server: usize, check: usize| {

@@ -30,6 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Around<'a> {
     /// What the real server says, and the virtual server around it.
     pub(super) inherited: &'a Inherited<'a>,
+    /// What the virtual server alone says.
+    pub(super) service: &'a Inherited<'a>,
     /// The port that has to be said, where the server's is that of each packet.
     pub(super) port: Option<u16>,
     /// Whether the server has a port.
@@ -136,7 +138,7 @@ impl<'a> Draft<'a, '_> {
     /// `url { … }`, one check each.
     fn url(&mut self, url: &'a Statement) -> Map<String, Value> {
         let mut keys = Map::new();
-        let (mut regex, mut options) = (None, String::new());
+        let (mut regex, mut options, mut is_inverse) = (None, String::new(), false);
         for line in url.statements() {
             let argument = line.argument();
             let (key, value) = match line.keyword() {
@@ -146,6 +148,10 @@ impl<'a> Draft<'a, '_> {
                 "virtualhost" => ("host", json!(argument)),
                 "regex" => {
                     regex = argument;
+                    continue;
+                }
+                "regex_no_match" => {
+                    is_inverse = true;
                     continue;
                 }
                 "regex_options" => {
@@ -165,7 +171,12 @@ impl<'a> Draft<'a, '_> {
             format!("(?{options})")
         };
         if let Some(regex) = regex.map(|regex| format!("{flags}{regex}")) {
-            if regex::bytes::Regex::new(&regex).is_ok() {
+            if is_inverse {
+                self.say(format_args!(
+                    "regex {regex} is left out: with regex_no_match it must not match, which has \
+                     no equivalent"
+                ));
+            } else if regex::bytes::Regex::new(&regex).is_ok() {
                 keys.insert("body_regex".to_owned(), json!(regex));
             } else {
                 self.say(format_args!(
@@ -191,7 +202,7 @@ impl<'a> Draft<'a, '_> {
 
     fn finish(mut self, around: &Around<'_>) -> Option<Vec<Check>> {
         let inherited = self.inherited.within(around.inherited);
-        self.times(&inherited);
+        self.times(&inherited, around.service);
         if !matches!(self.kind, "icmp" | "script") && !self.keys.contains_key("port") {
             if !around.has_port && around.port.is_none() {
                 self.say("kept as a comment: it says no port, and its service is of every port");
@@ -206,6 +217,17 @@ impl<'a> Draft<'a, '_> {
         }
         if matches!(self.kind, "http" | "https") && !self.keys.contains_key("host") {
             self.set("host", json!(inherited.virtualhost));
+        }
+        if matches!(self.kind, "http" | "https") {
+            let all = self.urls.len();
+            self.urls.retain(|url| url.contains_key("path"));
+            if self.urls.len() < all {
+                self.say("a url without path is left out, as keepalived does");
+            }
+            if self.urls.is_empty() {
+                self.say("kept as a comment: it has no url, so keepalived does not run it");
+                return None;
+            }
         }
         if self.urls.len() > 1 {
             let count = self.urls.len();
@@ -230,11 +252,13 @@ impl<'a> Draft<'a, '_> {
         Some(checks)
     }
 
-    fn times(&mut self, inherited: &Inherited<'_>) {
+    fn times(&mut self, inherited: &Inherited<'_>, service: &Inherited<'_>) {
         let interval = inherited.delay_loop.unwrap_or(DELAY_LOOP);
         let script = self.kind == "script";
         let timeout = if script {
-            self.limit.unwrap_or(interval)
+            // None, and 0, is the virtual server's own interval.
+            let service = service.delay_loop.unwrap_or(DELAY_LOOP);
+            self.limit.filter(|it| !it.is_zero()).unwrap_or(service)
         } else {
             inherited.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
         };

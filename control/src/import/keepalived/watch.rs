@@ -184,6 +184,7 @@ fn checks(service: &mut VirtualServer<'_>, elements: &[Element]) -> Vec<Vec<Chec
         let inherited = server.inherited.within(&service.inherited);
         let around = Around {
             inherited: &inherited,
+            service: &service.inherited,
             port: Some(server.port).filter(|port| is_every_port && *port != 0),
             has_port: !is_every_port,
         };
