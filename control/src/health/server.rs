@@ -120,6 +120,49 @@ impl WatchedCheck {
             weight_delta: 0,
         }
     }
+
+    /// Whether `check` asks the same, perhaps at other times.
+    fn asks(&self, check: &Check) -> bool {
+        let of = |it: &Check| (it.port, it.address, it.path);
+        self.check.kind == check.kind && of(&self.check) == of(check)
+    }
+
+    /// The check as it is asked from now on, with all that is known by it.
+    fn asked_as(self, check: &Check, new_id: &mut impl FnMut() -> RunId) -> Self {
+        Self {
+            id: new_id(),
+            check: check.clone(),
+            ..self
+        }
+    }
+}
+
+/// The checks that are wanted, with what is known by those that ask the same.
+fn renewed(
+    mut known: Vec<WatchedCheck>,
+    wanted: &[Check],
+    new_id: &mut impl FnMut() -> RunId,
+) -> Vec<WatchedCheck> {
+    // Who is as before stays so, whatever else asks the same.
+    let same: Vec<_> = (wanted.iter())
+        .map(|check| take(&mut known, |it| it.check == *check))
+        .collect();
+    let renewed = wanted.iter().zip(same).map(|(check, same)| {
+        let other = |known| take(known, |it| it.asks(check));
+        same.unwrap_or_else(|| match other(&mut known) {
+            Some(before) => before.asked_as(check, new_id),
+            None => WatchedCheck::new(new_id(), check.clone()),
+        })
+    });
+    renewed.collect()
+}
+
+fn take(
+    known: &mut Vec<WatchedCheck>,
+    is_it: impl FnMut(&WatchedCheck) -> bool,
+) -> Option<WatchedCheck> {
+    let index = known.iter().position(is_it)?;
+    Some(known.swap_remove(index))
 }
 
 /// Where a server is asked for its load.
@@ -134,6 +177,19 @@ pub(super) struct WatchedAgent {
     admits: Option<AgentState>,
     /// Why, in its words.
     reason: Option<String>,
+}
+
+impl WatchedAgent {
+    const fn new(id: RunId, agent: Agent) -> Self {
+        Self {
+            id,
+            agent,
+            runs: Runs::new(),
+            works: None,
+            admits: None,
+            reason: None,
+        }
+    }
 }
 
 /// A server that is watched.
@@ -186,14 +242,19 @@ impl WatchedServer {
         }
     }
 
-    /// Takes over what the configuration says. What is asked as before goes on with all that is
-    /// known; `new_id` names what is new. A server that is disabled is not asked.
+    /// Takes over what the configuration says. What is asked as before goes on, and what is asked
+    /// at other times begins anew, both with all that is known; `new_id` names what begins. A
+    /// server that is disabled is not asked.
     pub(super) fn configure(
         &mut self,
         server: &Server,
         health: &Health,
         mut new_id: impl FnMut() -> RunId,
     ) {
+        if self.checks.is_empty() && self.agent.is_none() {
+            // Nobody asked, so nobody knows.
+            self.was_well = None;
+        }
         self.configured = server.weight;
         self.disabled = standing::is_disabled(server);
         let wanted: &[Check] = if self.disabled {
@@ -201,29 +262,19 @@ impl WatchedServer {
         } else {
             standing::checks_of(server, health)
         };
-        let mut known = std::mem::take(&mut self.checks);
-        self.checks = (wanted.iter())
-            .map(|check| {
-                let same = known.iter().position(|it| it.check == *check);
-                match same {
-                    Some(index) => known.swap_remove(index),
-                    None => WatchedCheck::new(new_id(), check.clone()),
-                }
-            })
-            .collect();
+        let known = std::mem::take(&mut self.checks);
+        self.checks = renewed(known, wanted, &mut new_id);
         let own = server.health.as_ref().and_then(|it| it.agent);
         let agent = own.or(health.agent).filter(|_| !self.disabled);
-        let known = self.agent.take().filter(|it| Some(it.agent) == agent);
-        self.agent = known.or_else(|| {
-            let agent = agent?;
-            Some(WatchedAgent {
+        let known = self.agent.take();
+        self.agent = agent.map(|agent| match known {
+            Some(known) if known.agent == agent => known,
+            Some(known) if known.agent.port == agent.port => WatchedAgent {
                 id: new_id(),
                 agent,
-                runs: Runs::new(),
-                works: None,
-                admits: None,
-                reason: None,
-            })
+                ..known
+            },
+            _ => WatchedAgent::new(new_id(), agent),
         });
         let says_load =
             self.agent.is_some() || self.checks.iter().any(|it| it.check.load.is_some());
@@ -345,13 +396,14 @@ impl WatchedServer {
         }
     }
 
-    /// Whether it is well by its checks and its agent; `None` if nobody knows yet.
+    /// Whether it is well by its checks and its agent; `None` if nobody knows yet. While a check
+    /// of which there are others, or were before it, has no result, the server is as it was.
     fn well(&self) -> Option<bool> {
         let works = self.agent.as_ref().and_then(|it| it.works);
         match Verdict::of_all(self.checks.iter().map(|it| it.judge.verdict())) {
             Verdict::Bad => Some(false),
             _ if works.is_some_and(|it| it != AgentState::Up) => Some(false),
-            Verdict::Unknown => None,
+            Verdict::Unknown => self.was_well,
             Verdict::Good => Some(true),
         }
     }
@@ -424,6 +476,9 @@ impl WatchedServer {
             && let Some(left) = self.flaps.left(now, damping)
         {
             reasons.push(format!("damped for {} s", left.as_secs_f64().ceil()));
+        }
+        if reasons.is_empty() {
+            reasons.push("down before its check was changed".to_owned());
         }
         reasons
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::agent::AgentState;
 use super::super::testing::TCP;
 use super::*;
-use crate::config::{Damping, Health, Start};
+use crate::config::{Damping, Health, Start, Timing};
 
 /// A service with the servers 11 and 12, watched like this.
 fn config(health: Health) -> Config {
@@ -281,4 +281,112 @@ fn what_is_asked_as_before_goes_on() {
     assert!(watch.watched.views(at(4)).is_empty());
     // A report that was on its way.
     assert_eq!(watch.check(0, true, 5), []);
+}
+
+/// TCP once a minute.
+fn rarely() -> Health {
+    let timing = Timing {
+        interval: at(60),
+        ..TCP.timing
+    };
+    Health {
+        checks: [Check { timing, ..TCP }].into(),
+        start: Start::Down,
+        ..Health::default()
+    }
+}
+
+#[test]
+fn a_check_that_is_made_at_other_times_keeps_its_verdict() {
+    let mut watch = Watch::new(Health {
+        start: Start::Down,
+        ..checked()
+    });
+    watch.check(0, true, 1);
+    watch.check(1, false, 1);
+
+    let changes = watch.watched.configure(&config(rarely()), at(2));
+    let news = watch.watched.settle(at(2)).1;
+
+    assert_eq!((changes.start.len(), changes.stop.len()), (2, 2));
+    assert_eq!(news, []);
+    assert_eq!(watch.seen(2)[0], row("up", Some(100), ""));
+    assert_eq!(watch.seen(2)[1], row("down", None, "connection refused"));
+}
+
+#[test]
+fn a_server_is_as_it_was_until_a_new_check_has_its_first_result() {
+    let mut watch = Watch::new(rarely());
+    watch.check(0, true, 1);
+    watch.check(1, false, 1);
+    let at_81 = Check {
+        port: Some(81),
+        ..TCP
+    };
+    let both = [rarely().checks[0].clone(), at_81.clone()];
+
+    for checks in [both.as_slice(), &[at_81]] {
+        let health = Health {
+            checks: checks.into(),
+            ..rarely()
+        };
+        let changes = watch.watched.configure(&config(health), at(2));
+        let news = watch.watched.settle(at(2)).1;
+
+        assert_eq!(news, []);
+        assert_eq!(watch.seen(2)[0], row("up", Some(100), ""));
+        assert_eq!(watch.seen(2)[1].0, "down");
+        if checks.len() == 1 {
+            assert_eq!(watch.seen(2)[1].2, "down before its check was changed");
+        }
+        if let Some(first) = changes.start.first() {
+            watch.runs = vec![first.id];
+        }
+    }
+    watch.check(0, false, 3);
+
+    assert_eq!(watch.seen(3)[0], row("down", None, "connection refused"));
+}
+
+#[test]
+fn who_is_enabled_again_waits_for_its_first_check() {
+    let mut watch = Watch::new(rarely());
+    watch.check(0, true, 1);
+    let mut disabled = config(rarely());
+    let mut web = disabled.services()[0].clone();
+    web.servers[0].health = Some(Arc::new(crate::config::ServerHealth {
+        disabled: true,
+        ..Default::default()
+    }));
+    let plan = disabled.plan(vec![crate::config::Edit::Put(web)]).unwrap();
+    disabled.carry_out(plan);
+
+    watch.watched.configure(&disabled, at(2));
+    watch.watched.settle(at(2));
+    assert_eq!(watch.seen(2)[0].0, "disabled");
+    watch.watched.configure(&config(rarely()), at(3));
+    watch.watched.settle(at(3));
+
+    assert_eq!(watch.seen(3)[0], row("unknown", None, ""));
+}
+
+#[test]
+fn an_agent_that_is_asked_at_other_times_keeps_its_word() {
+    let mut watch = Watch::new(with_agent());
+    watch.agent(0, Some(AgentState::Maint), None, 1);
+    let mut health = with_agent();
+    health.agent = health.agent.map(|agent| Agent {
+        interval: at(30),
+        ..agent
+    });
+
+    let changes = watch.watched.configure(&config(health.clone()), at(2));
+    watch.watched.settle(at(2));
+
+    assert_eq!(changes.start.len(), 2);
+    assert_eq!(watch.seen(2)[0], row("disabled", None, "agent maint"));
+    health.agent = health.agent.map(|agent| Agent { port: 1, ..agent });
+    watch.watched.configure(&config(health), at(3));
+    watch.watched.settle(at(3));
+    assert_eq!(watch.seen(3)[0].0, "up");
 }
