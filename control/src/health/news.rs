@@ -28,7 +28,7 @@ pub enum News {
         service: ServiceKey,
         /// Whether it has it now.
         gained: bool,
-        /// The sum of the effective weights of its servers that are up.
+        /// What of its servers that are up counts for the quorum.
         weight: u64,
         /// The sum that decided.
         needed: u64,

@@ -8,7 +8,7 @@ use dataplane::id::Weight;
 use super::agent::{AgentState, AgentWord};
 use super::damping::Flaps;
 use super::probe::{ProbeFailure, ProbeOutcome};
-use super::standing::{self, Fitness};
+use super::standing::{self, Fitness, Share};
 use super::verdict::{Judge, Verdict};
 use super::weight::{Factors, Load, Teller, slow_start};
 use crate::config::{Agent, Check, Health, Server, Start};
@@ -391,8 +391,22 @@ impl WatchedServer {
         match state {
             ServerState::Disabled => Fitness::Disabled,
             _ if !is_fit => Fitness::Unfit,
-            _ if self.drains() => Fitness::Fit(Weight(0)),
-            _ => Fitness::Fit(self.factors(now, health).weight()),
+            _ if self.admits() == Some(AgentState::Drain) => Fitness::Drained,
+            _ => Fitness::Fit(self.share(now, health)),
+        }
+    }
+
+    fn share(&self, now: Duration, health: &Health) -> Share {
+        let factors = self.factors(now, health);
+        let lasting = Factors {
+            slow_start: None,
+            load: None,
+            ..factors
+        };
+        Share {
+            weight: factors.weight(),
+            counts: lasting.weight(),
+            configured: self.configured,
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct WatchedService {
     pub(super) servers: IndexMap<Endpoint<IpAddr>, WatchedServer>,
     /// How its servers stand, as the gateway was told last.
     pub(super) standing: Option<Standing>,
-    /// The sum of the effective weights of its servers that are up.
+    /// What of its servers that are up counts for the quorum.
     pub(super) weight: u64,
     /// Whether something follows from time alone.
     pub(super) is_moving: bool,
@@ -98,7 +98,7 @@ impl WatchedService {
                 });
             }
         }
-        self.weight = fitness.iter().map(|(_, it)| it.weight()).sum();
+        self.weight = fitness.iter().map(|(_, it)| it.counts()).sum();
         let had = self.standing.as_ref().map(|it| it.quorum);
         let standing = Standing::new(fitness.iter().copied(), had, &health);
         if had.unwrap_or(true) != standing.quorum {

@@ -14,7 +14,8 @@ pub struct ServiceHealthView {
     pub name: Option<String>,
     /// Whether the servers that are up are enough.
     pub quorum: bool,
-    /// The sum of the effective weights of the servers that are up.
+    /// What of the servers that are up counts for the quorum: their weights, before slow start and
+    /// load.
     pub weight: u64,
     /// The sum that it takes to keep the quorum, or to gain it again.
     pub needed: u64,

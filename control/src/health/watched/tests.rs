@@ -169,6 +169,23 @@ fn a_server_that_comes_up_starts_slowly() {
 }
 
 #[test]
+fn slow_start_and_load_cost_no_quorum() {
+    let mut watch = Watch::new(Health {
+        quorum: 100,
+        slow_start: at(100),
+        ..with_agent()
+    });
+    watch.agent(0, Some(AgentState::Down), None, 1);
+    watch.agent(1, Some(AgentState::Down), None, 1);
+
+    watch.agent(0, Some(AgentState::Up), Some(50), 2);
+
+    let view = watch.watched.views(at(2)).swap_remove(0);
+    assert_eq!((view.quorum, view.weight), (true, 100));
+    assert_eq!(view.servers[0].effective_weight, Some(10));
+}
+
+#[test]
 fn a_server_that_flaps_is_kept_out_until_it_is_quiet() {
     let damping = Damping {
         half_life: at(10),
