@@ -10,7 +10,7 @@ use dataplane::address::Endpoint;
 use dataplane::hasher::FastMap;
 use dataplane::id::Weight;
 
-use crate::config::{Check, Health, Server, Service, Start};
+use crate::config::{Check, CheckPath, Health, Server, Service, Start};
 
 /// What runs of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,13 @@ impl Fitness {
 pub fn checks_of<'a>(server: &'a Server, health: &'a Health) -> &'a [Check] {
     let own = server.health.as_ref().and_then(|it| it.checks.as_deref());
     own.unwrap_or(&health.checks)
+}
+
+/// Whether a check of a server goes to the VIP on it.
+#[must_use]
+pub fn is_checked_by_vip(server: &Server, health: &Health) -> bool {
+    let mut checks = checks_of(server, health).iter();
+    checks.any(|check| check.path == CheckPath::Vip)
 }
 
 /// Whether the operator has taken a server out.
