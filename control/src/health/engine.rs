@@ -261,6 +261,9 @@ impl<P: Prober> Crew<P> {
         let changes = self
             .board
             .with(|watched, now| watched.configure(&config, now));
+        // A service that went and came back between two looks begins anew there, but not here.
+        let known = self.board.with(|watched, _| watched.standings());
+        self.gateway.stand(known);
         // Whoever changes the configuration while others hold it has to copy it.
         drop(config);
         let Changes { start, stop } = changes;

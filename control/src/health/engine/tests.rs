@@ -259,6 +259,25 @@ fn runs_have_attempts_and_late_ones_are_counted() {
 }
 
 #[test]
+fn a_service_that_comes_back_at_once_stands_as_before() {
+    let gateway = gateway(checked());
+    let fake = Fake::default();
+    fake.set(12, true);
+    let _engine = fake.start(&gateway);
+    until("it has left", || is_seen(&gateway, 12, "down", None));
+    let web = gateway.config().services()[0].clone();
+
+    // Before the engine can look.
+    gateway.board().with(|_, _| {
+        for edit in [Edit::Remove(web.key()), Edit::Put(web.clone())] {
+            gateway.edit(vec![edit], &|_| Ok(())).unwrap();
+        }
+    });
+
+    until("it has left again", || is_seen(&gateway, 12, "down", None));
+}
+
+#[test]
 fn loads_move_weights_slowly() {
     let gateway = gateway(checked());
     let fake = Fake::default();
