@@ -16,7 +16,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 pub struct Turn {
     /// When.
     pub at: Duration,
-    /// Whether it should have begun before, and the run before took too long.
+    /// Whether another one was left out before it, because the run before took too long.
     pub is_late: bool,
 }
 
@@ -48,14 +48,18 @@ impl Pace {
         now + self.delay + self.interval.mul_f64(part)
     }
 
-    /// The run after one that was to begin at `planned`, and has ended `now`.
+    /// The run after one that was to begin at `planned`, and has ended `now`. Turns that are over
+    /// are left out: those that missed them together do not begin together.
     pub fn next(&mut self, planned: Duration, now: Duration) -> Turn {
         let moved = self.jitter * (2.0 * self.part() - 1.0);
         let interval = self.interval.mul_f64(1.0 + moved).max(SHORTEST);
         let at = planned + interval;
+        let behind = now.saturating_sub(at).as_nanos();
+        let missed = behind.div_ceil(self.interval.as_nanos());
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         Turn {
-            at: at.max(now),
-            is_late: at < now,
+            at: at + self.interval.saturating_mul(missed),
+            is_late: missed > 0,
         }
     }
 
@@ -114,12 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_takes_too_long_delays_the_next() {
+    fn turns_that_are_missed_are_left_out() {
         let mut pace = Pace::new(&timing(0), 1);
 
-        let turn = pace.next(millis(5_000), millis(7_500));
+        let late = pace.next(millis(5_000), millis(7_500));
+        let just = pace.next(millis(5_000), millis(7_000));
 
-        assert_eq!((turn.at, turn.is_late), (millis(7_500), true));
+        assert_eq!((late.at, late.is_late), (millis(8_000), true));
+        assert_eq!((just.at, just.is_late), (millis(7_000), true));
     }
 
     proptest! {

@@ -54,7 +54,7 @@ impl Watched {
         self.lateness
     }
 
-    /// Runs that began late because the one before took too long.
+    /// Runs that left a turn out because they took too long.
     #[must_use]
     pub const fn overruns(&self) -> u64 {
         self.overruns

@@ -52,7 +52,7 @@ pub struct Report {
     pub timed: Timed,
     /// By how much it began after its time.
     pub late: Duration,
-    /// Whether it took so long that the next one is late.
+    /// Whether it took so long that the next one's turn is left out.
     pub overran: bool,
     /// The answer.
     pub answer: Answer,
@@ -87,7 +87,7 @@ pub struct Watched {
     unsettled: FastSet<ServiceKey>,
     /// How late runs began.
     pub(super) lateness: Lateness,
-    /// Runs that began late because the one before took too long.
+    /// Runs that left a turn out because they took too long.
     pub(super) overruns: u64,
 }
 

@@ -27,7 +27,7 @@ pub(super) fn gather(board: &Board) -> Vec<Family> {
     });
     let late = Family::counter(
         "sluice_checks_late_total",
-        "Checks of real servers that began late because the one before took too long.",
+        "Checks of real servers that left a turn out because the one before took too long.",
     );
     let lateness_of_starts = Family::histogram(
         "sluice_check_lateness_seconds",
