@@ -317,6 +317,10 @@ impl<P: Prober> Run<P> {
     async fn repeat(self, errand: Errand) {
         let id = errand.id;
         let timing = match &errand.what {
+            What::Check(check, _) if errand.is_known => Timing {
+                delay: Duration::ZERO,
+                ..check.timing
+            },
             What::Check(check, _) => check.timing,
             What::Agent(agent, _) => Timing {
                 interval: agent.interval,
@@ -326,15 +330,22 @@ impl<P: Prober> Run<P> {
         let ready = RefCell::new(None);
         let mut pace = Pace::new(&timing, seed());
         let mut planned = pace.first(self.board.now());
+        let mut is_known = errand.is_known;
         loop {
             let wait = planned.saturating_sub(self.board.now());
             tokio::time::sleep(wait).await;
             let began = self.board.now();
             let answer = match &errand.what {
-                What::Check(check, target) => self.check(errand.of, check, target, &ready).await,
+                What::Check(check, target) => {
+                    // The first result is to come soon.
+                    let retries = if is_known { check.timing.retry } else { 0 };
+                    let run = self.check(errand.of, check, target, &ready, retries);
+                    run.await
+                }
                 What::Agent(agent, at) => Answer::Agent(self.prober.agent(*agent, *at).await),
             };
             let ended = self.board.now();
+            is_known = true;
             let turn = pace.next(planned, ended);
             let report = Report {
                 id,
@@ -354,13 +365,14 @@ impl<P: Prober> Run<P> {
         }
     }
 
-    /// One run: an attempt, and others while they fail.
+    /// One run: an attempt, and so many others while they fail.
     async fn check(
         &self,
         of: ServerName,
         check: &Check,
         target: &ProbeTarget,
         ready: &RefCell<Option<Rc<P::Ready>>>,
+        retries: u16,
     ) -> Answer {
         let mut attempts = 1;
         loop {
@@ -369,7 +381,7 @@ impl<P: Prober> Run<P> {
                 (Ok(ready), Ok(target)) => self.prober.check(&ready, &target).await,
                 (Err(failure), _) | (_, Err(failure)) => Err(failure),
             };
-            if result.is_ok() || attempts > check.timing.retry {
+            if result.is_ok() || attempts > retries {
                 return Answer::Check(result, attempts);
             }
             attempts += 1;

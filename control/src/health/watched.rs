@@ -20,6 +20,7 @@ use super::probe::{ProbeFailure, ProbeOutcome, ProbeTarget};
 use super::server::{RunId, Timed, WatchedServer};
 use super::service::WatchedService;
 use super::standing::{Standing, health_of};
+use super::verdict::Verdict;
 use crate::config::{Agent, Check, CheckPath, Config};
 use crate::gateway::ServerName;
 
@@ -32,6 +33,8 @@ pub struct Errand {
     pub of: ServerName,
     /// What is asked.
     pub what: What,
+    /// Whether it was asked before, at other times, and its answer is known.
+    pub is_known: bool,
 }
 
 /// What is asked.
@@ -221,7 +224,13 @@ fn errand(
         service: key,
         server: end,
     };
-    Some(Errand { id, of, what })
+    let is_known = check.is_some_and(|it| it.judge.verdict() != Verdict::Unknown);
+    Some(Errand {
+        id,
+        of,
+        what,
+        is_known,
+    })
 }
 
 fn target(key: ServiceKey, end: Endpoint<IpAddr>, check: &Check) -> ProbeTarget {

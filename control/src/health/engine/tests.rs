@@ -244,10 +244,11 @@ fn runs_have_attempts_and_late_ones_are_counted() {
         ..checked()
     });
     let fake = Fake::default();
-    fake.set(12, true);
     fake.0.lock().takes = INTERVAL * 2;
     let _engine = fake.start(&gateway);
+    until("it is up", || is_seen(&gateway, 12, "up", Some(1)));
 
+    fake.set(12, true);
     until("it has left", || is_seen(&gateway, 12, "down", None));
 
     assert!(fake.asked(12) >= 3);
@@ -256,6 +257,27 @@ fn runs_have_attempts_and_late_ones_are_counted() {
     until("it is late", || {
         gateway.board().with(|it, _| it.overruns() > 0)
     });
+}
+
+#[test]
+fn one_failure_is_enough_before_the_first_result() {
+    let check = Check {
+        timing: Timing {
+            retry: 1_000,
+            retry_delay: PATIENCE,
+            ..tcp().timing
+        },
+        ..tcp()
+    };
+    let gateway = gateway(Health {
+        checks: [check].into(),
+        ..checked()
+    });
+    let fake = Fake::default();
+    fake.set(12, true);
+    let _engine = fake.start(&gateway);
+
+    until("it has left", || is_seen(&gateway, 12, "down", None));
 }
 
 #[test]
