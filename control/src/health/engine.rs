@@ -25,10 +25,10 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::agent::{self, AgentWord};
+use super::asked::{RunId, Timed};
 use super::check_path::CheckPath;
 use super::pace::Pace;
 use super::probe::{Probe, ProbeFailure, ProbeOutcome, ProbeTarget};
-use super::server::{RunId, Timed};
 use super::watched::{Answer, Changes, Errand, Report, Watched, What};
 use crate::config::{Agent, Check, CheckPath as ConfiguredPath, Timing};
 use crate::gateway::{Gateway, ServerName};
@@ -345,8 +345,12 @@ impl<P: Prober> Run<P> {
                 What::Agent(agent, at) => Answer::Agent(self.prober.agent(*agent, *at).await),
             };
             let ended = self.board.now();
-            is_known = true;
-            let turn = pace.next(planned, ended);
+            let turn = if answer.lack().is_some() {
+                pace.again(ended)
+            } else {
+                is_known = true;
+                pace.next(planned, ended)
+            };
             let report = Report {
                 id,
                 timed: Timed {
@@ -381,7 +385,8 @@ impl<P: Prober> Run<P> {
                 (Ok(ready), Ok(target)) => self.prober.check(&ready, &target).await,
                 (Err(failure), _) | (_, Err(failure)) => Err(failure),
             };
-            if result.is_ok() || attempts > retries {
+            let is_failure = result.as_ref().is_err_and(|failure| !failure.is_ours());
+            if !is_failure || attempts > retries {
                 return Answer::Check(result, attempts);
             }
             attempts += 1;
@@ -404,7 +409,7 @@ impl<P: Prober> Run<P> {
         let way = path.and_then(|path| Some((path.address(of.service, of.server)?, path.source())));
         let Some((address, source)) = way else {
             let words = "there is no check address for it: give `check_addresses` a larger range";
-            return Err(ProbeFailure::new(words));
+            return Err(ProbeFailure::ours(words));
         };
         Ok(Cow::Owned(ProbeTarget {
             server: SocketAddr::new(address.into(), target.server.port()),
@@ -429,7 +434,7 @@ impl<P: Prober> Run<P> {
         let made = match known.find_map(|(_, made)| made.upgrade()) {
             Some(made) => made,
             None => {
-                let made = Rc::new(self.prober.ready(check).map_err(ProbeFailure::new)?);
+                let made = Rc::new(self.prober.ready(check).map_err(ProbeFailure::ours)?);
                 shared.retain(|(_, made)| made.strong_count() > 0);
                 shared.push((check.clone(), Rc::downgrade(&made)));
                 made

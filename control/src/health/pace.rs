@@ -11,6 +11,9 @@ use crate::config::Timing;
 /// The shortest time from one run to the next, whatever is said.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+/// How soon a run is tried again that could not be made; each further time it is twice that.
+const SOON: Duration = Duration::from_millis(50);
+
 /// When a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
@@ -27,6 +30,8 @@ pub struct Pace {
     jitter: f64,
     delay: Duration,
     random: u64,
+    /// Runs in a row that could not be made.
+    unmade: u32,
 }
 
 impl Pace {
@@ -39,6 +44,7 @@ impl Pace {
             delay: timing.delay,
             // Zero would stay zero.
             random: seed | 1,
+            unmade: 0,
         }
     }
 
@@ -51,6 +57,7 @@ impl Pace {
     /// The run after one that was to begin at `planned`, and has ended `now`. Turns that are over
     /// are left out: those that missed them together do not begin together.
     pub fn next(&mut self, planned: Duration, now: Duration) -> Turn {
+        self.unmade = 0;
         let moved = self.jitter * (2.0 * self.part() - 1.0);
         let interval = self.interval.mul_f64(1.0 + moved).max(SHORTEST);
         let at = planned + interval;
@@ -60,6 +67,16 @@ impl Pace {
         Turn {
             at: at + self.interval.saturating_mul(missed),
             is_late: missed > 0,
+        }
+    }
+
+    /// The run after one that could not be made, which ended `now`: soon, and then less soon.
+    pub fn again(&mut self, now: Duration) -> Turn {
+        let wait = SOON.saturating_mul(1 << self.unmade.min(10));
+        self.unmade += 1;
+        Turn {
+            at: now + wait.min(self.interval),
+            is_late: false,
         }
     }
 
@@ -126,6 +143,18 @@ mod tests {
 
         assert_eq!((late.at, late.is_late), (millis(8_000), true));
         assert_eq!((just.at, just.is_late), (millis(7_000), true));
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_made_is_tried_again_soon_and_then_less_soon() {
+        let mut pace = Pace::new(&timing(0), 1);
+
+        let waits = [(); 7].map(|()| pace.again(Duration::ZERO).at);
+
+        let expected = [50, 100, 200, 400, 800, 1_000, 1_000];
+        assert_eq!(waits, expected.map(millis));
+        pace.next(Duration::ZERO, Duration::ZERO);
+        assert_eq!(pace.again(Duration::ZERO).at, millis(50));
     }
 
     proptest! {

@@ -6,16 +6,13 @@ use std::time::Duration;
 use dataplane::id::Weight;
 
 use super::agent::{AgentState, AgentWord};
+use super::asked::{RunId, Timed, WatchedAgent, WatchedCheck, renewed};
 use super::damping::Flaps;
 use super::probe::{ProbeFailure, ProbeOutcome};
 use super::standing::{self, Fitness, Share};
-use super::verdict::{Judge, Verdict};
+use super::verdict::Verdict;
 use super::weight::{Factors, Load, Teller, slow_start};
-use crate::config::{Agent, Check, Health, Server, Start};
-
-/// What names something that is asked again and again, as long as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId(pub u64);
+use crate::config::{Check, Health, Server, Start};
 
 /// How a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,137 +58,6 @@ impl Display for ServerState {
     }
 }
 
-/// When a run was and when the next one is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Runs {
-    /// When the last one ended, and how long it took.
-    pub(super) last: Option<(Duration, Duration)>,
-    /// When the next one begins; `None` before the first.
-    pub(super) next: Option<Duration>,
-    /// How many ended well.
-    pub(super) good: u64,
-    /// How many did not.
-    pub(super) bad: u64,
-    /// Why the last one did not.
-    pub(super) failure: Option<String>,
-}
-
-impl Runs {
-    fn note(&mut self, report: &Timed, failure: Option<String>) {
-        self.last = Some((report.ended, report.took));
-        self.next = Some(report.next);
-        match failure {
-            Some(_) => self.bad += 1,
-            None => self.good += 1,
-        }
-        self.failure = failure;
-    }
-}
-
-/// The times of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timed {
-    /// When it ended.
-    pub ended: Duration,
-    /// How long it took, with all attempts.
-    pub took: Duration,
-    /// When the next one begins.
-    pub next: Duration,
-}
-
-/// One check of a server.
-#[derive(Clone, Debug)]
-pub(super) struct WatchedCheck {
-    pub(super) id: RunId,
-    pub(super) check: Check,
-    pub(super) judge: Judge,
-    pub(super) runs: Runs,
-    /// What a script adds to the weight.
-    weight_delta: i64,
-}
-
-impl WatchedCheck {
-    const fn new(id: RunId, check: Check) -> Self {
-        Self {
-            id,
-            check,
-            judge: Judge::new(),
-            runs: Runs::new(),
-            weight_delta: 0,
-        }
-    }
-
-    /// Whether `check` asks the same, perhaps at other times.
-    fn asks(&self, check: &Check) -> bool {
-        let of = |it: &Check| (it.port, it.address, it.path);
-        self.check.kind == check.kind && of(&self.check) == of(check)
-    }
-
-    /// The check as it is asked from now on, with all that is known by it.
-    fn asked_as(self, check: &Check, new_id: &mut impl FnMut() -> RunId) -> Self {
-        Self {
-            id: new_id(),
-            check: check.clone(),
-            ..self
-        }
-    }
-}
-
-/// The checks that are wanted, with what is known by those that ask the same.
-fn renewed(
-    mut known: Vec<WatchedCheck>,
-    wanted: &[Check],
-    new_id: &mut impl FnMut() -> RunId,
-) -> Vec<WatchedCheck> {
-    // Who is as before stays so, whatever else asks the same.
-    let same: Vec<_> = (wanted.iter())
-        .map(|check| take(&mut known, |it| it.check == *check))
-        .collect();
-    let renewed = wanted.iter().zip(same).map(|(check, same)| {
-        let other = |known| take(known, |it| it.asks(check));
-        same.unwrap_or_else(|| match other(&mut known) {
-            Some(before) => before.asked_as(check, new_id),
-            None => WatchedCheck::new(new_id(), check.clone()),
-        })
-    });
-    renewed.collect()
-}
-
-fn take(
-    known: &mut Vec<WatchedCheck>,
-    is_it: impl FnMut(&WatchedCheck) -> bool,
-) -> Option<WatchedCheck> {
-    let index = known.iter().position(is_it)?;
-    Some(known.swap_remove(index))
-}
-
-/// Where a server is asked for its load.
-#[derive(Clone, Debug)]
-pub(super) struct WatchedAgent {
-    pub(super) id: RunId,
-    pub(super) agent: Agent,
-    pub(super) runs: Runs,
-    /// What it said last of whether it works.
-    works: Option<AgentState>,
-    /// What it said last of whether it may be used.
-    admits: Option<AgentState>,
-    /// Why, in its words.
-    reason: Option<String>,
-}
-
-impl WatchedAgent {
-    const fn new(id: RunId, agent: Agent) -> Self {
-        Self {
-            id,
-            agent,
-            runs: Runs::new(),
-            works: None,
-            admits: None,
-            reason: None,
-        }
-    }
-}
-
 /// A server that is watched.
 #[derive(Clone, Debug)]
 pub(super) struct WatchedServer {
@@ -210,18 +76,6 @@ pub(super) struct WatchedServer {
     pub(super) state: ServerState,
     /// Since when it has been in its state.
     pub(super) since: Duration,
-}
-
-impl Runs {
-    const fn new() -> Self {
-        Self {
-            last: None,
-            next: None,
-            good: 0,
-            bad: 0,
-            failure: None,
-        }
-    }
 }
 
 impl WatchedServer {
@@ -289,7 +143,7 @@ impl WatchedServer {
         checks.chain(self.agent.as_ref().map(|it| it.id))
     }
 
-    /// Takes in the result of a check. Returns whether anything may follow from it.
+    /// Takes in the result of a check; one that could not be made changes nothing. Returns whether anything may follow from it.
     pub(super) fn hear_check(
         &mut self,
         id: RunId,
@@ -301,6 +155,12 @@ impl WatchedServer {
         let Some(check) = self.checks.iter_mut().find(|it| it.id == id) else {
             return false;
         };
+        if let Err(lack) = result
+            && lack.is_ours()
+        {
+            check.runs.note_unasked(timed, lack);
+            return false;
+        }
         let failure = result.as_ref().err().map(|failure| match attempts {
             0 | 1 => failure.to_string(),
             attempts => format!("{failure} (after {attempts} attempts)"),
@@ -331,6 +191,12 @@ impl WatchedServer {
         let Some(agent) = &mut self.agent else {
             return false;
         };
+        if let Err(lack) = result
+            && lack.is_ours()
+        {
+            agent.runs.note_unasked(timed, lack);
+            return false;
+        }
         agent
             .runs
             .note(timed, result.as_ref().err().map(ToString::to_string));
@@ -452,8 +318,30 @@ impl WatchedServer {
         starts() || moves() || damped()
     }
 
-    /// Why it is in its state, or has another weight than is configured, in words.
+    /// Why it is in its state, or has another weight than is configured, and why less is known of
+    /// it than there should be, in words.
     pub(super) fn reasons(&self, now: Duration, health: &Health) -> Vec<String> {
+        let mut reasons = self.why(now, health);
+        let agent = self.agent.iter().map(|it| &it.runs);
+        let runs = self.checks.iter().map(|it| &it.runs).chain(agent);
+        for lack in runs.filter_map(|it| it.lack.as_ref()) {
+            let reason = format!("not asked: {lack}");
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        let silence = self.agents_silence();
+        reasons.extend(silence.map(|why| format!("its agent does not answer: {why}")));
+        reasons
+    }
+
+    /// Why its agent does not answer, if it does not.
+    pub(super) fn agents_silence(&self) -> Option<&str> {
+        self.agent.as_ref()?.runs.failure.as_deref()
+    }
+
+    /// Why it is in its state, or has another weight than is configured, in words.
+    pub(super) fn why(&self, now: Duration, health: &Health) -> Vec<String> {
         match self.state {
             ServerState::Disabled if self.disabled => vec!["by the operator".to_owned()],
             ServerState::Disabled => vec![self.agents_word("maint")],

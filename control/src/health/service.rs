@@ -8,8 +8,9 @@ use dataplane::address::Endpoint;
 use dataplane::service::ServiceKey;
 use indexmap::IndexMap;
 
+use super::asked::RunId;
 use super::news::News;
-use super::server::{RunId, ServerState, WatchedServer};
+use super::server::{ServerState, WatchedServer};
 use super::standing::{self, Standing};
 use crate::config::{Health, Service};
 use crate::gateway::ServerName;
@@ -85,7 +86,7 @@ impl WatchedService {
             if server.state != before {
                 let reasons = match server.state {
                     ServerState::Up | ServerState::Unknown => Vec::new(),
-                    _ => server.reasons(now, &health),
+                    _ => server.why(now, &health),
                 };
                 news.push(News::Server {
                     name: ServerName {

@@ -82,7 +82,9 @@ pub struct RunsView {
     pub good: u64,
     /// Runs that did not.
     pub bad: u64,
-    /// Why the last one did not.
+    /// Runs that could not be made: the gateway lacked something.
+    pub unasked: u64,
+    /// Why the last one did not end well, or was not made.
     pub failure: Option<String>,
     /// How many seconds ago the last one ended.
     pub last_seconds_ago: Option<f64>,

@@ -407,3 +407,50 @@ fn an_agent_that_is_asked_at_other_times_keeps_its_word() {
     watch.watched.settle(at(3));
     assert_eq!(watch.seen(3)[0].0, "up");
 }
+
+#[test]
+fn what_cannot_be_asked_changes_nothing_and_is_told_now_and_then() {
+    let mut watch = Watch::new(checked());
+    watch.check(0, true, 1);
+    let lack = || Answer::Check(Err(ProbeFailure::ours("too many files")), 1);
+
+    let told = (2..14).flat_map(|now| watch.hear(0, lack(), now));
+    let told: Vec<_> = told.map(|news| news.to_string()).collect();
+
+    let line = "server 10.2.0.11:80 of tcp 10.1.0.100:80 cannot be asked and stays as it is: too \
+                many files";
+    assert_eq!(
+        told,
+        [
+            line.to_owned(),
+            format!("{line} (and so it was 9 more times)")
+        ]
+    );
+    assert_eq!(
+        watch.seen(14)[0],
+        row("up", Some(100), "not asked: too many files")
+    );
+    let runs = watch.watched.views(at(14))[0].servers[0].checks[0]
+        .runs
+        .clone();
+    assert_eq!((runs.good, runs.bad, runs.unasked), (1, 0, 12));
+    watch.check(0, true, 15);
+    assert_eq!(watch.seen(15)[0], row("up", Some(100), ""));
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_seen_and_told_once() {
+    let mut watch = Watch::new(with_agent());
+    let silent = || Answer::Agent(Err(ProbeFailure::new("connection refused")));
+
+    let told = (1..4).flat_map(|now| watch.hear(0, silent(), now));
+    let told: Vec<_> = told.map(|news| news.to_string()).collect();
+
+    let of = "the agent of server 10.2.0.11:80 of tcp 10.1.0.100:80";
+    assert_eq!(told, [format!("{of} does not answer: connection refused")]);
+    let reason = "its agent does not answer: connection refused";
+    assert_eq!(watch.seen(4)[0], row("up", Some(100), reason));
+    let told = watch.hear(0, Answer::Agent(Ok(AgentWord::default())), 5);
+    assert_eq!(told[0].to_string(), format!("{of} answers"));
+    assert_eq!(watch.seen(5)[0], row("up", Some(100), ""));
+}
