@@ -27,10 +27,13 @@ fn config(lab: &Lab) -> String {
     let config = GatewayConfig::of(lab)
         .services_of(lab, Method::Dr)
         .services_of(lab, Method::Tun);
-    format!(
-        "{}\n[health]\ncheck_addresses = \"198.18.0.0/20\"\n",
-        config.text()
-    )
+    // Who is checked at the VIP has a check address; who checks is the test.
+    let check = "[[service.check]]\ntype = \"icmp\"\nvia = \"vip\"\ndelay = 3600\n";
+    let services = config
+        .text()
+        .replace("[[service]]", &format!("{check}[[service]]"));
+    let services = services.replacen(check, "", 1) + check;
+    format!("{services}\n[health]\ncheck_addresses = \"198.18.0.0/20\"\n")
 }
 
 /// The numbers of the first servers of a method's services: HTTP in turn, and UDP echo.

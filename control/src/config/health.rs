@@ -27,8 +27,8 @@ pub struct Health {
     pub checks: Arc<[Check]>,
     /// Where every server that names no agent of its own is asked for its load.
     pub agent: Option<Agent>,
-    /// The sum of effective weights below which the service has lost its servers (keepalived's
-    /// `quorum`).
+    /// The sum of weights, before slow start and load, below which the service has lost its
+    /// servers (keepalived's `quorum`).
     pub quorum: u32,
     /// How far above `quorum` the sum must come to gain it, and below to lose it.
     pub hysteresis: u32,

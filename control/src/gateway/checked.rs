@@ -6,10 +6,11 @@ use dataplane::snapshot::Snapshot;
 
 use super::Gateway;
 use crate::health::check_path::CheckedServer;
+use crate::health::standing::{health_of, is_checked_by_vip};
 
 impl Gateway {
-    /// All servers, in the order of the file, with the revision of the configuration that has
-    /// them; `None` when that is `seen`.
+    /// All servers with a check at the VIP, in the order of the file, with the revision of the
+    /// configuration that has them; `None` when that is `seen`.
     #[must_use]
     pub fn checked_servers(&self, seen: Option<u64>) -> Option<(u64, Vec<CheckedServer>)> {
         let state = self.state.lock();
@@ -18,7 +19,11 @@ impl Gateway {
         }
         let services = state.config.services().iter();
         let servers = services.flat_map(|service| {
-            let servers = service.servers.iter();
+            let health = health_of(service);
+            let servers = service.servers.iter().filter(move |server| {
+                let health = health.as_ref();
+                health.is_some_and(|it| is_checked_by_vip(server, it))
+            });
             servers.map(|server| CheckedServer {
                 service: service.key(),
                 server: server.endpoint,
@@ -42,12 +47,18 @@ mod tests {
     use crate::config::Edit;
     use crate::gateway::testing::gateway;
 
-    const SERVICES: &str = "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
-                            [[service.server]]\naddress = \"10.2.0.12\"\nmethod = \"tun\"\n\
-                            [[service.server]]\naddress = \"10.2.0.11\"\nmethod = \"nat\"\n";
+    const SERVICES: &str = "[health]\ncheck_addresses = \"198.18.0.0/24\"\n\
+        [[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
+        [[service.check]]\ntype = \"tcp\"\nvia = \"vip\"\n\
+        [[service.server]]\naddress = \"10.2.0.12\"\nmethod = \"tun\"\n\
+        [[service.server]]\naddress = \"10.2.0.11\"\nmethod = \"dr\"\n\
+        [[service.server]]\naddress = \"10.2.0.13\"\nmethod = \"dr\"\ncheck = []\n\
+        [[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 81\n\
+        [[service.check]]\ntype = \"tcp\"\n\
+        [[service.server]]\naddress = \"10.2.0.14\"\nmethod = \"dr\"\n";
 
     #[test]
-    fn servers_are_told_in_their_order_and_again_when_they_change() {
+    fn servers_that_are_checked_at_the_vip_are_told_in_their_order_and_again_when_they_change() {
         let gateway = gateway(SERVICES);
 
         let (revision, servers) = gateway.checked_servers(None).unwrap();
@@ -59,7 +70,7 @@ mod tests {
             told,
             [
                 ("10.2.0.12".to_owned(), Method::Tun),
-                ("10.2.0.11".to_owned(), Method::Nat)
+                ("10.2.0.11".to_owned(), Method::Dr)
             ]
         );
         assert_eq!(gateway.checked_servers(Some(revision)), None);

@@ -12,6 +12,7 @@ use dataplane::service::{ServiceKey, Unserved};
 use super::events::{self, EventKind};
 use super::{Gateway, State, compile};
 use crate::config::{Config, Done, Fate, Plan, Service};
+use crate::health::standing::{health_of, is_checked_by_vip};
 use crate::ipvs::ServiceName;
 use crate::view::AppliedView;
 
@@ -21,7 +22,7 @@ pub use crate::config::{Edit, EditError};
 pub(super) struct Told {
     /// What there is now.
     pub(super) applied: AppliedView,
-    /// Whether VIPs, servers' addresses or local addresses came or went.
+    /// Whether VIPs, the ways to servers, quorums or local addresses came or went.
     pub(super) moves: bool,
 }
 
@@ -125,8 +126,8 @@ impl State {
         fate.left || fate.before.is_none() || self.config.service(fate.key).is_none()
     }
 
-    /// Tells the editor of all services that are not as they were. Returns whether VIPs, servers'
-    /// addresses or local addresses came or went.
+    /// Tells the editor of all services that are not as they were. Returns whether VIPs, the
+    /// ways to servers, quorums or local addresses came or went.
     fn tell_editor(&mut self, done: &Done, before: &FastMap<IpAddr, Unserved>) -> bool {
         let unserved = self.unserved_of(before.keys().copied().collect());
         let config = Arc::clone(&self.config);
@@ -142,7 +143,9 @@ impl State {
         let pools: Vec<&str> = done.pools.iter().map(|it| it.key.as_str()).collect();
         let knobs = Arc::clone(&self.editor.state().knobs);
         for fate in &done.services {
+            let had_quorum = self.has_quorum(fate.key);
             self.settle_standing(fate.key, config.service(fate.key));
+            moves |= self.has_quorum(fate.key) != had_quorum;
         }
         let sources = compile::Sources {
             config: &config,
@@ -190,19 +193,28 @@ impl State {
     }
 }
 
-/// What of a service Linux has to do with: where the VIP stands, and whom the gateway speaks to.
+/// What of a service Linux has to do with: where the VIP stands, whom the gateway speaks to, and
+/// which way checks go.
 fn ends(service: &Service) -> impl PartialEq + '_ {
+    let health = health_of(service);
+    let by_vip = |server| {
+        health
+            .as_ref()
+            .is_some_and(|it| is_checked_by_vip(server, it))
+    };
     let servers = service.servers.iter().chain(service.sorry_server());
-    let servers: Vec<IpAddr> = servers.map(|server| server.endpoint.addr).collect();
-    (&service.placement, servers)
+    let servers = servers.map(|server| (server.endpoint, server.method, by_vip(server)));
+    (&service.placement, servers.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use dataplane::id::Weight;
+    use dataplane::service::Method;
 
     use super::super::testing::gateway;
     use super::*;
+    use crate::config::Health;
     use crate::gateway::{EventKind, ServerName};
 
     const WEB: &str = "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
@@ -252,6 +264,32 @@ mod tests {
         assert_eq!(refused, Err(EditError::NoService(absent)));
         assert_eq!(gateway.config(), before);
         assert_eq!(gateway.revision(), 0);
+    }
+
+    #[test]
+    fn those_who_wait_hear_of_quorums_and_ways_that_change() {
+        let gateway = gateway(WEB);
+        let mut web = gateway.config().services()[0].clone();
+        let rings = |web: &Service| {
+            gateway
+                .edit(vec![Edit::Put(web.clone())], &anything)
+                .unwrap();
+            futures_util::FutureExt::now_or_never(gateway.changed()).is_some()
+        };
+        web.name = Some("web".to_owned());
+        assert!(!rings(&web));
+
+        web.health = Some(Arc::new(Health {
+            checks: [crate::health::testing::TCP].into(),
+            start: crate::config::Start::Down,
+            ..Health::default()
+        }));
+        assert!(rings(&web), "without quorum now");
+        web.health = None;
+        assert!(rings(&web), "with quorum again");
+        web.servers[0].method = Method::Tun;
+        web.servers[0].endpoint.port = 80;
+        assert!(rings(&web), "the way to a server");
     }
 
     #[test]

@@ -113,7 +113,7 @@ mod tests {
     use super::super::testing::gateway;
     use super::*;
     use crate::config::{Edit, Health, Server, ServerHealth, Start};
-    use crate::health::standing::Fitness;
+    use crate::health::standing::{Fitness, Share};
     use crate::ipvs::Call;
 
     const WEB: &str = "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
@@ -127,7 +127,7 @@ mod tests {
     }
 
     fn fit(weight: u32) -> Fitness {
-        Fitness::Fit(Weight(weight))
+        Fitness::fit(Weight(weight))
     }
 
     /// A gateway whose web service is watched like this.
@@ -161,7 +161,20 @@ mod tests {
     /// Tells the gateway what is known of the servers 11, 12 and so on.
     fn tell(gateway: &Gateway, web: &Service, known: &[Fitness]) {
         let health = health_of(web).unwrap();
-        let known = (11..).zip(known).map(|(last, it)| (end(last), *it));
+        let known = web.servers.iter().zip(known).map(|(server, it)| {
+            let configured = server.weight;
+            let of_it = |share| {
+                Fitness::Fit(Share {
+                    configured,
+                    ..share
+                })
+            };
+            let fitness = match *it {
+                Fitness::Fit(share) => of_it(share),
+                other => other,
+            };
+            (server.endpoint, fitness)
+        });
         let standing = Standing::new(known, None, &health);
         gateway.stand(vec![(web.key(), standing)]);
     }
@@ -247,6 +260,13 @@ mod tests {
         assert_eq!(running(&gateway), [(11, 2)]);
 
         let call = Call::new("-a -t 10.1.0.100:80 -r 10.2.0.13 -m -w 7".split(' '));
+        assert_eq!(gateway.ipvsadm(&call).stderr, "");
+        assert_eq!(running(&gateway), [(11, 2), (13, 7)]);
+
+        let call = Call::new("-e -t 10.1.0.100:80 -r 10.2.0.11 -m -w 10".split(' '));
+        assert_eq!(gateway.ipvsadm(&call).stderr, "");
+        assert_eq!(running(&gateway), [(11, 4), (13, 7)]);
+        let call = Call::new("-e -t 10.1.0.100:80 -r 10.2.0.11 -m -w 5".split(' '));
         assert_eq!(gateway.ipvsadm(&call).stderr, "");
         assert_eq!(running(&gateway), [(11, 2), (13, 7)]);
 

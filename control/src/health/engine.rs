@@ -25,10 +25,10 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::agent::{self, AgentWord};
+use super::asked::{RunId, Timed};
 use super::check_path::CheckPath;
 use super::pace::Pace;
 use super::probe::{Probe, ProbeFailure, ProbeOutcome, ProbeTarget};
-use super::server::{RunId, Timed};
 use super::watched::{Answer, Changes, Errand, Report, Watched, What};
 use crate::config::{Agent, Check, CheckPath as ConfiguredPath, Timing};
 use crate::gateway::{Gateway, ServerName};
@@ -261,6 +261,9 @@ impl<P: Prober> Crew<P> {
         let changes = self
             .board
             .with(|watched, now| watched.configure(&config, now));
+        // A service that went and came back between two looks begins anew there, but not here.
+        let known = self.board.with(|watched, _| watched.standings());
+        self.gateway.stand(known);
         // Whoever changes the configuration while others hold it has to copy it.
         drop(config);
         let Changes { start, stop } = changes;
@@ -314,6 +317,10 @@ impl<P: Prober> Run<P> {
     async fn repeat(self, errand: Errand) {
         let id = errand.id;
         let timing = match &errand.what {
+            What::Check(check, _) if errand.is_known => Timing {
+                delay: Duration::ZERO,
+                ..check.timing
+            },
             What::Check(check, _) => check.timing,
             What::Agent(agent, _) => Timing {
                 interval: agent.interval,
@@ -323,16 +330,27 @@ impl<P: Prober> Run<P> {
         let ready = RefCell::new(None);
         let mut pace = Pace::new(&timing, seed());
         let mut planned = pace.first(self.board.now());
+        let mut is_known = errand.is_known;
         loop {
             let wait = planned.saturating_sub(self.board.now());
             tokio::time::sleep(wait).await;
             let began = self.board.now();
             let answer = match &errand.what {
-                What::Check(check, target) => self.check(errand.of, check, target, &ready).await,
+                What::Check(check, target) => {
+                    // The first result is to come soon.
+                    let retries = if is_known { check.timing.retry } else { 0 };
+                    let run = self.check(errand.of, check, target, &ready, retries);
+                    run.await
+                }
                 What::Agent(agent, at) => Answer::Agent(self.prober.agent(*agent, *at).await),
             };
             let ended = self.board.now();
-            let turn = pace.next(planned, ended);
+            let turn = if answer.lack().is_some() {
+                pace.again(ended)
+            } else {
+                is_known = true;
+                pace.next(planned, ended)
+            };
             let report = Report {
                 id,
                 timed: Timed {
@@ -351,13 +369,14 @@ impl<P: Prober> Run<P> {
         }
     }
 
-    /// One run: an attempt, and others while they fail.
+    /// One run: an attempt, and so many others while they fail.
     async fn check(
         &self,
         of: ServerName,
         check: &Check,
         target: &ProbeTarget,
         ready: &RefCell<Option<Rc<P::Ready>>>,
+        retries: u16,
     ) -> Answer {
         let mut attempts = 1;
         loop {
@@ -366,7 +385,8 @@ impl<P: Prober> Run<P> {
                 (Ok(ready), Ok(target)) => self.prober.check(&ready, &target).await,
                 (Err(failure), _) | (_, Err(failure)) => Err(failure),
             };
-            if result.is_ok() || attempts > check.timing.retry {
+            let is_failure = result.as_ref().is_err_and(|failure| !failure.is_ours());
+            if !is_failure || attempts > retries {
                 return Answer::Check(result, attempts);
             }
             attempts += 1;
@@ -389,7 +409,7 @@ impl<P: Prober> Run<P> {
         let way = path.and_then(|path| Some((path.address(of.service, of.server)?, path.source())));
         let Some((address, source)) = way else {
             let words = "there is no check address for it: give `check_addresses` a larger range";
-            return Err(ProbeFailure::new(words));
+            return Err(ProbeFailure::ours(words));
         };
         Ok(Cow::Owned(ProbeTarget {
             server: SocketAddr::new(address.into(), target.server.port()),
@@ -414,7 +434,7 @@ impl<P: Prober> Run<P> {
         let made = match known.find_map(|(_, made)| made.upgrade()) {
             Some(made) => made,
             None => {
-                let made = Rc::new(self.prober.ready(check).map_err(ProbeFailure::new)?);
+                let made = Rc::new(self.prober.ready(check).map_err(ProbeFailure::ours)?);
                 shared.retain(|(_, made)| made.strong_count() > 0);
                 shared.push((check.clone(), Rc::downgrade(&made)));
                 made

@@ -29,6 +29,9 @@ pub mod check_path;
 /// Which servers of a service are in the packet path.
 pub mod standing;
 
+/// What is asked again and again.
+pub mod asked;
+
 /// A server that is watched.
 pub mod server;
 

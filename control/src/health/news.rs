@@ -28,12 +28,28 @@ pub enum News {
         service: ServiceKey,
         /// Whether it has it now.
         gained: bool,
-        /// The sum of the effective weights of its servers that are up.
+        /// What of its servers that are up counts for the quorum.
         weight: u64,
         /// The sum that decided.
         needed: u64,
         /// Who serves instead.
         sorry: Option<SocketAddr>,
+    },
+    /// The agent of a server answers no more, or again.
+    Agent {
+        /// Of which.
+        name: ServerName,
+        /// Why it does not answer; `None` if it does.
+        silence: Option<String>,
+    },
+    /// A server could not be asked, for the gateway lacks something.
+    Unasked {
+        /// Which.
+        name: ServerName,
+        /// What.
+        why: String,
+        /// How many times that was so since the last of these news.
+        others: u64,
     },
 }
 
@@ -44,6 +60,8 @@ impl News {
         match self {
             Self::Server { state, .. } => matches!(state, ServerState::Down),
             Self::Quorum { gained, .. } => !*gained,
+            Self::Agent { silence, .. } => silence.is_some(),
+            Self::Unasked { .. } => true,
         }
     }
 
@@ -54,11 +72,11 @@ impl News {
             Self::Server { state, was, .. } => {
                 *was == ServerState::Unknown && *state != ServerState::Down
             }
-            Self::Quorum { .. } => false,
+            Self::Quorum { .. } | Self::Agent { .. } | Self::Unasked { .. } => false,
         }
     }
 
-    /// For whoever watches; `None` when nothing is known yet.
+    /// For whoever watches; `None` when nothing is known yet, and of what changes no server.
     #[must_use]
     pub fn event(&self) -> Option<EventKind> {
         let event = match self {
@@ -87,6 +105,7 @@ impl News {
                     EventKind::ServiceQuorumLost { service }
                 }
             }
+            Self::Agent { .. } | Self::Unasked { .. } => return None,
         };
         Some(event)
     }
@@ -96,13 +115,12 @@ impl Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server {
-                name: ServerName { service, server },
+                name,
                 state,
                 reason,
                 was: _,
             } => {
-                let server = SocketAddr::new(server.addr, server.port);
-                write!(f, "server {server} of {service} is {state}")?;
+                write!(f, "{} is {state}", Named(name))?;
                 match reason {
                     Some(reason) => write!(f, ": {reason}"),
                     None => Ok(()),
@@ -128,7 +146,36 @@ impl Display for News {
                     _ => Ok(()),
                 }
             }
+            Self::Agent { name, silence } => {
+                let server = Named(name);
+                match silence {
+                    Some(why) => write!(f, "the agent of {server} does not answer: {why}"),
+                    None => write!(f, "the agent of {server} answers"),
+                }
+            }
+            Self::Unasked { name, why, others } => {
+                write!(
+                    f,
+                    "{} cannot be asked and stays as it is: {why}",
+                    Named(name)
+                )?;
+                match others {
+                    0 => Ok(()),
+                    others => write!(f, " (and so it was {others} more times)"),
+                }
+            }
         }
+    }
+}
+
+/// A server in a sentence.
+struct Named<'a>(&'a ServerName);
+
+impl Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ServerName { service, server } = self.0;
+        let server = SocketAddr::new(server.addr, server.port);
+        write!(f, "server {server} of {service}")
     }
 }
 

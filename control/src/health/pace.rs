@@ -11,12 +11,15 @@ use crate::config::Timing;
 /// The shortest time from one run to the next, whatever is said.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+/// How soon a run is tried again that could not be made; each further time it is twice that.
+const SOON: Duration = Duration::from_millis(50);
+
 /// When a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// When.
     pub at: Duration,
-    /// Whether it should have begun before, and the run before took too long.
+    /// Whether another one was left out before it, because the run before took too long.
     pub is_late: bool,
 }
 
@@ -27,6 +30,8 @@ pub struct Pace {
     jitter: f64,
     delay: Duration,
     random: u64,
+    /// Runs in a row that could not be made.
+    unmade: u32,
 }
 
 impl Pace {
@@ -39,6 +44,7 @@ impl Pace {
             delay: timing.delay,
             // Zero would stay zero.
             random: seed | 1,
+            unmade: 0,
         }
     }
 
@@ -48,14 +54,29 @@ impl Pace {
         now + self.delay + self.interval.mul_f64(part)
     }
 
-    /// The run after one that was to begin at `planned`, and has ended `now`.
+    /// The run after one that was to begin at `planned`, and has ended `now`. Turns that are over
+    /// are left out: those that missed them together do not begin together.
     pub fn next(&mut self, planned: Duration, now: Duration) -> Turn {
+        self.unmade = 0;
         let moved = self.jitter * (2.0 * self.part() - 1.0);
         let interval = self.interval.mul_f64(1.0 + moved).max(SHORTEST);
         let at = planned + interval;
+        let behind = now.saturating_sub(at).as_nanos();
+        let missed = behind.div_ceil(self.interval.as_nanos());
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
         Turn {
-            at: at.max(now),
-            is_late: at < now,
+            at: at + self.interval.saturating_mul(missed),
+            is_late: missed > 0,
+        }
+    }
+
+    /// The run after one that could not be made, which ended `now`: soon, and then less soon.
+    pub fn again(&mut self, now: Duration) -> Turn {
+        let wait = SOON.saturating_mul(1 << self.unmade.min(10));
+        self.unmade += 1;
+        Turn {
+            at: now + wait.min(self.interval),
+            is_late: false,
         }
     }
 
@@ -114,12 +135,26 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_takes_too_long_delays_the_next() {
+    fn turns_that_are_missed_are_left_out() {
         let mut pace = Pace::new(&timing(0), 1);
 
-        let turn = pace.next(millis(5_000), millis(7_500));
+        let late = pace.next(millis(5_000), millis(7_500));
+        let just = pace.next(millis(5_000), millis(7_000));
 
-        assert_eq!((turn.at, turn.is_late), (millis(7_500), true));
+        assert_eq!((late.at, late.is_late), (millis(8_000), true));
+        assert_eq!((just.at, just.is_late), (millis(7_000), true));
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_made_is_tried_again_soon_and_then_less_soon() {
+        let mut pace = Pace::new(&timing(0), 1);
+
+        let waits = [(); 7].map(|()| pace.again(Duration::ZERO).at);
+
+        let expected = [50, 100, 200, 400, 800, 1_000, 1_000];
+        assert_eq!(waits, expected.map(millis));
+        pace.next(Duration::ZERO, Duration::ZERO);
+        assert_eq!(pace.again(Duration::ZERO).at, millis(50));
     }
 
     proptest! {

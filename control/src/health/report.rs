@@ -7,8 +7,9 @@ use dataplane::address::Endpoint;
 use dataplane::hasher::FastMap;
 use dataplane::service::ServiceKey;
 
+use super::asked::{Runs, WatchedCheck};
 use super::lateness::Lateness;
-use super::server::{Runs, ServerState, WatchedCheck, WatchedServer};
+use super::server::{ServerState, WatchedServer};
 use super::service::WatchedService;
 use super::standing;
 use super::verdict::Verdict;
@@ -54,7 +55,7 @@ impl Watched {
         self.lateness
     }
 
-    /// Runs that began late because the one before took too long.
+    /// Runs that left a turn out because they took too long.
     #[must_use]
     pub const fn overruns(&self) -> u64 {
         self.overruns
@@ -141,7 +142,8 @@ fn runs(runs: &Runs, now: Duration) -> RunsView {
     RunsView {
         good: runs.good,
         bad: runs.bad,
-        failure: runs.failure.clone(),
+        unasked: runs.unasked,
+        failure: runs.lack.clone().or_else(|| runs.failure.clone()),
         last_seconds_ago: runs.last.map(|(at, _)| seconds(now.saturating_sub(at))),
         took_seconds: runs.last.map(|(_, took)| seconds(took)),
         next_in_seconds: runs.next.map(|at| seconds(at.saturating_sub(now))),

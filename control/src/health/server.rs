@@ -6,16 +6,13 @@ use std::time::Duration;
 use dataplane::id::Weight;
 
 use super::agent::{AgentState, AgentWord};
+use super::asked::{RunId, Timed, WatchedAgent, WatchedCheck, renewed};
 use super::damping::Flaps;
 use super::probe::{ProbeFailure, ProbeOutcome};
-use super::standing::{self, Fitness};
-use super::verdict::{Judge, Verdict};
+use super::standing::{self, Fitness, Share};
+use super::verdict::Verdict;
 use super::weight::{Factors, Load, Teller, slow_start};
-use crate::config::{Agent, Check, Health, Server, Start};
-
-/// What names something that is asked again and again, as long as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId(pub u64);
+use crate::config::{Check, Health, Server, Start};
 
 /// How a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,81 +58,6 @@ impl Display for ServerState {
     }
 }
 
-/// When a run was and when the next one is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Runs {
-    /// When the last one ended, and how long it took.
-    pub(super) last: Option<(Duration, Duration)>,
-    /// When the next one begins; `None` before the first.
-    pub(super) next: Option<Duration>,
-    /// How many ended well.
-    pub(super) good: u64,
-    /// How many did not.
-    pub(super) bad: u64,
-    /// Why the last one did not.
-    pub(super) failure: Option<String>,
-}
-
-impl Runs {
-    fn note(&mut self, report: &Timed, failure: Option<String>) {
-        self.last = Some((report.ended, report.took));
-        self.next = Some(report.next);
-        match failure {
-            Some(_) => self.bad += 1,
-            None => self.good += 1,
-        }
-        self.failure = failure;
-    }
-}
-
-/// The times of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timed {
-    /// When it ended.
-    pub ended: Duration,
-    /// How long it took, with all attempts.
-    pub took: Duration,
-    /// When the next one begins.
-    pub next: Duration,
-}
-
-/// One check of a server.
-#[derive(Clone, Debug)]
-pub(super) struct WatchedCheck {
-    pub(super) id: RunId,
-    pub(super) check: Check,
-    pub(super) judge: Judge,
-    pub(super) runs: Runs,
-    /// What a script adds to the weight.
-    weight_delta: i64,
-}
-
-impl WatchedCheck {
-    const fn new(id: RunId, check: Check) -> Self {
-        Self {
-            id,
-            check,
-            judge: Judge::new(),
-            runs: Runs::new(),
-            weight_delta: 0,
-        }
-    }
-}
-
-/// Where a server is asked for its load.
-#[derive(Clone, Debug)]
-pub(super) struct WatchedAgent {
-    pub(super) id: RunId,
-    pub(super) agent: Agent,
-    pub(super) runs: Runs,
-    /// What it said last of whether it works.
-    works: Option<AgentState>,
-    /// What it said last of whether it may be used.
-    admits: Option<AgentState>,
-    /// Why, in its words.
-    reason: Option<String>,
-}
-
 /// A server that is watched.
 #[derive(Clone, Debug)]
 pub(super) struct WatchedServer {
@@ -156,18 +78,6 @@ pub(super) struct WatchedServer {
     pub(super) since: Duration,
 }
 
-impl Runs {
-    const fn new() -> Self {
-        Self {
-            last: None,
-            next: None,
-            good: 0,
-            bad: 0,
-            failure: None,
-        }
-    }
-}
-
 impl WatchedServer {
     /// A server of which nothing is known.
     pub(super) const fn new(now: Duration) -> Self {
@@ -186,14 +96,19 @@ impl WatchedServer {
         }
     }
 
-    /// Takes over what the configuration says. What is asked as before goes on with all that is
-    /// known; `new_id` names what is new. A server that is disabled is not asked.
+    /// Takes over what the configuration says. What is asked as before goes on, and what is asked
+    /// at other times begins anew, both with all that is known; `new_id` names what begins. A
+    /// server that is disabled is not asked.
     pub(super) fn configure(
         &mut self,
         server: &Server,
         health: &Health,
         mut new_id: impl FnMut() -> RunId,
     ) {
+        if self.checks.is_empty() && self.agent.is_none() {
+            // Nobody asked, so nobody knows.
+            self.was_well = None;
+        }
         self.configured = server.weight;
         self.disabled = standing::is_disabled(server);
         let wanted: &[Check] = if self.disabled {
@@ -201,29 +116,19 @@ impl WatchedServer {
         } else {
             standing::checks_of(server, health)
         };
-        let mut known = std::mem::take(&mut self.checks);
-        self.checks = (wanted.iter())
-            .map(|check| {
-                let same = known.iter().position(|it| it.check == *check);
-                match same {
-                    Some(index) => known.swap_remove(index),
-                    None => WatchedCheck::new(new_id(), check.clone()),
-                }
-            })
-            .collect();
+        let known = std::mem::take(&mut self.checks);
+        self.checks = renewed(known, wanted, &mut new_id);
         let own = server.health.as_ref().and_then(|it| it.agent);
         let agent = own.or(health.agent).filter(|_| !self.disabled);
-        let known = self.agent.take().filter(|it| Some(it.agent) == agent);
-        self.agent = known.or_else(|| {
-            let agent = agent?;
-            Some(WatchedAgent {
+        let known = self.agent.take();
+        self.agent = agent.map(|agent| match known {
+            Some(known) if known.agent == agent => known,
+            Some(known) if known.agent.port == agent.port => WatchedAgent {
                 id: new_id(),
                 agent,
-                runs: Runs::new(),
-                works: None,
-                admits: None,
-                reason: None,
-            })
+                ..known
+            },
+            _ => WatchedAgent::new(new_id(), agent),
         });
         let says_load =
             self.agent.is_some() || self.checks.iter().any(|it| it.check.load.is_some());
@@ -238,7 +143,7 @@ impl WatchedServer {
         checks.chain(self.agent.as_ref().map(|it| it.id))
     }
 
-    /// Takes in the result of a check. Returns whether anything may follow from it.
+    /// Takes in the result of a check; one that could not be made changes nothing. Returns whether anything may follow from it.
     pub(super) fn hear_check(
         &mut self,
         id: RunId,
@@ -250,6 +155,12 @@ impl WatchedServer {
         let Some(check) = self.checks.iter_mut().find(|it| it.id == id) else {
             return false;
         };
+        if let Err(lack) = result
+            && lack.is_ours()
+        {
+            check.runs.note_unasked(timed, lack);
+            return false;
+        }
         let failure = result.as_ref().err().map(|failure| match attempts {
             0 | 1 => failure.to_string(),
             attempts => format!("{failure} (after {attempts} attempts)"),
@@ -280,6 +191,12 @@ impl WatchedServer {
         let Some(agent) = &mut self.agent else {
             return false;
         };
+        if let Err(lack) = result
+            && lack.is_ours()
+        {
+            agent.runs.note_unasked(timed, lack);
+            return false;
+        }
         agent
             .runs
             .note(timed, result.as_ref().err().map(ToString::to_string));
@@ -340,18 +257,33 @@ impl WatchedServer {
         match state {
             ServerState::Disabled => Fitness::Disabled,
             _ if !is_fit => Fitness::Unfit,
-            _ if self.drains() => Fitness::Fit(Weight(0)),
-            _ => Fitness::Fit(self.factors(now, health).weight()),
+            _ if self.admits() == Some(AgentState::Drain) => Fitness::Drained,
+            _ => Fitness::Fit(self.share(now, health)),
         }
     }
 
-    /// Whether it is well by its checks and its agent; `None` if nobody knows yet.
+    fn share(&self, now: Duration, health: &Health) -> Share {
+        let factors = self.factors(now, health);
+        let lasting = Factors {
+            slow_start: None,
+            load: None,
+            ..factors
+        };
+        Share {
+            weight: factors.weight(),
+            counts: lasting.weight(),
+            configured: self.configured,
+        }
+    }
+
+    /// Whether it is well by its checks and its agent; `None` if nobody knows yet. While a check
+    /// of which there are others, or were before it, has no result, the server is as it was.
     fn well(&self) -> Option<bool> {
         let works = self.agent.as_ref().and_then(|it| it.works);
         match Verdict::of_all(self.checks.iter().map(|it| it.judge.verdict())) {
             Verdict::Bad => Some(false),
             _ if works.is_some_and(|it| it != AgentState::Up) => Some(false),
-            Verdict::Unknown => None,
+            Verdict::Unknown => self.was_well,
             Verdict::Good => Some(true),
         }
     }
@@ -386,8 +318,30 @@ impl WatchedServer {
         starts() || moves() || damped()
     }
 
-    /// Why it is in its state, or has another weight than is configured, in words.
+    /// Why it is in its state, or has another weight than is configured, and why less is known of
+    /// it than there should be, in words.
     pub(super) fn reasons(&self, now: Duration, health: &Health) -> Vec<String> {
+        let mut reasons = self.why(now, health);
+        let agent = self.agent.iter().map(|it| &it.runs);
+        let runs = self.checks.iter().map(|it| &it.runs).chain(agent);
+        for lack in runs.filter_map(|it| it.lack.as_ref()) {
+            let reason = format!("not asked: {lack}");
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        let silence = self.agents_silence();
+        reasons.extend(silence.map(|why| format!("its agent does not answer: {why}")));
+        reasons
+    }
+
+    /// Why its agent does not answer, if it does not.
+    pub(super) fn agents_silence(&self) -> Option<&str> {
+        self.agent.as_ref()?.runs.failure.as_deref()
+    }
+
+    /// Why it is in its state, or has another weight than is configured, in words.
+    pub(super) fn why(&self, now: Duration, health: &Health) -> Vec<String> {
         match self.state {
             ServerState::Disabled if self.disabled => vec!["by the operator".to_owned()],
             ServerState::Disabled => vec![self.agents_word("maint")],
@@ -424,6 +378,9 @@ impl WatchedServer {
             && let Some(left) = self.flaps.left(now, damping)
         {
             reasons.push(format!("damped for {} s", left.as_secs_f64().ceil()));
+        }
+        if reasons.is_empty() {
+            reasons.push("down before its check was changed".to_owned());
         }
         reasons
     }

@@ -8,8 +8,9 @@ use dataplane::address::Endpoint;
 use dataplane::service::ServiceKey;
 use indexmap::IndexMap;
 
+use super::asked::RunId;
 use super::news::News;
-use super::server::{RunId, ServerState, WatchedServer};
+use super::server::{ServerState, WatchedServer};
 use super::standing::{self, Standing};
 use crate::config::{Health, Service};
 use crate::gateway::ServerName;
@@ -24,7 +25,7 @@ pub(super) struct WatchedService {
     pub(super) servers: IndexMap<Endpoint<IpAddr>, WatchedServer>,
     /// How its servers stand, as the gateway was told last.
     pub(super) standing: Option<Standing>,
-    /// The sum of the effective weights of its servers that are up.
+    /// What of its servers that are up counts for the quorum.
     pub(super) weight: u64,
     /// Whether something follows from time alone.
     pub(super) is_moving: bool,
@@ -85,7 +86,7 @@ impl WatchedService {
             if server.state != before {
                 let reasons = match server.state {
                     ServerState::Up | ServerState::Unknown => Vec::new(),
-                    _ => server.reasons(now, &health),
+                    _ => server.why(now, &health),
                 };
                 news.push(News::Server {
                     name: ServerName {
@@ -98,7 +99,7 @@ impl WatchedService {
                 });
             }
         }
-        self.weight = fitness.iter().map(|(_, it)| it.weight()).sum();
+        self.weight = fitness.iter().map(|(_, it)| it.counts()).sum();
         let had = self.standing.as_ref().map(|it| it.quorum);
         let standing = Standing::new(fitness.iter().copied(), had, &health);
         if had.unwrap_or(true) != standing.quorum {

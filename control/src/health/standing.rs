@@ -10,7 +10,7 @@ use dataplane::address::Endpoint;
 use dataplane::hasher::FastMap;
 use dataplane::id::Weight;
 
-use crate::config::{Check, Health, Server, Service, Start};
+use crate::config::{Check, CheckPath, Health, Server, Service, Start};
 
 /// What runs of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,23 +28,63 @@ pub struct Standing {
 pub struct Stand {
     /// Its effective weight; `None` is that it is not in the packet path.
     pub weight: Option<Weight>,
+    /// The configured weight that it was made of; `None` if it does not depend on that.
+    of: Option<Weight>,
 }
 
 impl Stand {
-    const OUT: Self = Self { weight: None };
+    const OUT: Self = Self {
+        weight: None,
+        of: None,
+    };
+    const EMPTY: Self = Self {
+        weight: Some(Weight(0)),
+        of: None,
+    };
 
-    const fn with(weight: Weight) -> Self {
+    const fn with(share: Share) -> Self {
         Self {
-            weight: Some(weight),
+            weight: Some(share.weight),
+            of: Some(share.configured),
         }
     }
+
+    /// With another weight configured, until health says what becomes of it.
+    fn renewed(self, configured: Weight) -> Self {
+        let (Some(weight), Some(of)) = (self.weight, self.of) else {
+            return self;
+        };
+        let part = |of| u64::from(configured.0) * u64::from(weight.0) / of;
+        let weight = match u64::from(of.0) {
+            0 => configured.0,
+            of => u32::try_from(part(of)).unwrap_or(configured.0).max(1),
+        };
+        Self {
+            weight: Some(Weight(weight)),
+            ..self
+        }
+    }
+}
+
+/// What a server may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its effective weight.
+    pub weight: Weight,
+    /// What counts for the quorum: the weight before slow start and load. A server that has just
+    /// come up, or is busy, is there all the same.
+    pub counts: Weight,
+    /// Its weight by the configuration; 0 if that is why it takes nothing.
+    pub configured: Weight,
 }
 
 /// What is known of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fitness {
-    /// It may serve, with this weight.
-    Fit(Weight),
+    /// It may serve, with this share.
+    Fit(Share),
+    /// It is well, but its agent lets it take nothing new.
+    Drained,
     /// It may not.
     Unfit,
     /// The operator has taken it out.
@@ -52,12 +92,22 @@ pub enum Fitness {
 }
 
 impl Fitness {
+    /// It may serve, with all of its weight.
+    #[must_use]
+    pub const fn fit(weight: Weight) -> Self {
+        Self::Fit(Share {
+            weight,
+            counts: weight,
+            configured: weight,
+        })
+    }
+
     /// What counts for the quorum.
     #[must_use]
-    pub fn weight(self) -> u64 {
+    pub fn counts(self) -> u64 {
         match self {
-            Self::Fit(weight) => weight.0.into(),
-            Self::Unfit | Self::Disabled => 0,
+            Self::Fit(share) => share.counts.0.into(),
+            Self::Drained | Self::Unfit | Self::Disabled => 0,
         }
     }
 }
@@ -67,6 +117,13 @@ impl Fitness {
 pub fn checks_of<'a>(server: &'a Server, health: &'a Health) -> &'a [Check] {
     let own = server.health.as_ref().and_then(|it| it.checks.as_deref());
     own.unwrap_or(&health.checks)
+}
+
+/// Whether a check of a server goes to the VIP on it.
+#[must_use]
+pub fn is_checked_by_vip(server: &Server, health: &Health) -> bool {
+    let mut checks = checks_of(server, health).iter();
+    checks.any(|check| check.path == CheckPath::Vip)
 }
 
 /// Whether the operator has taken a server out.
@@ -83,11 +140,11 @@ pub fn unchecked(server: &Server, health: &Health) -> Fitness {
     } else if health.start == Start::Down && !checks_of(server, health).is_empty() {
         Fitness::Unfit
     } else {
-        Fitness::Fit(server.weight)
+        Fitness::fit(server.weight)
     }
 }
 
-/// Whether a service has its quorum when the weights of its servers sum up to `sum`; `had` is
+/// Whether a service has its quorum when the counting weights of its servers sum up to `sum`; `had` is
 /// whether it had one before, if it was asked.
 #[must_use]
 pub fn has_quorum(had: Option<bool>, sum: u64, health: &Health) -> bool {
@@ -114,7 +171,7 @@ impl Standing {
         had_quorum: Option<bool>,
         health: &Health,
     ) -> Self {
-        let weights = fitness.clone().into_iter().map(|(_, it)| it.weight());
+        let weights = fitness.clone().into_iter().map(|(_, it)| it.counts());
         let quorum = has_quorum(had_quorum, weights.sum(), health);
         let sorry = !quorum && health.sorry_server.is_some();
         let stand = |fitness| stand(fitness, sorry, health.inhibit_on_failure);
@@ -145,8 +202,9 @@ impl Standing {
         match stand.weight {
             // What the operator has said since counts at once.
             _ if is_disabled(server) => Stand::OUT,
-            Some(_) if server.weight.0 == 0 => Stand::with(Weight(0)),
-            _ => stand,
+            Some(_) if server.weight.0 == 0 => Stand::EMPTY,
+            _ if stand.of == Some(server.weight) => stand,
+            _ => stand.renewed(server.weight),
         }
     }
 }
@@ -155,8 +213,10 @@ impl Standing {
 const fn stand(fitness: Fitness, sorry: bool, inhibits: bool) -> Stand {
     match fitness {
         Fitness::Disabled => Stand::OUT,
-        Fitness::Fit(weight) if !sorry => Stand::with(weight),
-        Fitness::Fit(_) | Fitness::Unfit if inhibits => Stand::with(Weight(0)),
+        // Whoever drains a server wants its sessions to go on, also behind a sorry server.
+        Fitness::Drained => Stand::EMPTY,
+        Fitness::Fit(share) if !sorry || share.weight.0 == 0 => Stand::with(share),
+        Fitness::Fit(_) | Fitness::Unfit if inhibits => Stand::EMPTY,
         Fitness::Fit(_) | Fitness::Unfit => Stand::OUT,
     }
 }
@@ -215,7 +275,7 @@ mod tests {
     #[test]
     fn who_is_down_leaves_and_who_is_inhibited_keeps_no_weight() {
         let known = [
-            (end(1), Fitness::Fit(Weight(5))),
+            (end(1), Fitness::fit(Weight(5))),
             (end(2), Fitness::Unfit),
             (end(3), Fitness::Disabled),
         ];
@@ -236,7 +296,7 @@ mod tests {
     fn without_quorum_the_sorry_server_takes_the_place_of_all() {
         let health = sorry();
         let of =
-            |weight, had| Standing::new([(end(1), Fitness::Fit(Weight(weight)))], had, &health);
+            |weight, had| Standing::new([(end(1), Fitness::fit(Weight(weight)))], had, &health);
 
         let few = of(1, Some(true));
 
@@ -256,7 +316,7 @@ mod tests {
             ..sorry()
         };
 
-        let standing = Standing::new([(end(1), Fitness::Fit(Weight(1)))], Some(true), &health);
+        let standing = Standing::new([(end(1), Fitness::fit(Weight(1)))], Some(true), &health);
 
         assert!(!standing.quorum);
         assert_eq!(weights(&standing), [Some(1)]);
@@ -277,7 +337,7 @@ mod tests {
     #[test]
     fn what_the_operator_says_counts_before_health_has_heard_of_it() {
         let health = Health::default();
-        let standing = Standing::new([(end(1), Fitness::Fit(Weight(5)))], None, &health);
+        let standing = Standing::new([(end(1), Fitness::fit(Weight(5)))], None, &health);
         let disabled = Server {
             health: Some(Arc::new(ServerHealth {
                 disabled: true,
@@ -288,15 +348,75 @@ mod tests {
 
         let weight = |server: Server| standing.of(&server, &health).weight;
 
-        assert_eq!(weight(server(1, 7)), Some(Weight(5)));
+        assert_eq!(weight(server(1, 7)), Some(Weight(7)));
         assert_eq!(weight(server(1, 0)), Some(Weight(0)));
         assert_eq!(weight(disabled), None);
         assert_eq!(weight(server(2, 7)), Some(Weight(7)));
     }
 
+    #[test]
+    fn a_weight_that_is_configured_anew_keeps_its_reasons() {
+        let health = Health {
+            inhibit_on_failure: true,
+            ..Health::default()
+        };
+        let starts_slowly = Share {
+            weight: Weight(4),
+            counts: Weight(10),
+            configured: Weight(10),
+        };
+        let known = [
+            (end(1), Fitness::Fit(starts_slowly)),
+            (end(2), Fitness::fit(Weight(0))),
+            (end(3), Fitness::Drained),
+            (end(4), Fitness::Unfit),
+        ];
+
+        let standing = Standing::new(known, None, &health);
+
+        let weight = |last, weight| standing.of(&server(last, weight), &health).weight;
+        assert_eq!(weight(1, 20), Some(Weight(8)));
+        assert_eq!(weight(1, 1), Some(Weight(1)));
+        assert_eq!(weight(2, 7), Some(Weight(7)));
+        assert_eq!([3, 4].map(|last| weight(last, 7)), [Some(Weight(0)); 2]);
+    }
+
+    #[test]
+    fn what_counts_for_the_quorum_is_the_weight_before_slow_start_and_load() {
+        let share = Share {
+            weight: Weight(1),
+            counts: Weight(10),
+            configured: Weight(8),
+        };
+        let health = Health {
+            quorum: 10,
+            ..Health::default()
+        };
+
+        let standing = Standing::new([(end(1), Fitness::Fit(share))], Some(false), &health);
+
+        assert!(standing.quorum);
+        assert_eq!(weights(&standing), [Some(1)]);
+    }
+
+    #[test]
+    fn who_is_drained_stays_also_when_that_costs_the_quorum() {
+        let known = [
+            (end(1), Fitness::fit(Weight(0))),
+            (end(2), Fitness::Drained),
+            (end(3), Fitness::fit(Weight(1))),
+        ];
+
+        let standing = Standing::new(known, Some(true), &sorry());
+
+        assert!(standing.sorry);
+        assert_eq!(weights(&standing), [Some(0), Some(0), None]);
+    }
+
     fn fitness() -> impl Strategy<Value = Fitness> {
         prop_oneof![
-            3 => (0..5_u32).prop_map(|weight| Fitness::Fit(Weight(weight))),
+            3 => (0..5_u32).prop_map(|weight| Fitness::fit(Weight(weight))),
+            1 => Just(Fitness::Drained),
             2 => Just(Fitness::Unfit),
             1 => Just(Fitness::Disabled),
         ]
@@ -328,7 +448,10 @@ mod tests {
                 let weight = standing.servers[&end].weight;
                 match fitness {
                     Fitness::Disabled => prop_assert_eq!(weight, None),
-                    Fitness::Fit(own) if !standing.sorry => prop_assert_eq!(weight, Some(own)),
+                    Fitness::Drained => prop_assert_eq!(weight, Some(Weight(0))),
+                    Fitness::Fit(Share { weight: own, .. }) if !standing.sorry || own.0 == 0 => {
+                        prop_assert_eq!(weight, Some(own));
+                    }
                     _ => prop_assert_eq!(weight, inhibit_on_failure.then_some(Weight(0))),
                 }
             }

@@ -14,14 +14,19 @@ use dataplane::service::ServiceKey;
 use indexmap::IndexMap;
 
 use super::agent::AgentWord;
+use super::asked::{RunId, Timed};
 use super::lateness::Lateness;
 use super::news::News;
 use super::probe::{ProbeFailure, ProbeOutcome, ProbeTarget};
-use super::server::{RunId, Timed, WatchedServer};
+use super::server::WatchedServer;
 use super::service::WatchedService;
 use super::standing::{Standing, health_of};
+use super::verdict::Verdict;
 use crate::config::{Agent, Check, CheckPath, Config};
 use crate::gateway::ServerName;
+
+/// How long nothing is told of runs that cannot be made, after something was.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Something to be asked again and again.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Errand {
     pub of: ServerName,
     /// What is asked.
     pub what: What,
+    /// Whether it was asked before, at other times, and its answer is known.
+    pub is_known: bool,
 }
 
 /// What is asked.
@@ -52,7 +59,7 @@ pub struct Report {
     pub timed: Timed,
     /// By how much it began after its time.
     pub late: Duration,
-    /// Whether it took so long that the next one is late.
+    /// Whether it took so long that the next one's turn is left out.
     pub overran: bool,
     /// The answer.
     pub answer: Answer,
@@ -65,6 +72,18 @@ pub enum Answer {
     Check(Result<ProbeOutcome, ProbeFailure>, u16),
     /// Of an agent.
     Agent(Result<AgentWord, ProbeFailure>),
+}
+
+impl Answer {
+    /// Why nobody was asked, if that is so.
+    #[must_use]
+    pub fn lack(&self) -> Option<&ProbeFailure> {
+        let failure = match self {
+            Self::Check(result, _) => result.as_ref().err(),
+            Self::Agent(result) => result.as_ref().err(),
+        };
+        failure.filter(|failure| failure.is_ours())
+    }
 }
 
 /// What is to be asked from now on, and what no more.
@@ -87,8 +106,20 @@ pub struct Watched {
     unsettled: FastSet<ServiceKey>,
     /// How late runs began.
     pub(super) lateness: Lateness,
-    /// Runs that began late because the one before took too long.
+    /// Runs that left a turn out because they took too long.
     pub(super) overruns: u64,
+    /// What was heard since the last settlement that is to be told.
+    heard: Vec<News>,
+    unasked: Unasked,
+}
+
+/// Runs that could not be made.
+#[derive(Debug, Default)]
+struct Unasked {
+    /// When somebody was told last.
+    told: Option<Duration>,
+    /// How many there were since.
+    since: u64,
 }
 
 impl Watched {
@@ -150,6 +181,11 @@ impl Watched {
         self.lateness.note(report.late);
         self.overruns += u64::from(report.overran);
         let (timed, health) = (&report.timed, &service.health);
+        let name = ServerName {
+            service: *key,
+            server: *end,
+        };
+        let was_silent = server.agents_silence().is_some();
         let follows = match &report.answer {
             Answer::Check(result, attempts) => {
                 server.hear_check(report.id, result, *attempts, timed, health)
@@ -158,6 +194,15 @@ impl Watched {
         };
         if follows {
             self.unsettled.insert(*key);
+        }
+        let silence = server.agents_silence();
+        if silence.is_some() != was_silent {
+            let silence = silence.map(str::to_owned);
+            self.heard.push(News::Agent { name, silence });
+        }
+        if let Some(lack) = report.answer.lack() {
+            let told = self.unasked.note(name, lack, timed.ended);
+            self.heard.extend(told);
         }
     }
 
@@ -170,13 +215,13 @@ impl Watched {
     /// Whether there is something to settle.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
-        !self.unsettled.is_empty()
+        !self.unsettled.is_empty() || !self.heard.is_empty()
     }
 
     /// Judges all of which something may have followed. Returns how the servers stand of the
     /// services where that is not as before, and what has become of them.
     pub fn settle(&mut self, now: Duration) -> (Vec<(ServiceKey, Standing)>, Vec<News>) {
-        let mut news = Vec::new();
+        let mut news = std::mem::take(&mut self.heard);
         let mut standings = Vec::new();
         for key in self.unsettled.drain() {
             if let Some(service) = self.services.get_mut(&key)
@@ -194,6 +239,20 @@ impl Watched {
         let services = self.services.iter();
         let standings = services.filter_map(|(key, it)| Some((*key, it.standing.clone()?)));
         standings.collect()
+    }
+}
+
+impl Unasked {
+    /// Counts one. Returns what is to be told of it: not more often than every [`QUIET`].
+    fn note(&mut self, name: ServerName, lack: &ProbeFailure, now: Duration) -> Option<News> {
+        if self.told.is_some_and(|told| now < told + QUIET) {
+            self.since += 1;
+            return None;
+        }
+        self.told = Some(now);
+        let others = std::mem::take(&mut self.since);
+        let why = lack.to_string();
+        Some(News::Unasked { name, why, others })
     }
 }
 
@@ -221,7 +280,13 @@ fn errand(
         service: key,
         server: end,
     };
-    Some(Errand { id, of, what })
+    let is_known = check.is_some_and(|it| it.judge.verdict() != Verdict::Unknown);
+    Some(Errand {
+        id,
+        of,
+        what,
+        is_known,
+    })
 }
 
 fn target(key: ServiceKey, end: Endpoint<IpAddr>, check: &Check) -> ProbeTarget {

@@ -27,7 +27,7 @@ pub(super) fn gather(board: &Board) -> Vec<Family> {
     });
     let late = Family::counter(
         "sluice_checks_late_total",
-        "Checks of real servers that began late because the one before took too long.",
+        "Checks of real servers that left a turn out because the one before took too long.",
     );
     let lateness_of_starts = Family::histogram(
         "sluice_check_lateness_seconds",
@@ -77,11 +77,17 @@ fn of_servers(servers: &[(Labels, &ServerHealthView)]) -> Vec<Family> {
     let results = servers.iter().flat_map(|(labels, server)| {
         let sum = |read: fn(&CheckView) -> u64| server.checks.iter().map(read).sum::<u64>();
         let (good, bad) = (sum(|it| it.runs.good), sum(|it| it.runs.bad));
-        [(labels, "good", good), (labels, "bad", bad)]
+        let unasked = sum(|it| it.runs.unasked);
+        [
+            (labels, "good", good),
+            (labels, "bad", bad),
+            (labels, "unasked", unasked),
+        ]
     });
     let checks = Family::counter(
         "sluice_server_checks_total",
-        "Checks of the real server that ended so.",
+        "Checks of the real server that ended so; \"unasked\" could not be made, for the gateway lacks \
+         something.",
     )
     .each(results, |([service, server], result, count)| {
         let result = ("result", result.to_owned());

@@ -14,7 +14,8 @@ pub struct ServiceHealthView {
     pub name: Option<String>,
     /// Whether the servers that are up are enough.
     pub quorum: bool,
-    /// The sum of the effective weights of the servers that are up.
+    /// What of the servers that are up counts for the quorum: their weights, before slow start and
+    /// load.
     pub weight: u64,
     /// The sum that it takes to keep the quorum, or to gain it again.
     pub needed: u64,
@@ -81,7 +82,9 @@ pub struct RunsView {
     pub good: u64,
     /// Runs that did not.
     pub bad: u64,
-    /// Why the last one did not.
+    /// Runs that could not be made: the gateway lacked something.
+    pub unasked: u64,
+    /// Why the last one did not end well, or was not made.
     pub failure: Option<String>,
     /// How many seconds ago the last one ended.
     pub last_seconds_ago: Option<f64>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use control::ctl::Exit;
 use control::gateway::Gateway;
+use control::health::asked::{RunId, Timed};
 use control::health::probe::{ProbeFailure, ProbeOutcome};
-use control::health::server::{RunId, Timed};
 use control::health::watched::{Answer, Report};
 use control::metrics::{self, Sources};
 use serde_json::{Value, json};

@@ -65,6 +65,8 @@ struct Servers {
     load: Option<u16>,
     /// How often a check was made ready.
     made: usize,
+    /// Whether the gateway lacks something to ask them.
+    lacks: bool,
 }
 
 #[derive(Clone, Default)]
@@ -87,6 +89,9 @@ impl Prober for Fake {
         };
         tokio::time::sleep(takes).await;
         let servers = self.0.lock();
+        if servers.lacks {
+            return Err(ProbeFailure::ours("too many files"));
+        }
         if servers.down.contains(&server) {
             return Err(ProbeFailure::new("connection refused"));
         }
@@ -244,10 +249,11 @@ fn runs_have_attempts_and_late_ones_are_counted() {
         ..checked()
     });
     let fake = Fake::default();
-    fake.set(12, true);
     fake.0.lock().takes = INTERVAL * 2;
     let _engine = fake.start(&gateway);
+    until("it is up", || is_seen(&gateway, 12, "up", Some(1)));
 
+    fake.set(12, true);
     until("it has left", || is_seen(&gateway, 12, "down", None));
 
     assert!(fake.asked(12) >= 3);
@@ -256,6 +262,70 @@ fn runs_have_attempts_and_late_ones_are_counted() {
     until("it is late", || {
         gateway.board().with(|it, _| it.overruns() > 0)
     });
+}
+
+#[test]
+fn one_failure_is_enough_before_the_first_result() {
+    let check = Check {
+        timing: Timing {
+            retry: 1_000,
+            retry_delay: PATIENCE,
+            ..tcp().timing
+        },
+        ..tcp()
+    };
+    let gateway = gateway(Health {
+        checks: [check].into(),
+        ..checked()
+    });
+    let fake = Fake::default();
+    fake.set(12, true);
+    let _engine = fake.start(&gateway);
+
+    until("it has left", || is_seen(&gateway, 12, "down", None));
+}
+
+#[test]
+fn servers_stay_as_they_are_while_the_gateway_cannot_ask_them() {
+    let gateway = gateway(checked());
+    let fake = Fake::default();
+    fake.set(12, true);
+    let _engine = fake.start(&gateway);
+    until("11 is up", || is_seen(&gateway, 11, "up", Some(100)));
+    until("12 has left", || is_seen(&gateway, 12, "down", None));
+
+    fake.0.lock().lacks = true;
+    let of = |server: usize| gateway.watched()[0].servers[server].clone();
+    until("they are not asked", || {
+        (0..2).all(|it| of(it).checks[0].runs.unasked > 5)
+    });
+
+    assert!(is_seen(&gateway, 11, "up", Some(100)));
+    assert!(is_seen(&gateway, 12, "down", None));
+    let lack = "not asked: too many files";
+    assert_eq!(of(0).reasons, [lack]);
+    assert_eq!(of(1).reasons, ["connection refused", lack]);
+    fake.0.lock().lacks = false;
+    until("they are asked", || of(0).reasons.is_empty());
+}
+
+#[test]
+fn a_service_that_comes_back_at_once_stands_as_before() {
+    let gateway = gateway(checked());
+    let fake = Fake::default();
+    fake.set(12, true);
+    let _engine = fake.start(&gateway);
+    until("it has left", || is_seen(&gateway, 12, "down", None));
+    let web = gateway.config().services()[0].clone();
+
+    // Before the engine can look.
+    gateway.board().with(|_, _| {
+        for edit in [Edit::Remove(web.key()), Edit::Put(web.clone())] {
+            gateway.edit(vec![edit], &|_| Ok(())).unwrap();
+        }
+    });
+
+    until("it has left again", || is_seen(&gateway, 12, "down", None));
 }
 
 #[test]

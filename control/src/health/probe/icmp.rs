@@ -56,7 +56,7 @@ impl Family {
 pub(super) async fn run(target: &ProbeTarget, deadline: Deadline) -> Result<Found, ProbeFailure> {
     let socket = open(target).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            ProbeFailure::new("the gateway may not send ICMP echoes (CAP_NET_RAW)")
+            ProbeFailure::ours("the gateway may not send ICMP echoes (CAP_NET_RAW)")
         }
         _ => error.into(),
     })?;

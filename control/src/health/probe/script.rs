@@ -64,7 +64,7 @@ impl ScriptProbe {
         deadline: Deadline,
     ) -> Result<Found, ProbeFailure> {
         let mut child = self.command(target).spawn().map_err(|error| {
-            ProbeFailure::new(format!("cannot start {}: {error}", self.program.display()))
+            ProbeFailure::ours(format!("cannot start {}: {error}", self.program.display()))
         })?;
         let mut group = Group::of(&child);
         let ended = tokio::time::timeout(deadline.left(), child.wait()).await;

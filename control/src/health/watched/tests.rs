@@ -5,7 +5,7 @@ use std::path::Path;
 use super::super::agent::AgentState;
 use super::super::testing::TCP;
 use super::*;
-use crate::config::{Damping, Health, Start};
+use crate::config::{Damping, Health, Start, Timing};
 
 /// A service with the servers 11 and 12, watched like this.
 fn config(health: Health) -> Config {
@@ -169,6 +169,23 @@ fn a_server_that_comes_up_starts_slowly() {
 }
 
 #[test]
+fn slow_start_and_load_cost_no_quorum() {
+    let mut watch = Watch::new(Health {
+        quorum: 100,
+        slow_start: at(100),
+        ..with_agent()
+    });
+    watch.agent(0, Some(AgentState::Down), None, 1);
+    watch.agent(1, Some(AgentState::Down), None, 1);
+
+    watch.agent(0, Some(AgentState::Up), Some(50), 2);
+
+    let view = watch.watched.views(at(2)).swap_remove(0);
+    assert_eq!((view.quorum, view.weight), (true, 100));
+    assert_eq!(view.servers[0].effective_weight, Some(10));
+}
+
+#[test]
 fn a_server_that_flaps_is_kept_out_until_it_is_quiet() {
     let damping = Damping {
         half_life: at(10),
@@ -281,4 +298,159 @@ fn what_is_asked_as_before_goes_on() {
     assert!(watch.watched.views(at(4)).is_empty());
     // A report that was on its way.
     assert_eq!(watch.check(0, true, 5), []);
+}
+
+/// TCP once a minute.
+fn rarely() -> Health {
+    let timing = Timing {
+        interval: at(60),
+        ..TCP.timing
+    };
+    Health {
+        checks: [Check { timing, ..TCP }].into(),
+        start: Start::Down,
+        ..Health::default()
+    }
+}
+
+#[test]
+fn a_check_that_is_made_at_other_times_keeps_its_verdict() {
+    let mut watch = Watch::new(Health {
+        start: Start::Down,
+        ..checked()
+    });
+    watch.check(0, true, 1);
+    watch.check(1, false, 1);
+
+    let changes = watch.watched.configure(&config(rarely()), at(2));
+    let news = watch.watched.settle(at(2)).1;
+
+    assert_eq!((changes.start.len(), changes.stop.len()), (2, 2));
+    assert_eq!(news, []);
+    assert_eq!(watch.seen(2)[0], row("up", Some(100), ""));
+    assert_eq!(watch.seen(2)[1], row("down", None, "connection refused"));
+}
+
+#[test]
+fn a_server_is_as_it_was_until_a_new_check_has_its_first_result() {
+    let mut watch = Watch::new(rarely());
+    watch.check(0, true, 1);
+    watch.check(1, false, 1);
+    let at_81 = Check {
+        port: Some(81),
+        ..TCP
+    };
+    let both = [rarely().checks[0].clone(), at_81.clone()];
+
+    for checks in [both.as_slice(), &[at_81]] {
+        let health = Health {
+            checks: checks.into(),
+            ..rarely()
+        };
+        let changes = watch.watched.configure(&config(health), at(2));
+        let news = watch.watched.settle(at(2)).1;
+
+        assert_eq!(news, []);
+        assert_eq!(watch.seen(2)[0], row("up", Some(100), ""));
+        assert_eq!(watch.seen(2)[1].0, "down");
+        if checks.len() == 1 {
+            assert_eq!(watch.seen(2)[1].2, "down before its check was changed");
+        }
+        if let Some(first) = changes.start.first() {
+            watch.runs = vec![first.id];
+        }
+    }
+    watch.check(0, false, 3);
+
+    assert_eq!(watch.seen(3)[0], row("down", None, "connection refused"));
+}
+
+#[test]
+fn who_is_enabled_again_waits_for_its_first_check() {
+    let mut watch = Watch::new(rarely());
+    watch.check(0, true, 1);
+    let mut disabled = config(rarely());
+    let mut web = disabled.services()[0].clone();
+    web.servers[0].health = Some(Arc::new(crate::config::ServerHealth {
+        disabled: true,
+        ..Default::default()
+    }));
+    let plan = disabled.plan(vec![crate::config::Edit::Put(web)]).unwrap();
+    disabled.carry_out(plan);
+
+    watch.watched.configure(&disabled, at(2));
+    watch.watched.settle(at(2));
+    assert_eq!(watch.seen(2)[0].0, "disabled");
+    watch.watched.configure(&config(rarely()), at(3));
+    watch.watched.settle(at(3));
+
+    assert_eq!(watch.seen(3)[0], row("unknown", None, ""));
+}
+
+#[test]
+fn an_agent_that_is_asked_at_other_times_keeps_its_word() {
+    let mut watch = Watch::new(with_agent());
+    watch.agent(0, Some(AgentState::Maint), None, 1);
+    let mut health = with_agent();
+    health.agent = health.agent.map(|agent| Agent {
+        interval: at(30),
+        ..agent
+    });
+
+    let changes = watch.watched.configure(&config(health.clone()), at(2));
+    watch.watched.settle(at(2));
+
+    assert_eq!(changes.start.len(), 2);
+    assert_eq!(watch.seen(2)[0], row("disabled", None, "agent maint"));
+    health.agent = health.agent.map(|agent| Agent { port: 1, ..agent });
+    watch.watched.configure(&config(health), at(3));
+    watch.watched.settle(at(3));
+    assert_eq!(watch.seen(3)[0].0, "up");
+}
+
+#[test]
+fn what_cannot_be_asked_changes_nothing_and_is_told_now_and_then() {
+    let mut watch = Watch::new(checked());
+    watch.check(0, true, 1);
+    let lack = || Answer::Check(Err(ProbeFailure::ours("too many files")), 1);
+
+    let told = (2..14).flat_map(|now| watch.hear(0, lack(), now));
+    let told: Vec<_> = told.map(|news| news.to_string()).collect();
+
+    let line = "server 10.2.0.11:80 of tcp 10.1.0.100:80 cannot be asked and stays as it is: too \
+                many files";
+    assert_eq!(
+        told,
+        [
+            line.to_owned(),
+            format!("{line} (and so it was 9 more times)")
+        ]
+    );
+    assert_eq!(
+        watch.seen(14)[0],
+        row("up", Some(100), "not asked: too many files")
+    );
+    let runs = watch.watched.views(at(14))[0].servers[0].checks[0]
+        .runs
+        .clone();
+    assert_eq!((runs.good, runs.bad, runs.unasked), (1, 0, 12));
+    watch.check(0, true, 15);
+    assert_eq!(watch.seen(15)[0], row("up", Some(100), ""));
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_seen_and_told_once() {
+    let mut watch = Watch::new(with_agent());
+    let silent = || Answer::Agent(Err(ProbeFailure::new("connection refused")));
+
+    let told = (1..4).flat_map(|now| watch.hear(0, silent(), now));
+    let told: Vec<_> = told.map(|news| news.to_string()).collect();
+
+    let of = "the agent of server 10.2.0.11:80 of tcp 10.1.0.100:80";
+    assert_eq!(told, [format!("{of} does not answer: connection refused")]);
+    let reason = "its agent does not answer: connection refused";
+    assert_eq!(watch.seen(4)[0], row("up", Some(100), reason));
+    let told = watch.hear(0, Answer::Agent(Ok(AgentWord::default())), 5);
+    assert_eq!(told[0].to_string(), format!("{of} answers"));
+    assert_eq!(watch.seen(5)[0], row("up", Some(100), ""));
 }
