@@ -20,8 +20,8 @@ const INJECT_RING: usize = 512;
 /// Punted frames handed over in one call.
 const PUNT_BATCH: usize = 64;
 
-/// How urgent a packet for Linux is; each class has a ring and a limit of its own, so that a
-/// flood in one never starves another.
+/// How urgent a packet for Linux is; each class of an interface has a ring and a limit of its own, so
+/// that a flood in one never starves another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum PuntClass {
@@ -53,7 +53,7 @@ impl PuntClass {
         }
     }
 
-    /// Packets a second that one worker gives to Linux in this class.
+    /// Packets a second of this class that one worker gives to Linux from one interface.
     #[must_use]
     pub const fn packets_per_second(self) -> u32 {
         match self {

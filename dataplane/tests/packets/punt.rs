@@ -53,6 +53,18 @@ fn a_flood_of_transit_fills_its_ring_and_no_other() {
 }
 
 #[test]
+fn a_flood_on_one_interface_takes_nothing_from_another() {
+    let mut gateway = gateway_with_vip();
+    let host = |from| udp().from(from).to(Endpoint::new(DIP_CLIENT_SIDE, 9));
+    let from_server = host(RIP_1).eth_to(GATEWAY_SERVER_MAC).build();
+
+    flood(&mut gateway, &host(CLIENT).build(), 6_000);
+    gateway.receive(1, &from_server);
+
+    assert_eq!(gateway.punted(SERVER_SIDE), [from_server]);
+}
+
+#[test]
 fn a_class_gets_its_rate_back_with_time() {
     let mut gateway = gateway_with_vip();
     let unserved = tcp().syn().to(Endpoint::new(VIP.addr, 81)).build();
