@@ -25,8 +25,12 @@ const PUNT_BATCH: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum PuntClass {
-    /// ARP, neighbour discovery, VRRP, BFD, BGP, OSPF and the like: first in everything.
+    /// ARP, and what neighbours say: neighbour discovery, VRRP, BFD, BGP, OSPF and the like. First
+    /// in everything.
     Control,
+    /// BGP, multihop BFD and other routing protocols of those who are no neighbours, or just say
+    /// that it is that.
+    Multihop,
     /// Other traffic to the gateway's own addresses.
     Host,
     /// Traffic to a VIP that no service or session serves.
@@ -37,7 +41,13 @@ pub enum PuntClass {
 
 impl PuntClass {
     /// Every class, most urgent first.
-    pub const ALL: [Self; 4] = [Self::Control, Self::Host, Self::Unserved, Self::Transit];
+    pub const ALL: [Self; 5] = [
+        Self::Control,
+        Self::Multihop,
+        Self::Host,
+        Self::Unserved,
+        Self::Transit,
+    ];
 
     /// How many classes there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -47,6 +57,7 @@ impl PuntClass {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Control => "control",
+            Self::Multihop => "multihop",
             Self::Host => "host",
             Self::Unserved => "unserved",
             Self::Transit => "transit",
@@ -58,6 +69,7 @@ impl PuntClass {
     pub const fn packets_per_second(self) -> u32 {
         match self {
             Self::Control | Self::Host => 20_000,
+            Self::Multihop => 2_000,
             Self::Unserved => 1_000,
             Self::Transit => 100_000,
         }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::address::{Endpoint, FlowKey, MacAddr, Protocol, V4};
+use crate::address::{Address, Endpoint, FlowKey, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::hasher::{FastMap, FastSet};
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
@@ -289,6 +289,14 @@ impl Snapshot {
             .any(|adjacency| adjacency.interface == interface)
     }
 
+    /// Whether `addr` is on the link of `interface`, by Linux's routes.
+    #[must_use]
+    pub fn is_neighbour(&self, addr: V4, interface: InterfaceId) -> bool {
+        let hops = self.routes.lookup(addr).unwrap_or_default();
+        let mut hops = hops.iter().filter_map(|slot| self.adjacency(*slot));
+        hops.any(|hop| hop.interface == interface && hop.neighbour(addr.to_ip()) == addr.to_ip())
+    }
+
     /// What `addr` is for, if it is one of the gateway's.
     #[inline]
     #[must_use]
@@ -299,7 +307,6 @@ impl Snapshot {
     /// The pool of a local address.
     #[must_use]
     pub fn local_pool(&self, addr: IpAddr) -> Option<&Arc<LocalAddress>> {
-        use crate::address::Address;
         match self.roles.get(&V4::from_ip(addr)?)? {
             Role::Local { pool, .. } => Some(pool),
             Role::Host | Role::Vip(_) => None,

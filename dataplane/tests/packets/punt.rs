@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataplane::address::{Endpoint, Protocol};
+use dataplane::address::{Endpoint, Protocol, V4};
 use dataplane::drop_reason::DropReason;
 use dataplane::io::memory::MemoryPacket;
 use dataplane::punt::PuntClass;
@@ -13,6 +13,13 @@ use crate::common::*;
 fn gateway_with_vip() -> TestGateway {
     serving(Setup::two_arm(), &service(Protocol::Tcp, VIP).dr(RIP_1))
 }
+
+/// A client beyond the link.
+const fn far(port: u16) -> Endpoint<V4> {
+    endpoint([203, 0, 113, 9], port)
+}
+
+const FAR: Endpoint<V4> = far(40_000);
 
 fn flood(gateway: &mut TestGateway, frame: &[u8], count: usize) {
     (0..count).for_each(|_| gateway.put(0, 0, MemoryPacket::new(frame)));
@@ -47,7 +54,7 @@ fn a_flood_of_transit_fills_its_ring_and_no_other() {
     gateway.receive(0, &bgp);
 
     let counts = PuntClass::ALL.map(|class| gateway.sum(|c| c.punts(class)));
-    assert_eq!(counts, [1, 0, 0, 256]);
+    assert_eq!(counts, [1, 0, 0, 0, 256]);
     assert_eq!(gateway.drops(DropReason::PuntLimit), 744);
     assert_eq!(gateway.punted(CLIENT_SIDE)[0], bgp);
 }
@@ -62,6 +69,46 @@ fn a_flood_on_one_interface_takes_nothing_from_another() {
     gateway.receive(1, &from_server);
 
     assert_eq!(gateway.punted(SERVER_SIDE), [from_server]);
+}
+
+/// Frames of the class `host`, and of TCP from BGP's port, both of a client beyond the link.
+fn floods_of_a_client() -> [Vec<u8>; 2] {
+    let dip = |port| Endpoint::new(DIP_CLIENT_SIDE, port);
+    [
+        udp().from(FAR).to(dip(9)).build(),
+        tcp().syn().from(far(179)).to(dip(40_000)).build(),
+    ]
+}
+
+#[test]
+fn floods_of_a_client_take_nothing_from_neighbours() {
+    let mut gateway = gateway_with_vip();
+    let dip = |port| Endpoint::new(DIP_CLIENT_SIDE, port);
+    let neighbour = |port| Endpoint::new(CLIENT.addr, port);
+    let vrrp = ip(112).from(neighbour(0)).to(dip(0)).ttl(255);
+    let control = [
+        udp()
+            .from(neighbour(49_152))
+            .to(dip(3_784))
+            .ttl(255)
+            .build(),
+        tcp()
+            .ack()
+            .from(neighbour(179))
+            .to(dip(40_000))
+            .ttl(1)
+            .build(),
+        vrrp.payload(&[0; 20]).build(),
+    ];
+
+    for frame in floods_of_a_client() {
+        flood(&mut gateway, &frame, 6_000);
+    }
+    for frame in &control {
+        gateway.receive(0, frame);
+    }
+
+    assert_eq!(gateway.punted(CLIENT_SIDE)[..3], control);
 }
 
 #[test]
