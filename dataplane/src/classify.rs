@@ -182,7 +182,7 @@ pub fn host_class(snapshot: &Snapshot, key: &FlowKey<V4>, origin: Origin) -> Pun
         // BGP (RFC 4271) from either side, BFD over several hops (RFC 5883 §5).
         (Protocol::Tcp, _) if ports.contains(&179) => routing_class(snapshot, origin),
         (Protocol::Udp, 4784) => routing_class(snapshot, origin),
-        _ => PuntClass::Host,
+        _ => box_class(snapshot, origin),
     }
 }
 
@@ -191,6 +191,16 @@ fn routing_class(snapshot: &Snapshot, origin: Origin) -> PuntClass {
         PuntClass::Control
     } else {
         PuntClass::Multihop
+    }
+}
+
+/// The punt class of a packet to the box itself, whatever it says.
+#[must_use]
+pub fn box_class(snapshot: &Snapshot, origin: Origin) -> PuntClass {
+    if !origin.group && snapshot.may_answer_checks(origin.source) {
+        PuntClass::Check
+    } else {
+        PuntClass::Host
     }
 }
 
@@ -211,7 +221,7 @@ pub fn other_class(
     } else if is_routing {
         PuntClass::Multihop
     } else {
-        PuntClass::Host
+        box_class(snapshot, origin)
     }
 }
 

@@ -28,6 +28,8 @@ pub enum PuntClass {
     /// ARP, and what neighbours say: neighbour discovery, VRRP, BFD, BGP, OSPF and the like. First
     /// in everything.
     Control,
+    /// Answers to health checks, as far as their source says so.
+    Check,
     /// BGP, multihop BFD and other routing protocols of those who are no neighbours, or just say
     /// that it is that.
     Multihop,
@@ -41,8 +43,9 @@ pub enum PuntClass {
 
 impl PuntClass {
     /// Every class, most urgent first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Control,
+        Self::Check,
         Self::Multihop,
         Self::Host,
         Self::Unserved,
@@ -57,6 +60,7 @@ impl PuntClass {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Control => "control",
+            Self::Check => "check",
             Self::Multihop => "multihop",
             Self::Host => "host",
             Self::Unserved => "unserved",
@@ -68,7 +72,7 @@ impl PuntClass {
     #[must_use]
     pub const fn packets_per_second(self) -> u32 {
         match self {
-            Self::Control | Self::Host => 20_000,
+            Self::Control | Self::Check | Self::Host => 20_000,
             Self::Multihop => 2_000,
             Self::Unserved => 1_000,
             Self::Transit => 100_000,

@@ -82,6 +82,11 @@ fn packets_for_the_box_itself() {
             PuntClass::Control,
         ),
         linux(
+            "What comes from a real server or a VIP to the gateway's own address: answers to checks",
+            tcp().syn_ack().from(RIP_1).to(dip(40_000)).build(),
+            PuntClass::Check,
+        ),
+        linux(
             "Any other packet to the gateway's own address",
             tcp().syn().to(dip(22)).build(),
             PuntClass::Host,

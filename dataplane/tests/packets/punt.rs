@@ -54,7 +54,7 @@ fn a_flood_of_transit_fills_its_ring_and_no_other() {
     gateway.receive(0, &bgp);
 
     let counts = PuntClass::ALL.map(|class| gateway.sum(|c| c.punts(class)));
-    assert_eq!(counts, [1, 0, 0, 0, 256]);
+    assert_eq!(counts, [1, 0, 0, 0, 0, 256]);
     assert_eq!(gateway.drops(DropReason::PuntLimit), 744);
     assert_eq!(gateway.punted(CLIENT_SIDE)[0], bgp);
 }
@@ -109,6 +109,44 @@ fn floods_of_a_client_take_nothing_from_neighbours() {
     }
 
     assert_eq!(gateway.punted(CLIENT_SIDE)[..3], control);
+}
+
+#[test]
+fn floods_of_a_client_take_nothing_from_answers_to_checks() {
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::one_arm(), &service);
+    let dip = |port| Endpoint::new(DIP_SERVER_SIDE, port);
+    let answers = [
+        tcp().syn_ack().from(RIP_1).to(dip(40_000)).build(),
+        tcp().syn_ack().from(VIP).to(dip(40_001)).build(),
+        icmp_echo().echo_reply().from(RIP_1).to(dip(0)).build(),
+    ];
+
+    for frame in floods_of_a_client() {
+        flood(&mut gateway, &frame, 6_000);
+    }
+    for frame in &answers {
+        gateway.receive(0, frame);
+    }
+
+    assert_eq!(gateway.punted(CLIENT_SIDE)[..3], answers);
+}
+
+#[test]
+fn a_server_that_is_out_of_service_is_heard_all_the_same() {
+    let web = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::two_arm(), &web.checking(RIP_2));
+    let dip = Endpoint::new(DIP_SERVER_SIDE, 40_000);
+    let answer = tcp().syn_ack().from(RIP_2).to(dip);
+    let answer = answer.eth_to(GATEWAY_SERVER_MAC).build();
+
+    gateway.receive(1, &answer);
+    gateway.serve(&[]);
+    gateway.collect();
+    gateway.receive(1, &answer);
+
+    let counts = [PuntClass::Check, PuntClass::Host].map(|class| gateway.sum(|c| c.punts(class)));
+    assert_eq!(counts, [1, 1], "a service that is gone checks nobody");
 }
 
 #[test]
