@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::address::{Endpoint, FlowKey, Protocol, V4};
-use crate::id::{EthdevId, ServiceSlot};
+use crate::id::{EthdevId, InterfaceId, ServiceSlot};
+use crate::parse::Parsed;
 use crate::punt::PuntClass;
 use crate::service::{Service, Unserved};
 use crate::snapshot::{Role, Snapshot};
@@ -129,36 +130,107 @@ pub(crate) fn by_role<'a>(snapshot: &'a Snapshot, key: &FlowKey<V4>) -> Option<T
     })
 }
 
-/// The punt class of a packet to the box itself.
+/// Where a packet for Linux comes from, as far as its punt class depends on that.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Where it arrived.
+    pub interface: InterfaceId,
+    /// Its sender, as it says itself.
+    pub source: V4,
+    /// The time to live, as it arrived.
+    pub ttl: u8,
+    /// Whether its frame was for a group.
+    pub group: bool,
+}
+
+impl Origin {
+    /// That of a packet whose frame was for the gateway alone.
+    #[must_use]
+    pub const fn of(interface: InterfaceId, parsed: &Parsed) -> Self {
+        Self {
+            interface,
+            source: parsed.key.source.addr,
+            ttl: parsed.ip.ttl,
+            group: false,
+        }
+    }
+
+    /// Whether no router has sent it on (RFC 5082 §2.2: each takes from the time to live).
+    const fn is_unrouted(self) -> bool {
+        self.ttl == u8::MAX
+    }
+
+    /// Whether a neighbour sent it, or at least somebody who says so.
+    fn is_neighbour(self, snapshot: &Snapshot) -> bool {
+        let Self {
+            interface, source, ..
+        } = self;
+        self.group || self.is_unrouted() || snapshot.is_neighbour(source, interface)
+    }
+}
+
+/// The punt class of a packet with ports to the box itself, or to a group. Anybody can write the ports
+/// of a routing protocol, so the first class is for those that come from the link.
 #[must_use]
-pub const fn host_class(key: &FlowKey<V4>) -> PuntClass {
-    // BGP (RFC 4271) from either side; BFD (RFC 5881 §4, RFC 5883 §5); DHCP (RFC 2131 §4.1).
-    match (key.protocol, key.destination.port, key.source.port) {
-        (Protocol::Tcp, 179, _) | (Protocol::Tcp, _, 179) => PuntClass::Control,
-        (Protocol::Udp, 3784 | 3785 | 4784 | 67 | 68, _) => PuntClass::Control,
-        _ => PuntClass::Host,
+pub fn host_class(snapshot: &Snapshot, key: &FlowKey<V4>, origin: Origin) -> PuntClass {
+    let ports = [key.source.port, key.destination.port];
+    match (key.protocol, key.destination.port) {
+        // BFD (RFC 5881 §5: the time to live is 255).
+        (Protocol::Udp, 3784) if origin.is_unrouted() => PuntClass::Control,
+        // BFD's echo (RFC 5881 §4), DHCP (RFC 2131 §4.1).
+        (Protocol::Udp, 3785 | 67 | 68) if origin.is_neighbour(snapshot) => PuntClass::Control,
+        // BGP (RFC 4271) from either side, BFD over several hops (RFC 5883 §5).
+        (Protocol::Tcp, _) if ports.contains(&179) => routing_class(snapshot, origin),
+        (Protocol::Udp, 4784) => routing_class(snapshot, origin),
+        _ => box_class(snapshot, origin),
+    }
+}
+
+fn routing_class(snapshot: &Snapshot, origin: Origin) -> PuntClass {
+    if origin.is_neighbour(snapshot) {
+        PuntClass::Control
+    } else {
+        PuntClass::Multihop
+    }
+}
+
+/// The punt class of a packet to the box itself, whatever it says.
+#[must_use]
+pub fn box_class(snapshot: &Snapshot, origin: Origin) -> PuntClass {
+    if !origin.group && snapshot.may_answer_checks(origin.source) {
+        PuntClass::Check
+    } else {
+        PuntClass::Host
     }
 }
 
 /// The punt class of an IPv4 packet that is neither TCP, UDP nor SCTP, or that went to a group.
 #[must_use]
-pub fn other_class(snapshot: &Snapshot, protocol: u8, destination: V4, group: bool) -> PuntClass {
+pub fn other_class(
+    snapshot: &Snapshot,
+    protocol: u8,
+    destination: V4,
+    origin: Origin,
+) -> PuntClass {
     // IGMP, OSPF, PIM and VRRP (IANA protocol numbers): what keeps the box in its network.
-    const ROUTING: [u8; 4] = [2, 89, 103, 112];
-    if ROUTING.contains(&protocol) {
+    let is_routing = matches!(protocol, 2 | 89 | 103 | 112);
+    if is_routing && origin.is_neighbour(snapshot) {
         PuntClass::Control
-    } else if group || snapshot.role(destination).is_some() {
-        PuntClass::Host
-    } else {
+    } else if !origin.group && snapshot.role(destination).is_none() {
         PuntClass::Transit
+    } else if is_routing {
+        PuntClass::Multihop
+    } else {
+        box_class(snapshot, origin)
     }
 }
 
-/// The punt class of an IPv6 packet: neighbour discovery (RFC 4861) and routing first.
+/// The punt class of an IPv6 packet: first the neighbour discovery (RFC 4861) and routing of those
+/// on the link, which those beyond can be told from by their hop limit or address.
 #[must_use]
-pub const fn ipv6_class(next_header: u8, icmp_type: Option<u8>) -> PuntClass {
+pub const fn ipv6_class(next_header: u8, icmp_type: Option<u8>, on_link: bool) -> PuntClass {
     match (next_header, icmp_type) {
-        (58, Some(133..=137)) | (89 | 103 | 112, _) => PuntClass::Control,
+        (58, Some(133..=137)) | (89 | 103 | 112, _) if on_link => PuntClass::Control,
         _ => PuntClass::Host,
     }
 }

@@ -20,13 +20,19 @@ const INJECT_RING: usize = 512;
 /// Punted frames handed over in one call.
 const PUNT_BATCH: usize = 64;
 
-/// How urgent a packet for Linux is; each class has a ring and a limit of its own, so that a
-/// flood in one never starves another.
+/// How urgent a packet for Linux is; each class of an interface has a ring and a limit of its own, so
+/// that a flood in one never starves another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum PuntClass {
-    /// ARP, neighbour discovery, VRRP, BFD, BGP, OSPF and the like: first in everything.
+    /// ARP, and what neighbours say: neighbour discovery, VRRP, BFD, BGP, OSPF and the like. First
+    /// in everything.
     Control,
+    /// Answers to health checks, as far as their source says so.
+    Check,
+    /// BGP, multihop BFD and other routing protocols of those who are no neighbours, or just say
+    /// that it is that.
+    Multihop,
     /// Other traffic to the gateway's own addresses.
     Host,
     /// Traffic to a VIP that no service or session serves.
@@ -37,7 +43,14 @@ pub enum PuntClass {
 
 impl PuntClass {
     /// Every class, most urgent first.
-    pub const ALL: [Self; 4] = [Self::Control, Self::Host, Self::Unserved, Self::Transit];
+    pub const ALL: [Self; 6] = [
+        Self::Control,
+        Self::Check,
+        Self::Multihop,
+        Self::Host,
+        Self::Unserved,
+        Self::Transit,
+    ];
 
     /// How many classes there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -47,17 +60,20 @@ impl PuntClass {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Control => "control",
+            Self::Check => "check",
+            Self::Multihop => "multihop",
             Self::Host => "host",
             Self::Unserved => "unserved",
             Self::Transit => "transit",
         }
     }
 
-    /// Packets a second that one worker gives to Linux in this class.
+    /// Packets a second of this class that one worker gives to Linux from one interface.
     #[must_use]
     pub const fn packets_per_second(self) -> u32 {
         match self {
-            Self::Control | Self::Host => 20_000,
+            Self::Control | Self::Check | Self::Host => 20_000,
+            Self::Multihop => 2_000,
             Self::Unserved => 1_000,
             Self::Transit => 100_000,
         }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::address::{Endpoint, FlowKey, MacAddr, Protocol, V4};
+use crate::address::{Address, Endpoint, FlowKey, MacAddr, Protocol, V4};
 use crate::adjacency::Adjacency;
 use crate::hasher::{FastMap, FastSet};
 use crate::id::{AdjacencySlot, EthdevId, InterfaceId, ServerSlot, ServiceSlot, VlanId};
@@ -155,6 +155,9 @@ pub struct Snapshot {
     /// What the gateway itself answers with as a real server, by what [`Self::local_vips`] is
     /// asked; empty in most gateways.
     pub local_servers: Arc<FastMap<ReplySource, ReplyVips>>,
+    /// How many real servers are at an address, or are checked there: those included that have but
+    /// sessions left, or that nothing is sent to while their checks fail.
+    pub servers_at: Sharded<V4, u32>,
     /// IPv4 routes.
     pub routes: ForwardingTable<V4>,
     /// The next hops by slot.
@@ -289,6 +292,21 @@ impl Snapshot {
             .any(|adjacency| adjacency.interface == interface)
     }
 
+    /// Whether `addr` is on the link of `interface`, by Linux's routes.
+    #[must_use]
+    pub fn is_neighbour(&self, addr: V4, interface: InterfaceId) -> bool {
+        let hops = self.routes.lookup(addr).unwrap_or_default();
+        let mut hops = hops.iter().filter_map(|slot| self.adjacency(*slot));
+        hops.any(|hop| hop.interface == interface && hop.neighbour(addr.to_ip()) == addr.to_ip())
+    }
+
+    /// Whether a health check may be answered from `source`: that of a real server, or of a VIP, as
+    /// servers by DR and TUN do.
+    #[must_use]
+    pub fn may_answer_checks(&self, source: V4) -> bool {
+        self.servers_at.get(&source).is_some() || matches!(self.role(source), Some(Role::Vip(_)))
+    }
+
     /// What `addr` is for, if it is one of the gateway's.
     #[inline]
     #[must_use]
@@ -299,7 +317,6 @@ impl Snapshot {
     /// The pool of a local address.
     #[must_use]
     pub fn local_pool(&self, addr: IpAddr) -> Option<&Arc<LocalAddress>> {
-        use crate::address::Address;
         match self.roles.get(&V4::from_ip(addr)?)? {
             Role::Local { pool, .. } => Some(pool),
             Role::Host | Role::Vip(_) => None,

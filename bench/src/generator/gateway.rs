@@ -226,6 +226,7 @@ fn service(shape: &Shape) -> ServiceSpec {
         key: ServiceKey::address(shape.protocol, to_ip(VIP)),
         scheduler: shape.scheduler,
         servers: servers.collect(),
+        checked: Vec::new(),
         local_addresses: locals.collect(),
         unserved: Unserved::Drop,
         mss_clamp: MssClamp::Auto,

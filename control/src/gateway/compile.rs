@@ -1,5 +1,7 @@
 //! From a checked configuration to what the packet path is told.
 
+use std::net::IpAddr;
+
 use dataplane::address::{Address, V4};
 use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
 use dataplane::hasher::FastMap;
@@ -66,6 +68,7 @@ impl Sources<'_> {
             key: service.key(),
             scheduler: scheduler(self.knobs, service),
             servers: (servers.map(|(it, weight)| server(it, weight, edits(it)))).collect(),
+            checked: checked(service),
             local_addresses: local_addresses(self.config, service),
             unserved,
             mss_clamp: service.mss_clamp,
@@ -91,6 +94,19 @@ pub(super) fn running<'a>(
     let servers = servers.filter(|it| !is_sorry(it));
     let servers = servers.filter_map(|it| Some((it, standing.of(it, &health).weight?)));
     servers.chain(sorry.map(|it| (it, it.weight))).collect()
+}
+
+/// Where answers to the checks of a service come from, as far as it is watched.
+fn checked(service: &Service) -> Vec<IpAddr> {
+    let Some(health) = standing::health_of(service) else {
+        return Vec::new();
+    };
+    let addresses = service.servers.iter().flat_map(|server| {
+        let elsewhere = standing::checks_of(server, &health).iter();
+        let elsewhere = elsewhere.filter_map(|check| check.address);
+        std::iter::once(server.endpoint.addr).chain(elsewhere)
+    });
+    addresses.collect()
 }
 
 /// The scheduler with the options that all services share.

@@ -107,12 +107,12 @@ impl State {
 mod tests {
     use std::net::IpAddr;
 
-    use dataplane::address::Endpoint;
+    use dataplane::address::{Endpoint, V4};
     use dataplane::id::Weight;
 
     use super::super::testing::gateway;
     use super::*;
-    use crate::config::{Edit, Health, Server, ServerHealth, Start};
+    use crate::config::{Check, Edit, Health, Server, ServerHealth, Start};
     use crate::health::standing::{Fitness, Share};
     use crate::ipvs::Call;
 
@@ -309,13 +309,20 @@ mod tests {
     #[test]
     fn servers_may_have_to_wait_for_their_first_check() {
         let (gateway, web) = watched(Health {
-            checks: [crate::health::testing::TCP].into(),
+            checks: [Check {
+                address: Some(IpAddr::from([10, 3, 0, 9])),
+                ..crate::health::testing::TCP
+            }]
+            .into(),
             start: Start::Down,
             ..Health::default()
         });
 
         assert_eq!(running(&gateway), []);
         assert!(!gateway.quorum(web.key()));
+        let heard = |addr: [u8; 4]| gateway.published().may_answer_checks(V4::from(addr));
+        let all = [[10, 2, 0, 12], [10, 3, 0, 9], [10, 2, 0, 13]];
+        assert_eq!(all.map(heard), [true, true, false]);
     }
 
     #[test]

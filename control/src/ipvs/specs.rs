@@ -129,6 +129,7 @@ fn spec(entry: &Entry, locality: Locality) -> ServiceSpec {
             .filter(|(line, _)| line.endpoint.addr.is_ipv4())
             .map(server)
             .collect(),
+        checked: Vec::new(),
         local_addresses: entry.local_addresses.iter().map(local).collect(),
         unserved: Unserved::default(),
         mss_clamp: MssClamp::default(),

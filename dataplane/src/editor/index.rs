@@ -47,8 +47,6 @@ pub(super) struct IndexBook {
     nat_of_marks: FastMap<Endpoint<V4>, u32>,
     /// Servers by NAT at an address.
     nat_at: FastMap<V4, u32>,
-    /// Servers at an address, those with sessions left included.
-    servers_at: FastMap<V4, u32>,
     /// Marks whose service is gone while sessions of it may be left.
     past_marks: std::collections::BTreeSet<u32>,
     /// Whether something changed about which servers are the gateway itself.
@@ -204,10 +202,19 @@ impl Editor {
         }
     }
 
+    /// Learns where answers to the health checks of a service come from.
+    pub(super) fn index_checked(&mut self, before: &[IpAddr], after: &[IpAddr]) {
+        if before != after {
+            after.iter().for_each(|addr| self.server_came(*addr));
+            before.iter().for_each(|addr| self.server_went(*addr));
+        }
+    }
+
     /// Notes that a server came to an address.
     pub(super) fn server_came(&mut self, addr: IpAddr) {
         if let Some(addr) = V4::from_ip(addr) {
-            *self.index.servers_at.entry(addr).or_default() += 1;
+            let at = self.next.servers_at.part_of(&addr);
+            *at.entry(addr).or_default() += 1;
             self.index.local_moved |= self.next.is_local(addr);
         }
     }
@@ -215,14 +222,14 @@ impl Editor {
     /// Notes that a server left an address for good.
     pub(super) fn server_went(&mut self, addr: IpAddr) {
         if let Some(addr) = V4::from_ip(addr) {
-            is_last(&mut self.index.servers_at, addr);
+            is_last(self.next.servers_at.part_of(&addr), addr);
             self.index.local_moved |= self.next.is_local(addr);
         }
     }
 
     /// Notes that an address became one of the gateway's own, or is none any more.
     pub(super) fn address_moved(&mut self, addr: V4) {
-        self.index.local_moved |= self.index.servers_at.contains_key(&addr);
+        self.index.local_moved |= self.next.servers_at.get(&addr).is_some();
     }
 
     /// Learns which servers, those with sessions left included, are the gateway itself, and what

@@ -159,7 +159,11 @@ impl Editor {
             *entry = Some(Arc::new(service));
         }
         let entry = (slot, spec.clone());
-        if let Some((_, before)) = self.services.specs.insert(spec.key, entry) {
+        let before = self.services.specs.insert(spec.key, entry);
+        let before = before.map(|(_, before)| before);
+        let checked = before.as_ref().map_or(&[][..], |before| &before.checked);
+        self.index_checked(checked, &spec.checked);
+        if let Some(before) = before {
             self.disclaim_local_addresses(&before.local_addresses);
         }
     }
@@ -177,6 +181,7 @@ impl Editor {
             self.retire(key, server);
         }
         self.services.free_services.push(slot);
+        self.index_checked(&spec.checked, &[]);
         self.disclaim_local_addresses(&spec.local_addresses);
         self.disclaim_vip(key);
         self.unindex_service(key);

@@ -45,6 +45,8 @@ pub struct ServiceSpec {
     pub scheduler: SchedulerKind,
     /// In the order in which an operator would add them; endpoints differ.
     pub servers: Vec<ServerSpec>,
+    /// Where answers to health checks come from, of those servers too that nothing is sent to for now.
+    pub checked: Vec<IpAddr>,
     /// Local addresses of its FULLNAT servers.
     pub local_addresses: Vec<LocalSpec>,
     /// What becomes of packets to the VIP that nothing serves; a mark's service has no say in it.

@@ -59,7 +59,10 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
     let servers = proptest::collection::vec(server(), 0..4);
     let locals = proptest::collection::btree_set(6..9_u8, 0..3);
     let unserved = prop_oneof![Just(Unserved::Linux), Just(Unserved::Drop)];
-    (key(), servers, locals, unserved).prop_map(|(key, mut servers, locals, unserved)| {
+    let addr = (1..5_u8).prop_map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+    let checked = proptest::collection::vec(addr, 0..3);
+    let parts = (key(), servers, checked, locals, unserved);
+    parts.prop_map(|(key, mut servers, checked, locals, unserved)| {
         let mut seen = BTreeSet::new();
         servers.retain(|server| seen.insert(server.endpoint));
         let locals = locals.into_iter().map(|last| LocalSpec {
@@ -71,6 +74,7 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
             key,
             scheduler: SchedulerKind::Rr,
             servers,
+            checked,
             local_addresses: locals.collect(),
             unserved,
             mss_clamp: MssClamp::Auto,
@@ -211,6 +215,15 @@ fn check_indices(editor: &Editor) {
     fresh.index_local_servers();
     let fresh = sorted(&fresh.next.local_servers).collect::<Vec<_>>();
     assert_eq!(before, fresh);
+
+    let slots = next.servers.iter().flatten().map(|it| it.endpoint.addr);
+    let checked = (book.specs.values()).flat_map(|(_, spec)| spec.checked.iter().copied());
+    let mut expected = BTreeMap::new();
+    for addr in slots.chain(checked).filter_map(V4::from_ip) {
+        *expected.entry(addr).or_insert(0) += 1;
+    }
+    let found: BTreeMap<_, _> = next.servers_at.iter().map(|(at, n)| (*at, *n)).collect();
+    assert_eq!(found, expected);
 
     let serves = |key: &ServiceKey| !key.is_ipv6();
     assert_eq!(next.has_services, book.specs.keys().any(serves));

@@ -3,12 +3,13 @@
 use super::related::Related;
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, FlowKey, Protocol};
-use crate::classify;
+use crate::classify::{self, Origin};
 use crate::handover::Visited;
 use crate::id::InterfaceId;
 use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Frame, OtherIpv4, Parsed};
 use crate::punt::PuntClass;
+use crate::wire::ipv6::Ipv6;
 
 /// A packet that no session can have.
 pub(super) struct Aside<P> {
@@ -52,21 +53,28 @@ impl<I: Io> Pipeline<I> {
             _ => aside.packet,
         };
         let class = match frame {
-            Frame::Ipv4Other(other) => classify::other_class(
-                context.snapshot,
-                other.ip.protocol,
-                other.destination,
-                group,
-            ),
+            Frame::Ipv4Other(other) => {
+                let origin = Origin {
+                    interface,
+                    source: other.source,
+                    ttl: other.ip.ttl,
+                    group,
+                };
+                let OtherIpv4 { destination, .. } = *other;
+                classify::other_class(context.snapshot, other.ip.protocol, destination, origin)
+            }
             Frame::Ipv4(parsed) | Frame::Ipv4Cut(parsed) => {
-                let class = classify::host_class(&parsed.key);
                 debug_assert!(group);
-                class
+                let origin = Origin::of(interface, parsed);
+                let origin = Origin { group, ..origin };
+                classify::host_class(context.snapshot, &parsed.key, origin)
             }
             Frame::Ipv6(other) => {
                 self.counters().ipv6_packets.add(1);
                 let icmp_type = packet.bytes().get(usize::from(other.l4_offset)).copied();
-                classify::ipv6_class(other.protocol, icmp_type)
+                let header = packet.bytes().get(other.l3_offset.into()..);
+                let on_link = group || header.is_some_and(is_from_link);
+                classify::ipv6_class(other.protocol, icmp_type, on_link)
             }
             Frame::Arp => PuntClass::Control,
             Frame::Other(_) => PuntClass::Host,
@@ -83,6 +91,13 @@ pub(super) fn for_a_session(frame: &Frame) -> Option<Parsed> {
         Frame::Ipv4Other(other) if other.ip.fragment == FragmentKind::Later => without_ports(other),
         _ => None,
     }
+}
+
+/// Whether an IPv6 packet was sent by a station on the link: routers take from the hop limit, and send
+/// on nothing of a link-local source (RFC 4291 §2.5.6).
+fn is_from_link(ip: &[u8]) -> bool {
+    let header = Ipv6::parse(ip).map(|(header, _)| header);
+    header.is_ok_and(|it| it.hop_limit() == u8::MAX || it.source().0 >> 118 == 0xfe80 >> 6)
 }
 
 #[cold]

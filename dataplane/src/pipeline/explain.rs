@@ -134,7 +134,7 @@ impl<I: Io> Pipeline<I> {
     ) -> Outcome {
         let parsed = probe.parsed();
         let Target::Service(service) = target else {
-            return outcome(without_session(context.snapshot, target, &parsed));
+            return unopened(context, target, probe);
         };
         explanation.not_opened = self.bar(context, &parsed);
         match explanation.not_opened {
@@ -143,7 +143,7 @@ impl<I: Io> Pipeline<I> {
             Some(NotOpened::Kind | NotOpened::FtpData) => {
                 let target = classify::by_role(context.snapshot, &probe.key);
                 let target = target.unwrap_or(Target::Transit);
-                outcome(without_session(context.snapshot, target, &parsed))
+                unopened(context, target, probe)
             }
         }
     }
@@ -255,8 +255,9 @@ fn sent(snapshot: &Snapshot, way: AdjacencyRef, destination: V4, tunnels: bool) 
     }
 }
 
-const fn outcome(fate: Fate) -> Outcome {
-    match fate {
+/// What becomes of a packet that begins no session.
+fn unopened(context: Context<'_>, target: Target<'_>, probe: &Probe) -> Outcome {
+    match without_session(context.snapshot, target, probe.interface, &probe.parsed()) {
         Fate::Linux(class) => Outcome::Punted(class),
         Fate::Dropped(reason) => Outcome::Dropped(reason),
     }

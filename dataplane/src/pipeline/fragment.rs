@@ -17,7 +17,7 @@ use super::waiting::{Gathered, PLACES_OF_ONE, Part, Refusal, WaitingRoom};
 use super::way::Way;
 use super::{Context, Pipeline, Work};
 use crate::address::{Endpoint, Protocol, V4};
-use crate::classify::Target;
+use crate::classify::{self, Origin, Target};
 use crate::drop_reason::DropReason;
 use crate::framing;
 use crate::handover::Visited;
@@ -178,9 +178,12 @@ impl<I: Io> Pipeline<I> {
     }
 
     fn leave_to_linux(&mut self, context: Context<'_>, work: Work<I::Packet>) {
-        let class = match context.snapshot.role(work.parsed.key.destination.addr) {
+        let Context { snapshot, .. } = context;
+        let class = match snapshot.role(work.parsed.key.destination.addr) {
             Some(Role::Vip(_)) => PuntClass::Unserved,
-            Some(Role::Host | Role::Local { .. }) => PuntClass::Host,
+            Some(Role::Host | Role::Local { .. }) => {
+                classify::box_class(snapshot, Origin::of(work.interface, &work.parsed))
+            }
             None => PuntClass::Transit,
         };
         self.out

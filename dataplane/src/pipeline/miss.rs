@@ -7,7 +7,7 @@ use super::open::FTP_DATA;
 use super::overheard::{Heard, may_be_reply, overhearing_owner};
 use super::{Context, Pipeline, Work};
 use crate::address::{Address, Endpoint, FlowKey, Protocol, V4};
-use crate::classify::{self, Target};
+use crate::classify::{self, Origin, Target};
 use crate::drop_reason::DropReason;
 use crate::handover::{Handed, Visited};
 use crate::icmp_error::IcmpError;
@@ -71,7 +71,7 @@ impl<I: Io> Pipeline<I> {
         target: Target<'_>,
         work: Work<I::Packet>,
     ) {
-        match without_session(context.snapshot, target, &work.parsed) {
+        match without_session(context.snapshot, target, work.interface, &work.parsed) {
             Fate::Linux(class) => self.punt(context, class, work),
             Fate::Dropped(DropReason::Rejected) => self.reject(context, work),
             Fate::Dropped(DropReason::NoSessionForReply) => self.tell_server(context, work),
@@ -247,13 +247,21 @@ pub(super) enum Fate {
 }
 
 /// Decides what becomes of a packet that begins no session.
-pub(super) fn without_session(snapshot: &Snapshot, target: Target<'_>, parsed: &Parsed) -> Fate {
+pub(super) fn without_session(
+    snapshot: &Snapshot,
+    target: Target<'_>,
+    interface: InterfaceId,
+    parsed: &Parsed,
+) -> Fate {
     match target {
         Target::UnservedVip(Unserved::Linux) => Fate::Linux(PuntClass::Unserved),
         Target::UnservedVip(Unserved::Drop) => Fate::Dropped(DropReason::Unserved),
         Target::UnservedVip(Unserved::Reject) => Fate::Dropped(DropReason::Rejected),
         Target::LocalAddress => Fate::Dropped(DropReason::NoSessionForLocalAddress),
-        Target::Host => Fate::Linux(classify::host_class(&parsed.key)),
+        Target::Host => {
+            let origin = Origin::of(interface, parsed);
+            Fate::Linux(classify::host_class(snapshot, &parsed.key, origin))
+        }
         Target::NatReply if is_to_be_told(snapshot, parsed) => {
             Fate::Dropped(DropReason::NoSessionForReply)
         }

@@ -39,6 +39,33 @@ struct TxPort<T: TxQueue> {
     waiting_bytes: usize,
 }
 
+/// The way to Linux by one interface. Its limits are its own, so that no flood on one interface takes
+/// from what comes in by another.
+struct ToTwin<P> {
+    rings: Arc<TwinRings<P>>,
+    /// By class.
+    limits: [RateLimit; PuntClass::COUNT],
+}
+
+impl<P> ToTwin<P> {
+    fn new(rings: Arc<TwinRings<P>>) -> Self {
+        let limits = PuntClass::ALL.map(|class| {
+            let rate = class.packets_per_second();
+            RateLimit::new(rate, rate.div_ceil(4), Tick(0))
+        });
+        Self { rings, limits }
+    }
+
+    /// Gives a packet to Linux; gives it back when it is beyond its class's rate or room.
+    fn punt(&mut self, now: Tick, class: PuntClass, packet: P) -> Result<(), P> {
+        if self.limits[class as usize].allow(now) {
+            self.rings.punt(class, packet)
+        } else {
+            Err(packet)
+        }
+    }
+}
+
 /// A packet whose next hop's MAC is not known yet. It is ready but for its Ethernet header.
 struct Held<P> {
     packet: P,
@@ -55,7 +82,8 @@ pub struct Outputs<I: Io> {
     ports: Vec<TxPort<I::Tx>>,
     /// Lends buffers for ICMP errors and fragments.
     pub pool: I::Pool,
-    twins: Vec<Arc<TwinRings<I::Packet>>>,
+    /// By interface.
+    twins: Vec<ToTwin<I::Packet>>,
     handover: Handover<I::Packet>,
     /// What will be handed over at the end of the turn, by worker.
     handing: Vec<Batch<I::Packet>>,
@@ -65,7 +93,6 @@ pub struct Outputs<I: Io> {
     pub counters: Arc<WorkerCounters>,
     mailbox: Arc<Mailbox>,
     held: ArrayVec<Held<I::Packet>, HELD>,
-    punt_limits: [RateLimit; PuntClass::COUNT],
     icmp_limit: RateLimit,
 }
 
@@ -88,17 +115,13 @@ impl<I: Io> Outputs<I> {
             worker: mailbox.worker,
             ports: ports.collect(),
             pool,
-            twins,
+            twins: twins.into_iter().map(ToTwin::new).collect(),
             handing: (0..handover.workers()).map(|_| Batch::new()).collect(),
             handover,
             giver: 0,
             counters,
             mailbox,
             held: ArrayVec::new(),
-            punt_limits: PuntClass::ALL.map(|class| {
-                let rate = class.packets_per_second();
-                RateLimit::new(rate, rate.div_ceil(4), Tick(0))
-            }),
             icmp_limit: RateLimit::new(ICMP_PER_SECOND, ICMP_PER_SECOND / 4, Tick(0)),
         }
     }
@@ -119,11 +142,11 @@ impl<I: Io> Outputs<I> {
         mut packet: I::Packet,
     ) {
         framing::remove_tag(&mut packet);
-        let allowed = self.punt_limits[class as usize].allow(now);
-        let Some(rings) = self.twins.get(interface.index()).filter(|_| allowed) else {
-            return self.discard(packet, DropReason::PuntLimit);
+        let outcome = match self.twins.get_mut(interface.index()) {
+            Some(twin) => twin.punt(now, class, packet),
+            None => Err(packet),
         };
-        match rings.punt(class, packet) {
+        match outcome {
             Ok(()) => self.counters.punts(class).add(1),
             Err(packet) => self.discard(packet, DropReason::PuntLimit),
         }
@@ -254,7 +277,7 @@ impl<I: Io> Outputs<I> {
 
     /// The next frame Linux sent on the twin of `interface`.
     pub fn next_injected(&self, interface: InterfaceId) -> Option<I::Packet> {
-        self.twins.get(interface.index())?.next_injected()
+        self.twins.get(interface.index())?.rings.next_injected()
     }
 
     /// Hands all queued frames to the ethdevs and the other workers.

@@ -34,6 +34,7 @@ fn service_of(key: ServiceKey) -> TestService {
             key,
             scheduler: SchedulerKind::Rr,
             servers: Vec::new(),
+            checked: Vec::new(),
             local_addresses: Vec::new(),
             unserved: Unserved::Linux,
             mss_clamp: MssClamp::Auto,
@@ -48,6 +49,13 @@ impl TestService {
     #[must_use]
     pub fn server(self, server: Endpoint<V4>, method: Method) -> Self {
         self.weighted(server, method, 1)
+    }
+
+    /// Adds a server that is checked although nothing is sent to it.
+    #[must_use]
+    pub fn checking(mut self, server: Endpoint<V4>) -> Self {
+        self.spec.checked.push(server.addr.to_ip());
+        self
     }
 
     /// Adds a server with a weight.

@@ -111,6 +111,11 @@ fn ipv6_is_linuxs() {
             PuntClass::Control,
         ),
         linux(
+            "IPv6 neighbour discovery that a router has sent on",
+            ipv6(V6(0x2001_0db8 << 96 | 9), to, 58, &solicitation),
+            PuntClass::Host,
+        ),
+        linux(
             "IPv6 OSPF, PIM and VRRP",
             group(ipv6(from, V6(0xff02 << 112 | 5), 89, &[3, 1])),
             PuntClass::Control,

@@ -44,16 +44,47 @@ fn groups_and_routing_protocols() {
 fn packets_for_the_box_itself() {
     let dip = |port| Endpoint::new(DIP_CLIENT_SIDE, port);
     let about = on(udp(), &hop(TO_SERVER, (CLIENT, RIP_2), 63)).build();
+    let far = |port| endpoint([203, 0, 113, 9], port);
     run(&[
         linux(
-            "BGP to the gateway's own address, from either side",
+            "BGP of a neighbour to the gateway's own address, from either side",
             tcp().syn().to(dip(179)).build(),
             PuntClass::Control,
         ),
         linux(
-            "BFD to the gateway's own address",
-            udp().to(dip(3_784)).build(),
+            "BGP with a time to live of 255, which no router has sent on",
+            tcp().syn().from(far(179)).to(dip(40_000)).ttl(255).build(),
             PuntClass::Control,
+        ),
+        linux(
+            "BFD to the gateway's own address, with a time to live of 255",
+            udp().from(far(49_152)).to(dip(3_784)).ttl(255).build(),
+            PuntClass::Control,
+        ),
+        linux(
+            "BFD with less, which is none (RFC 5881 §5)",
+            udp().to(dip(3_784)).ttl(254).build(),
+            PuntClass::Host,
+        ),
+        linux(
+            "BGP, and BFD over several hops, of anybody else",
+            udp().from(far(49_152)).to(dip(4_784)).build(),
+            PuntClass::Multihop,
+        ),
+        linux(
+            "OSPF, PIM or VRRP to the gateway's own address, of anybody else",
+            ip(89).from(far(0)).to(dip(0)).payload(&[0; 20]).build(),
+            PuntClass::Multihop,
+        ),
+        linux(
+            "DHCP to the gateway's own address, of a neighbour",
+            udp().to(dip(68)).build(),
+            PuntClass::Control,
+        ),
+        linux(
+            "What comes from a real server or a VIP to the gateway's own address: answers to checks",
+            tcp().syn_ack().from(RIP_1).to(dip(40_000)).build(),
+            PuntClass::Check,
         ),
         linux(
             "Any other packet to the gateway's own address",

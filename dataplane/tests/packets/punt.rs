@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataplane::address::{Endpoint, Protocol};
+use dataplane::address::{Endpoint, Protocol, V4};
 use dataplane::drop_reason::DropReason;
 use dataplane::io::memory::MemoryPacket;
 use dataplane::punt::PuntClass;
@@ -13,6 +13,13 @@ use crate::common::*;
 fn gateway_with_vip() -> TestGateway {
     serving(Setup::two_arm(), &service(Protocol::Tcp, VIP).dr(RIP_1))
 }
+
+/// A client beyond the link.
+const fn far(port: u16) -> Endpoint<V4> {
+    endpoint([203, 0, 113, 9], port)
+}
+
+const FAR: Endpoint<V4> = far(40_000);
 
 fn flood(gateway: &mut TestGateway, frame: &[u8], count: usize) {
     (0..count).for_each(|_| gateway.put(0, 0, MemoryPacket::new(frame)));
@@ -47,9 +54,99 @@ fn a_flood_of_transit_fills_its_ring_and_no_other() {
     gateway.receive(0, &bgp);
 
     let counts = PuntClass::ALL.map(|class| gateway.sum(|c| c.punts(class)));
-    assert_eq!(counts, [1, 0, 0, 256]);
+    assert_eq!(counts, [1, 0, 0, 0, 0, 256]);
     assert_eq!(gateway.drops(DropReason::PuntLimit), 744);
     assert_eq!(gateway.punted(CLIENT_SIDE)[0], bgp);
+}
+
+#[test]
+fn a_flood_on_one_interface_takes_nothing_from_another() {
+    let mut gateway = gateway_with_vip();
+    let host = |from| udp().from(from).to(Endpoint::new(DIP_CLIENT_SIDE, 9));
+    let from_server = host(RIP_1).eth_to(GATEWAY_SERVER_MAC).build();
+
+    flood(&mut gateway, &host(CLIENT).build(), 6_000);
+    gateway.receive(1, &from_server);
+
+    assert_eq!(gateway.punted(SERVER_SIDE), [from_server]);
+}
+
+/// Frames of the class `host`, and of TCP from BGP's port, both of a client beyond the link.
+fn floods_of_a_client() -> [Vec<u8>; 2] {
+    let dip = |port| Endpoint::new(DIP_CLIENT_SIDE, port);
+    [
+        udp().from(FAR).to(dip(9)).build(),
+        tcp().syn().from(far(179)).to(dip(40_000)).build(),
+    ]
+}
+
+#[test]
+fn floods_of_a_client_take_nothing_from_neighbours() {
+    let mut gateway = gateway_with_vip();
+    let dip = |port| Endpoint::new(DIP_CLIENT_SIDE, port);
+    let neighbour = |port| Endpoint::new(CLIENT.addr, port);
+    let vrrp = ip(112).from(neighbour(0)).to(dip(0)).ttl(255);
+    let control = [
+        udp()
+            .from(neighbour(49_152))
+            .to(dip(3_784))
+            .ttl(255)
+            .build(),
+        tcp()
+            .ack()
+            .from(neighbour(179))
+            .to(dip(40_000))
+            .ttl(1)
+            .build(),
+        vrrp.payload(&[0; 20]).build(),
+    ];
+
+    for frame in floods_of_a_client() {
+        flood(&mut gateway, &frame, 6_000);
+    }
+    for frame in &control {
+        gateway.receive(0, frame);
+    }
+
+    assert_eq!(gateway.punted(CLIENT_SIDE)[..3], control);
+}
+
+#[test]
+fn floods_of_a_client_take_nothing_from_answers_to_checks() {
+    let service = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::one_arm(), &service);
+    let dip = |port| Endpoint::new(DIP_SERVER_SIDE, port);
+    let answers = [
+        tcp().syn_ack().from(RIP_1).to(dip(40_000)).build(),
+        tcp().syn_ack().from(VIP).to(dip(40_001)).build(),
+        icmp_echo().echo_reply().from(RIP_1).to(dip(0)).build(),
+    ];
+
+    for frame in floods_of_a_client() {
+        flood(&mut gateway, &frame, 6_000);
+    }
+    for frame in &answers {
+        gateway.receive(0, frame);
+    }
+
+    assert_eq!(gateway.punted(CLIENT_SIDE)[..3], answers);
+}
+
+#[test]
+fn a_server_that_is_out_of_service_is_heard_all_the_same() {
+    let web = service(Protocol::Tcp, VIP).dr(RIP_1);
+    let mut gateway = serving(Setup::two_arm(), &web.checking(RIP_2));
+    let dip = Endpoint::new(DIP_SERVER_SIDE, 40_000);
+    let answer = tcp().syn_ack().from(RIP_2).to(dip);
+    let answer = answer.eth_to(GATEWAY_SERVER_MAC).build();
+
+    gateway.receive(1, &answer);
+    gateway.serve(&[]);
+    gateway.collect();
+    gateway.receive(1, &answer);
+
+    let counts = [PuntClass::Check, PuntClass::Host].map(|class| gateway.sum(|c| c.punts(class)));
+    assert_eq!(counts, [1, 1], "a service that is gone checks nobody");
 }
 
 #[test]
