@@ -67,6 +67,9 @@ impl Gateway {
         if before == vips {
             return;
         }
+        if !before.is_subset(&vips) {
+            self.vip_left();
+        }
         let withdrawn = before.difference(&vips);
         let withdrawn = withdrawn.map(|vip| EventKind::VipWithdrawn { vip: *vip });
         let new = vips.difference(&before);
@@ -160,8 +163,10 @@ mod tests {
 
         assert_eq!(gateway.wished_announcements(), []);
         assert_eq!(gateway.vips_to_hand_over(), 2);
+        assert_eq!(gateway.vip_left_at(), None);
         gateway.announced(BTreeSet::new());
         assert_eq!(gateway.vips_to_hand_over(), 0);
+        assert!(gateway.vip_left_at().is_some());
     }
 
     #[test]

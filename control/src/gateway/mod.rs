@@ -147,6 +147,8 @@ pub struct Gateway {
     explaining: tokio::sync::Mutex<u64>,
     pulse: Pulse,
     phase: Mutex<Phase>,
+    /// When a VIP has last left.
+    left: Mutex<Option<Instant>>,
     /// Rings when the addresses, neighbours or announcements that are wished for may have changed.
     changed: Notify,
     /// What is known of servers.
@@ -200,6 +202,7 @@ impl Gateway {
             explaining: tokio::sync::Mutex::default(),
             pulse: Pulse::default(),
             phase: Mutex::default(),
+            left: Mutex::default(),
             changed: Notify::new(),
             board: Arc::default(),
             reconfigured: Notify::new(),
@@ -296,6 +299,10 @@ impl Gateway {
         }
         self.publish(&mut state);
         drop(state);
+        let is_removal = |it: &MirrorEvent| matches!(it, MirrorEvent::AddressRemoved(_));
+        if events.iter().any(is_removal) {
+            self.vip_left();
+        }
         self.changed.notify_one();
     }
 
