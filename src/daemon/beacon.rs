@@ -49,7 +49,9 @@ impl Beacon {
 
     /// Shows whether traffic should come here now. To be called several times a second.
     pub(super) fn show(&mut self, gateway: &Gateway, now: Instant) {
-        let readiness = gateway.readiness();
+        let health = gateway.look_at_health();
+        let is_healthy = health.healthy;
+        let readiness = gateway.readiness_with(health);
         self.write(readiness.ready);
         if readiness.ready {
             if !self.was_ready {
@@ -60,7 +62,7 @@ impl Beacon {
         } else {
             self.say(&format!("not ready: {}", readiness.reasons.join("; ")));
         }
-        if gateway.health().healthy {
+        if is_healthy {
             self.supervisor.alive(now);
         }
     }

@@ -25,7 +25,7 @@ impl Gateway {
     #[must_use]
     pub fn wished_announcements(&self) -> Vec<(IpAddr, Option<InterfaceId>)> {
         let config = self.config();
-        let wants_traffic = !self.in_maintenance() && !self.is_leaving();
+        let wants_traffic = !self.in_maintenance() && !self.is_leaving() && !self.is_ill();
         if config.gateway().announce_table.is_none() || !wants_traffic {
             return Vec::new();
         }

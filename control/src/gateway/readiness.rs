@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Gateway;
 use crate::config::{Placement, Vip};
-use crate::view::ReadinessView;
+use crate::view::{HealthView, ReadinessView};
 
 /// How far the daemon is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl Gateway {
     /// Whether traffic should be sent here, and if not, every reason.
     #[must_use]
     pub fn readiness(&self) -> ReadinessView {
+        self.readiness_with(self.health())
+    }
+
+    /// As [`Self::readiness`], with this health.
+    #[must_use]
+    pub fn readiness_with(&self, health: HealthView) -> ReadinessView {
         let phase = match *self.phase.lock() {
             Phase::Starting => Some("the gateway is starting"),
             Phase::Serving => None,
@@ -48,7 +54,7 @@ impl Gateway {
         let maintenance = maintenance.then_some("the gateway is in maintenance");
         let reasons = phase.into_iter().chain(maintenance);
         let mut reasons: Vec<String> = reasons.map(str::to_owned).collect();
-        reasons.extend(self.health().problems);
+        reasons.extend(health.problems);
         ReadinessView {
             ready: reasons.is_empty(),
             reasons,
