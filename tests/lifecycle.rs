@@ -217,7 +217,7 @@ fn a_stop_in_the_middle_of_the_start_leaves_nothing_either() {
 }
 
 #[test]
-fn a_supervisor_hears_of_readiness_reloads_signs_of_life_and_the_stop() {
+fn a_supervisor_hears_of_readiness_reloads_signs_of_life_illness_and_the_stop() {
     require_namespaces!();
     let lab = Lab::build(Arms::Two);
     let host = lab.gateway();
@@ -254,14 +254,25 @@ fn a_supervisor_hears_of_readiness_reloads_signs_of_life_and_the_stop() {
     let alive = hear_all_until("WATCHDOG=1");
     signal("HUP");
     let reload = hear_all_until("READY=1");
+    host.ip(&format!("link delete {}", twin(SERVERS)));
+    let removed = format!("the twin {} was removed", twin(SERVERS));
+    hear_all_until(&format!("STATUS=not ready: {removed}"));
+    let while_ill = not_ready();
+    // Two deadlines without a sign of life.
+    (supervisor.set_read_timeout(Some(Duration::from_millis(1800)))).expect("it is not nothing");
+    let silent = supervisor.recv(&mut [0; 512]).is_err();
     signal("TERM");
-    let stop = hear_all_until("STATUS=not ready: the gateway is stopping");
+    let stop = hear_all_until(&format!(
+        "STATUS=not ready: the gateway is stopping; {removed}"
+    ));
 
     let ready = start.iter().position(|said| said == "READY=1");
     assert_eq!(ready, Some(start.len() - 2), "{start:?}");
     assert_eq!(start[0], "STATUS=starting");
     assert_eq!(while_ready.expect("it is there"), "0\n");
     assert_eq!(alive, ["WATCHDOG=1"]);
+    assert_eq!(while_ill.expect("it is there"), "1\n");
+    assert!(silent, "an ill gateway gives no sign of life");
     let reloading = |said: &String| said.starts_with("RELOADING=1\nMONOTONIC_USEC=");
     assert!(reload.iter().any(reloading), "{reload:?}");
     assert!(stop.iter().any(|said| said == "STOPPING=1"), "{stop:?}");

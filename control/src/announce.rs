@@ -5,7 +5,6 @@
 //!                                                                           └─► BIRD or FRR ─► routers
 //! ```
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use dataplane::id::InterfaceId;
 
 use crate::gateway::Gateway;
 use crate::linux::addresses::AddressKeeper;
-use crate::linux::announce_table::{AnnounceError, AnnounceTable, Announcement};
+use crate::linux::announce_table::{AnnounceTable, Announcement};
 
 /// Keeps the table as the gateway wishes.
 pub struct Announcer {
@@ -21,6 +20,8 @@ pub struct Announcer {
     table: AnnounceTable,
     wished: Vec<(IpAddr, Option<InterfaceId>)>,
     announcements: Vec<Announcement>,
+    /// What was said when it could not be told where VIPs belong.
+    unplaced: Option<String>,
     /// What was said when Linux refused one.
     refused: Option<String>,
 }
@@ -34,6 +35,7 @@ impl Announcer {
             table,
             wished: Vec::new(),
             announcements: Vec::new(),
+            unplaced: None,
             refused: None,
         }
     }
@@ -51,34 +53,42 @@ impl Announcer {
                 self.announcements = announcements
                     .map(|(vip, interface)| Announcement { vip, interface })
                     .collect();
-                self.wished = wished;
+                self.unplaced = None;
             }
             // What is wished no longer is withdrawn all the same.
             Err(error) => {
-                tracing::warn!("could not announce all VIPs: {error}");
+                let sentence = format!("could not announce all VIPs, will try again: {error}");
+                if self.unplaced.as_ref() != Some(&sentence) {
+                    tracing::warn!("{sentence}");
+                }
+                self.unplaced = Some(sentence);
                 let is_wished = |vip| wished.iter().any(|(addr, _)| *addr == vip);
                 self.announcements.retain(|it| is_wished(it.vip));
-                self.wished.clear();
             }
         }
-        self.verify();
+        self.wished = wished;
+        self.apply();
     }
 
-    /// Looks whether Linux still has all of it, and adds what went with a twin that was down for
-    /// a while. Call it about once a second.
-    pub fn verify(&mut self) {
-        let (announced, applied) = self.table.apply(&self.announcements);
-        self.tell(announced, applied);
+    /// Looks whether Linux still has all of it, adds what went with a twin that was down for a
+    /// while, and tries again what failed. Call it about once a second.
+    pub fn verify(&mut self, addresses: &mut AddressKeeper) {
+        if self.unplaced.is_some() {
+            self.renew(addresses, true);
+        } else {
+            self.apply();
+        }
     }
 
     /// Withdraws all VIPs, for the moment before this gateway stops.
     pub fn withdraw_all(&mut self) {
         self.announcements.clear();
         self.wished.clear();
-        self.verify();
+        self.apply();
     }
 
-    fn tell(&mut self, announced: BTreeSet<IpAddr>, applied: Result<(), AnnounceError>) {
+    fn apply(&mut self) {
+        let (announced, applied) = self.table.apply(&self.announcements);
         self.gateway.announced(announced);
         let refused = applied.err().map(|error| error.to_string());
         if let Some(sentence) = &refused

@@ -278,7 +278,7 @@ impl Follower {
             self.place_addresses();
         }
         if let Some(announcer) = &mut self.keepers.announcer {
-            announcer.verify();
+            announcer.verify(&mut self.keepers.addresses);
         }
         self.gateway.collect();
         // A server's method may have changed, which moves nothing else of Linux's.

@@ -457,7 +457,7 @@ pub struct EventView {
 /// Whether the gateway works (`GET /v1/health`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthView {
-    /// Whether every worker runs and has the newest configuration.
+    /// Whether every worker runs and has the newest configuration, and no interface was removed.
     pub healthy: bool,
     /// What is wrong.
     pub problems: Vec<String>,

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::StartError;
 use super::beacon::Beacon;
-use super::hand_over::{End, HandOver, Sight};
+use super::hand_over::{End, HandOver, Sight, Traffic};
 use super::service::Orders;
 use super::signals::Told;
 
@@ -37,6 +37,7 @@ pub(super) struct Duty<'a> {
     engine: Option<Engine>,
     beacon: Beacon,
     orders: Orders<'a>,
+    traffic: Traffic,
     leaving: Option<HandOver>,
 }
 
@@ -61,6 +62,7 @@ impl<'a> Duty<'a> {
             engine: None,
             beacon,
             orders,
+            traffic: Traffic::default(),
             leaving: None,
         }
     }
@@ -105,6 +107,7 @@ impl<'a> Duty<'a> {
     fn look(&mut self) -> Next {
         let now = Instant::now();
         self.beacon.show(self.gateway, now);
+        self.traffic.see(self.gateway.served_packets(), now);
         // What is seen takes a look at all VIPs, so only while it matters.
         if self.leaving.is_none() {
             return Next::Serve;
@@ -146,7 +149,13 @@ impl<'a> Duty<'a> {
         self.beacon.stopping();
         self.beacon.show(self.gateway, now);
         let limit = Duration::from_secs(self.gateway.config().gateway().hand_over.into());
-        self.leaving = HandOver::begin(self.sight(), now, limit);
+        self.leaving = if self.gateway.may_hand_over() {
+            self.traffic.see(self.gateway.served_packets(), now);
+            let left = self.gateway.vip_left_at();
+            HandOver::begin(self.sight(), self.traffic, left, now, limit)
+        } else {
+            None
+        };
         if self.leaving.is_none() {
             return Next::Stop;
         }

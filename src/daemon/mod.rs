@@ -92,6 +92,7 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
     let twin_ports = crew.twin_ports();
     let crew = crew.start(&ethdevs, &first)?;
     let pump = twins.start(twin_ports, check_lane)?;
+    gateway.set_losses(pump.losses().clone());
 
     let served = runtime.block_on(service::serve(
         &gateway,

@@ -48,7 +48,11 @@ impl Supervisor {
     }
 
     /// One at the other end of `socket` that wants a sign of life before each `deadline`.
-    fn new(socket: Option<UnixDatagram>, deadline: Option<Duration>, now: Instant) -> Self {
+    pub(super) fn new(
+        socket: Option<UnixDatagram>,
+        deadline: Option<Duration>,
+        now: Instant,
+    ) -> Self {
         Self {
             socket,
             watchdog: deadline.map(|deadline| (deadline / SIGNS_PER_DEADLINE, now)),

@@ -25,7 +25,7 @@ impl Gateway {
     #[must_use]
     pub fn wished_announcements(&self) -> Vec<(IpAddr, Option<InterfaceId>)> {
         let config = self.config();
-        let wants_traffic = !self.in_maintenance() && !self.is_leaving();
+        let wants_traffic = !self.in_maintenance() && !self.is_leaving() && !self.is_ill();
         if config.gateway().announce_table.is_none() || !wants_traffic {
             return Vec::new();
         }
@@ -66,6 +66,9 @@ impl Gateway {
         let before = std::mem::replace(&mut self.announcing.lock().announced, vips.clone());
         if before == vips {
             return;
+        }
+        if !before.is_subset(&vips) {
+            self.vip_left();
         }
         let withdrawn = before.difference(&vips);
         let withdrawn = withdrawn.map(|vip| EventKind::VipWithdrawn { vip: *vip });
@@ -160,8 +163,10 @@ mod tests {
 
         assert_eq!(gateway.wished_announcements(), []);
         assert_eq!(gateway.vips_to_hand_over(), 2);
+        assert_eq!(gateway.vip_left_at(), None);
         gateway.announced(BTreeSet::new());
         assert_eq!(gateway.vips_to_hand_over(), 0);
+        assert!(gateway.vip_left_at().is_some());
     }
 
     #[test]

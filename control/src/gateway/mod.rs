@@ -14,6 +14,7 @@ mod edit;
 mod events;
 mod explain;
 mod fixed;
+mod health;
 mod import;
 mod ledger;
 mod lines;
@@ -33,6 +34,7 @@ pub(crate) mod testing;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use dataplane::address::Address;
@@ -50,6 +52,7 @@ use crate::health::Board;
 use crate::ipvs::Table;
 use crate::linux::addresses::WantedAddress;
 use crate::linux::journal::AddressRole;
+use crate::linux::losses::Losses;
 use crate::linux::mirror::MirrorEvent;
 use crate::view::AppliedView;
 use announce::Announcing;
@@ -146,7 +149,13 @@ pub struct Gateway {
     /// How many packets were asked about; whoever holds it asks.
     explaining: tokio::sync::Mutex<u64>,
     pulse: Pulse,
+    /// What Linux has taken away for good.
+    losses: Mutex<Losses>,
+    /// Whether it was ill when it last looked at its health.
+    ill: AtomicBool,
     phase: Mutex<Phase>,
+    /// When a VIP has last left.
+    left: Mutex<Option<Instant>>,
     /// Rings when the addresses, neighbours or announcements that are wished for may have changed.
     changed: Notify,
     /// What is known of servers.
@@ -199,7 +208,10 @@ impl Gateway {
             drained: Mutex::default(),
             explaining: tokio::sync::Mutex::default(),
             pulse: Pulse::default(),
+            losses: Mutex::default(),
+            ill: AtomicBool::new(false),
             phase: Mutex::default(),
+            left: Mutex::default(),
             changed: Notify::new(),
             board: Arc::default(),
             reconfigured: Notify::new(),
@@ -296,6 +308,10 @@ impl Gateway {
         }
         self.publish(&mut state);
         drop(state);
+        let is_removal = |it: &MirrorEvent| matches!(it, MirrorEvent::AddressRemoved(_));
+        if events.iter().any(is_removal) {
+            self.vip_left();
+        }
         self.changed.notify_one();
     }
 

@@ -2,10 +2,11 @@
 //! ask before they do.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::Gateway;
-use crate::config::Placement;
-use crate::view::ReadinessView;
+use crate::config::{Placement, Vip};
+use crate::view::{HealthView, ReadinessView};
 
 /// How far the daemon is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,12 @@ impl Gateway {
     /// Whether traffic should be sent here, and if not, every reason.
     #[must_use]
     pub fn readiness(&self) -> ReadinessView {
+        self.readiness_with(self.health())
+    }
+
+    /// As [`Self::readiness`], with this health.
+    #[must_use]
+    pub fn readiness_with(&self, health: HealthView) -> ReadinessView {
         let phase = match *self.phase.lock() {
             Phase::Starting => Some("the gateway is starting"),
             Phase::Serving => None,
@@ -47,7 +54,7 @@ impl Gateway {
         let maintenance = maintenance.then_some("the gateway is in maintenance");
         let reasons = phase.into_iter().chain(maintenance);
         let mut reasons: Vec<String> = reasons.map(str::to_owned).collect();
-        reasons.extend(self.health().problems);
+        reasons.extend(health.problems);
         ReadinessView {
             ready: reasons.is_empty(),
             reasons,
@@ -69,6 +76,25 @@ impl Gateway {
         }
     }
 
+    /// Whether another gateway could ever take VIPs over from this one.
+    #[must_use]
+    pub fn may_hand_over(&self) -> bool {
+        let config = self.config();
+        let is_external = |it: &Vip<'_>| matches!(it.placement, Placement::External);
+        config.gateway().announce_table.is_some() || config.vips().iter().any(is_external)
+    }
+
+    /// When a VIP, or another address, has last left: some clients may not know yet.
+    #[must_use]
+    pub fn vip_left_at(&self) -> Option<Instant> {
+        *self.left.lock()
+    }
+
+    /// Some VIP has left, as far as it can be told.
+    pub(super) fn vip_left(&self) {
+        *self.left.lock() = Some(Instant::now());
+    }
+
     /// The VIPs that somebody else places (`place = "external"`) and that are on a twin now: those
     /// that traffic comes here for.
     fn external_vips_here(&self) -> Vec<IpAddr> {
@@ -85,13 +111,14 @@ impl Gateway {
             .collect()
     }
 
-    /// How many packets belonged to a session or began one, over all workers since the start.
+    /// How many packets of clients or servers were served, over all workers since the start: those
+    /// that belonged to a session, those that began one, and those that services have without.
     #[must_use]
     pub fn served_packets(&self) -> u64 {
         let counters = self.plane.counters.iter();
-        counters
-            .map(|it| it.session_hits.get() + it.sessions_created.get())
-            .sum()
+        let served = counters
+            .map(|it| it.session_hits.get() + it.sessions_created.get() + it.one_packets.get());
+        served.sum()
     }
 }
 
@@ -155,8 +182,36 @@ mod tests {
             gateway.external_vips_here(),
             [IpAddr::from([10, 1, 0, 100])]
         );
+        assert_eq!(gateway.vip_left_at(), None);
 
         gateway.mirrored(&[MirrorEvent::AddressRemoved(address(100))]);
         assert_eq!(gateway.external_vips_here(), [] as [IpAddr; 0]);
+        assert!(gateway.vip_left_at().is_some());
+    }
+
+    #[test]
+    fn only_external_or_announced_vips_can_be_handed_over() {
+        let text = "[[service]]\nprotocol = \"udp\"\nport = 53\nvip = \"10.1.0.100\"\n";
+        let external = text.replace(
+            "\"10.1.0.100\"",
+            "{ address = \"10.1.0.100\", place = \"external\" }",
+        );
+        let announced = format!("[gateway]\nannounce_table = 201\n{text}");
+
+        assert!(!gateway(text).may_hand_over());
+        assert!(gateway(&external).may_hand_over());
+        assert!(gateway(&announced).may_hand_over());
+    }
+
+    #[test]
+    fn packets_are_served_with_a_session_or_without() {
+        let gateway = gateway("");
+        let counters = &gateway.plane().counters[0];
+
+        counters.session_hits.add(100);
+        counters.sessions_created.add(10);
+        counters.one_packets.add(1);
+
+        assert_eq!(gateway.served_packets(), 111);
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use dataplane::counters::{TrafficTotals, WorkerCounters};
 use dataplane::drop_reason::DropReason;
@@ -16,13 +15,9 @@ use super::{Gateway, standing_view};
 use crate::config::Config;
 use crate::linux::mirror::InterfaceAddress;
 use crate::view::{
-    DropView, HealthView, InterfaceView, LocalAddressView, ServerView, ServiceView, StatusView,
-    TemplatesView, TrafficView, WorkerView,
+    DropView, InterfaceView, LocalAddressView, ServerView, ServiceView, StatusView, TemplatesView,
+    TrafficView, WorkerView,
 };
-
-/// How long a worker may stand still or be behind: it turns many times in a millisecond, unless
-/// something else has its core.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Gateway {
     /// The gateway as a whole.
@@ -83,43 +78,6 @@ impl Gateway {
                 Some(view)
             })
             .collect()
-    }
-
-    /// Whether every worker runs and follows the configuration.
-    #[must_use]
-    pub fn health(&self) -> HealthView {
-        let (generation, published_at) = {
-            let state = self.state.lock();
-            (state.published.generation, state.published_at)
-        };
-        let turns = self.plane.counters.iter();
-        let turns = turns.map(|it| it.busy_turns.get() + it.idle_turns.get());
-        let still = self.pulse.still(turns, Instant::now());
-        let late = published_at.elapsed() >= PATIENCE;
-        let problems: Vec<_> = (self.plane.mailboxes.iter())
-            .zip(still)
-            .filter_map(|(mailbox, still)| {
-                let (worker, adopted) = (mailbox.worker, mailbox.adopted());
-                if adopted == 0 {
-                    Some(format!("worker {worker} has not started"))
-                } else if still >= PATIENCE {
-                    let seconds = still.as_secs();
-                    Some(format!("worker {worker} has stood still for {seconds} s"))
-                } else if adopted < generation && late {
-                    Some(format!(
-                        "worker {worker} works with snapshot {adopted} of {generation}"
-                    ))
-                } else {
-                    None
-                }
-            })
-            .collect();
-        let version = self.plane.version.clone();
-        HealthView {
-            healthy: problems.is_empty(),
-            problems,
-            version,
-        }
     }
 
     /// The configuration and the snapshot made of it. Views are built from these without the

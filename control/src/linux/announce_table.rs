@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 
 use dataplane::id::InterfaceId;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -64,6 +64,8 @@ pub struct AnnounceTable {
     socket: RouteSocket,
     table: u32,
     twins: Vec<TwinLink>,
+    /// What was announced when that could be told last.
+    announced: BTreeSet<IpAddr>,
 }
 
 /// A route of ours as Linux has it.
@@ -86,6 +88,7 @@ impl AnnounceTable {
             socket: socket.map_err(|source| AnnounceError::Read { table, source })?,
             table,
             twins: twins.to_vec(),
+            announced: BTreeSet::new(),
         })
     }
 
@@ -94,7 +97,8 @@ impl AnnounceTable {
     ///
     /// # Errors
     ///
-    /// [`AnnounceError`], with what is announced all the same; nothing if that cannot be read.
+    /// [`AnnounceError`], with what is announced all the same; if that cannot be read nothing was
+    /// changed, and it is what was announced before.
     pub fn apply(
         &mut self,
         wanted: &[Announcement],
@@ -103,15 +107,20 @@ impl AnnounceTable {
             Ok(present) => present,
             Err(source) => {
                 let table = self.table;
-                return (BTreeSet::new(), Err(AnnounceError::Read { table, source }));
+                let error = AnnounceError::Read { table, source };
+                return (self.announced.clone(), Err(error));
             }
         };
         let wanted: BTreeSet<HostRoute> = wanted.iter().filter_map(|it| self.route(it)).collect();
         let mut refused = None;
         let mut there: BTreeSet<IpAddr> = BTreeSet::new();
         for route in &wanted {
-            let added = present.contains(route).then_some(Ok(()));
-            match added.unwrap_or_else(|| self.add(route)) {
+            let added = if present.contains(route) {
+                Ok(())
+            } else {
+                self.add(route, present.iter().any(|it| it.vip == route.vip))
+            };
+            match added {
                 Ok(()) => drop(there.insert(route.vip)),
                 Err(error) => refused = refused.or(Some(error)),
             }
@@ -126,6 +135,7 @@ impl AnnounceTable {
                 refused = refused.or(Some(error));
             }
         }
+        self.announced.clone_from(&there);
         (there, refused.map_or(Ok(()), Err))
     }
 
@@ -146,17 +156,33 @@ impl AnnounceTable {
             question.header.address_family = family;
             question.header.protocol = RouteProtocol::from(PROTOCOL);
             question.attributes.push(RouteAttribute::Table(self.table));
-            let answers = (self.socket).dump(RouteNetlinkMessage::GetRoute(question))?;
+            let answers = match self.socket.dump(RouteNetlinkMessage::GetRoute(question)) {
+                // Linux makes a table with its first route.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),
+                answers => answers?,
+            };
             found.extend(answers.iter().filter_map(|it| own(it, self.table)));
         }
         Ok(found)
     }
 
-    fn add(&mut self, route: &HostRoute) -> Result<(), AnnounceError> {
+    /// Adds a route. One of ours by another twin makes room; one of another program never does.
+    fn add(&mut self, route: &HostRoute, replaces_own: bool) -> Result<(), AnnounceError> {
         let message = RouteNetlinkMessage::NewRoute(message(self.table, route));
-        // The same VIP by another twin makes room.
-        let added = (self.socket).change(message, NLM_F_CREATE | NLM_F_REPLACE);
-        added.map_err(|source| self.refused("announce", route, source))
+        let flag = if replaces_own {
+            NLM_F_REPLACE
+        } else {
+            NLM_F_EXCL
+        };
+        let added = self.socket.change(message, NLM_F_CREATE | flag);
+        added.map_err(|source| {
+            let source = if source.kind() == io::ErrorKind::AlreadyExists {
+                io::Error::other("another program has a route for it in there")
+            } else {
+                source
+            };
+            self.refused("announce", route, source)
+        })
     }
 
     fn remove(&mut self, route: &HostRoute) -> Result<(), AnnounceError> {

@@ -46,6 +46,8 @@ pub struct CarrierKeeper {
     twins: Vec<Beside>,
     /// What each twin has.
     up: Vec<bool>,
+    /// Whether Linux refused each twin at the last attempt.
+    refused: Vec<bool>,
 }
 
 impl CarrierKeeper {
@@ -60,34 +62,49 @@ impl CarrierKeeper {
             socket: RouteSocket::open()?,
             links,
             up: vec![true; twins.len()],
+            refused: vec![false; twins.len()],
             twins,
         })
     }
 
     /// Looks at the links and gives each twin its carrier; says which ones changed. One that
-    /// Linux refuses (kernels before 5.0) is tried again with the next change of the link.
+    /// Linux refuses is tried again at the next look, or where Linux cannot do it at all (kernels
+    /// before 5.0) with the next change of the link.
     ///
     /// # Errors
     ///
-    /// What the kernel answers first, after all twins were tried.
+    /// What the kernel answers first, after all twins were tried; a refusal is told once until the
+    /// twin is accepted again.
     pub fn follow(&mut self) -> io::Result<Vec<CarrierChange>> {
         let links = self.links.up();
         let mut changes = Vec::new();
         let mut outcome = Ok(());
-        for (twin, had) in self.twins.iter().zip(&mut self.up) {
+        let known = self.up.iter_mut().zip(&mut self.refused);
+        for (twin, (had, refused)) in self.twins.iter().zip(known) {
             let Some(up) = links.get(twin.ethdev.index()).copied().flatten() else {
                 continue;
             };
             if *had == up {
                 continue;
             }
-            *had = up;
-            match set(&mut self.socket, twin.ifindex, up) {
-                Ok(()) => changes.push(CarrierChange {
-                    twin: twin.name.clone(),
-                    up,
-                }),
-                Err(error) => outcome = outcome.and(Err(error)),
+            let done = set(&mut self.socket, twin.ifindex, up);
+            let was_refused = std::mem::replace(refused, done.is_err());
+            match done {
+                Ok(()) => {
+                    *had = up;
+                    changes.push(CarrierChange {
+                        twin: twin.name.clone(),
+                        up,
+                    });
+                }
+                Err(error) => {
+                    if error.raw_os_error() == Some(libc::EOPNOTSUPP) {
+                        *had = up;
+                    }
+                    if !was_refused {
+                        outcome = outcome.and(Err(error));
+                    }
+                }
             }
         }
         outcome.map(|()| changes)

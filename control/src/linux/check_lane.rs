@@ -11,6 +11,7 @@ use dataplane::id::InterfaceId;
 use dataplane::io::Packet;
 
 use super::check_device::CheckDevice;
+use super::losses::Losses;
 use crate::health::check_path::{Carrier, CheckPath, CheckPathCounters, Refusal};
 
 /// Packets read from the check interface before the twins get their turn.
@@ -23,6 +24,7 @@ pub struct CheckLane {
     /// The time of this turn.
     now: Instant,
     is_removed: bool,
+    losses: Losses,
 }
 
 impl CheckLane {
@@ -34,7 +36,13 @@ impl CheckLane {
             carrier: Carrier::new(path),
             now: Instant::now(),
             is_removed: false,
+            losses: Losses::default(),
         }
+    }
+
+    /// Tells its losses to these from now on.
+    pub(super) fn lose_to(&mut self, losses: Losses) {
+        self.losses = losses;
     }
 
     /// Sends what checks have sent by `inject`, which says whether it could, up to a bound; returns how
@@ -101,6 +109,8 @@ impl CheckLane {
         if error.raw_os_error() == Some(libc::EBADFD) {
             self.is_removed = true;
             tracing::error!("the check interface was removed: checks to VIPs fail until a restart");
+            self.losses
+                .add("the check interface was removed".to_owned());
         }
     }
 }

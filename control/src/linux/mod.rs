@@ -34,6 +34,9 @@ pub mod check_lane;
 /// Moves frames between the twins and the data plane.
 pub mod pump;
 
+/// What the gateway has lost of Linux while it ran.
+pub mod losses;
+
 /// Gives every twin the carrier of its ethdev.
 pub mod carrier;
 

@@ -127,6 +127,10 @@ impl RouteSocket {
                 }
                 match message.payload {
                     NetlinkPayload::InnerMessage(answer) => each(answer),
+                    // A dump that failed ends like one that is whole, but for its code.
+                    NetlinkPayload::Done(done) if done.code < 0 => {
+                        return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+                    }
                     NetlinkPayload::Done(_) => return Ok(consistency),
                     NetlinkPayload::Error(error) if error.code.is_none() => {
                         return Ok(consistency);
@@ -181,7 +185,9 @@ impl Iterator for Messages<'_> {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::AddressFamily;
     use netlink_packet_route::link::LinkMessage;
+    use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 
     use super::*;
 
@@ -220,6 +226,20 @@ mod tests {
         datagram.truncate(datagram.len() - 1);
 
         assert_eq!(Messages(&datagram).count(), 0);
+    }
+
+    #[test]
+    fn a_dump_that_fails_at_its_end_is_an_error() {
+        let mut socket = RouteSocket::open_strict().unwrap();
+        let mut question = RouteMessage::default();
+        question.header.address_family = AddressFamily::Inet;
+        question.attributes.push(RouteAttribute::Table(70_999));
+
+        let error = socket
+            .dump(RouteNetlinkMessage::GetRoute(question))
+            .unwrap_err();
+
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 
     #[test]

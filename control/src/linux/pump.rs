@@ -27,6 +27,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::check_lane::CheckLane;
+use super::losses::Losses;
 use super::twin::{MAX_FRAME_BYTES, Twin, TwinLink};
 
 /// The first wait after activity, and the longest one.
@@ -61,6 +62,7 @@ struct Lane {
     twin: Twin,
     port: Box<dyn TwinPort>,
     counters: Arc<TwinCounters>,
+    losses: Losses,
 }
 
 /// Sends Ethernet frames out of an interface as if Linux had sent them on its twin.
@@ -105,6 +107,7 @@ pub struct Pump {
     thread: Option<JoinHandle<()>>,
     sender: FrameSender,
     counters: Vec<(TwinLink, Arc<TwinCounters>)>,
+    losses: Losses,
 }
 
 impl Pump {
@@ -117,9 +120,13 @@ impl Pump {
     pub fn start(
         twins: Vec<Twin>,
         ports: Vec<Box<dyn TwinPort>>,
-        checks: Option<CheckLane>,
+        mut checks: Option<CheckLane>,
     ) -> io::Result<Self> {
-        let lanes = pair(twins, ports)?;
+        let losses = Losses::default();
+        let lanes = pair(twins, ports, &losses)?;
+        if let Some(checks) = &mut checks {
+            checks.lose_to(losses.clone());
+        }
         let counters = lanes
             .iter()
             .map(|lane| (lane.twin.link().clone(), Arc::clone(&lane.counters)))
@@ -142,6 +149,7 @@ impl Pump {
             thread: Some(thread),
             sender,
             counters,
+            losses,
         })
     }
 
@@ -155,6 +163,12 @@ impl Pump {
     #[must_use]
     pub fn counters(&self) -> &[(TwinLink, Arc<TwinCounters>)] {
         &self.counters
+    }
+
+    /// Interfaces that were removed under it.
+    #[must_use]
+    pub const fn losses(&self) -> &Losses {
+        &self.losses
     }
 }
 
@@ -171,7 +185,11 @@ impl Drop for Pump {
     }
 }
 
-fn pair(twins: Vec<Twin>, mut ports: Vec<Box<dyn TwinPort>>) -> io::Result<Vec<Lane>> {
+fn pair(
+    twins: Vec<Twin>,
+    mut ports: Vec<Box<dyn TwinPort>>,
+    losses: &Losses,
+) -> io::Result<Vec<Lane>> {
     let mut lanes = Vec::with_capacity(twins.len());
     for twin in twins {
         let wanted = twin.link().interface;
@@ -182,6 +200,7 @@ fn pair(twins: Vec<Twin>, mut ports: Vec<Box<dyn TwinPort>>) -> io::Result<Vec<L
             twin,
             port: ports.swap_remove(at),
             counters: Arc::default(),
+            losses: losses.clone(),
         });
     }
     match ports.first() {
@@ -312,6 +331,7 @@ impl Lane {
             twin,
             port,
             counters,
+            losses: _,
         } = self;
         port.receive_punted(&mut |frame| {
             if checks.as_mut().is_some_and(|checks| checks.take(frame)) {
@@ -353,10 +373,11 @@ impl Lane {
         self.counters.read_failures.add(1);
         if error.raw_os_error() == Some(libc::EBADFD) {
             self.counters.removed.set(1);
+            let name = &self.twin.link().name;
             tracing::error!(
-                "the twin {} was removed: Linux no longer sees that ethdev until a restart",
-                self.twin.link().name
+                "the twin {name} was removed: Linux no longer sees that ethdev until a restart"
             );
+            self.losses.add(format!("the twin {name} was removed"));
         }
     }
 }

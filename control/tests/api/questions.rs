@@ -68,7 +68,7 @@ fn a_worker_that_stands_still_makes_the_gateway_unhealthy() {
     assert_eq!(get(&running.socket, "/v1/health").status, 200);
     running.stop_worker();
 
-    // Who looks again after a second sees that it has not turned.
+    // Who looks again after two seconds sees that it has not turned.
     let end = Instant::now() + Duration::from_secs(10);
     let mut answer = get(&running.socket, "/v1/health");
     while answer.status == 200 && Instant::now() < end {

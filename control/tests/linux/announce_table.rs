@@ -89,6 +89,32 @@ fn a_start_withdraws_what_a_killed_one_left_and_nothing_of_others() {
 }
 
 #[test]
+fn another_programs_route_for_a_vip_is_left_alone() {
+    in_namespace(|| {
+        let twin = lan();
+        ip(&format!(
+            "route add 198.51.100.10 dev lan0 table {TABLE} proto static"
+        ));
+        let mut table = table(twin.link());
+
+        let (announced, applied) = table.apply(&at_lan(&["198.51.100.10", "198.51.100.11"]));
+
+        let sentence = applied.unwrap_err().to_string();
+        assert_eq!(
+            sentence,
+            "could not announce 198.51.100.10 in routing table 70201: another program has a route \
+             for it in there"
+        );
+        assert_eq!(announced, BTreeSet::from([vip("198.51.100.11")]));
+        assert!(
+            shown().contains("198.51.100.10 dev lan0 proto static"),
+            "{}",
+            shown()
+        );
+    });
+}
+
+#[test]
 fn an_empty_table_is_nothing_to_complain_of() {
     in_namespace(|| clear(TABLE).unwrap());
 }

@@ -74,7 +74,7 @@ fn twins_lose_and_regain_their_carrier_with_the_link_of_their_ethdev() {
 }
 
 #[test]
-fn a_twin_that_is_gone_is_an_error_that_keeps_the_others_from_nothing() {
+fn a_twin_that_is_gone_is_told_once_and_keeps_the_others_from_nothing() {
     in_namespace(|| {
         let (wan, lan) = (twin(0, "wan0"), twin(1, "lan0"));
         let cables = Cables(Arc::new(Mutex::new(vec![Some(false), Some(false)])));
@@ -86,6 +86,6 @@ fn a_twin_that_is_gone_is_an_error_that_keeps_the_others_from_nothing() {
 
         assert_eq!(error.raw_os_error(), Some(nix::libc::ENODEV));
         assert!(!has_carrier("lan0"));
-        assert_eq!(keeper.follow().unwrap(), [], "it is not tried for ever");
+        assert_eq!(keeper.follow().unwrap(), [], "it is not told for ever");
     });
 }

@@ -195,6 +195,9 @@ fn a_twin_set_down_costs_frames_and_one_removed_is_noticed() {
 
         ip("link delete wan0");
         eventually("the removal", || counters.removed.get() == 1);
+        eventually("the loss", || {
+            pump.losses().list() == ["the twin wan0 was removed"]
+        });
     });
 }
 
