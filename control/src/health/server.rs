@@ -359,6 +359,13 @@ impl WatchedServer {
     fn admits(&self) -> Option<AgentState> {
         self.agent.as_ref()?.admits
     }
+    /// Lets it serve though it has come and gone all the time.
+    pub(super) fn let_in(&mut self) {
+        if self.well() != Some(false) {
+            self.flaps.let_in();
+        }
+    }
+
 
     fn drains(&self) -> bool {
         self.configured.0 == 0 || self.admits() == Some(AgentState::Drain)

@@ -195,6 +195,44 @@ fn a_server_that_flaps_is_kept_out_until_it_is_quiet() {
     assert_eq!(watch.seen(40)[0], row("up", Some(100), ""));
 }
 
+#[test]
+fn nobody_is_kept_out_whom_the_quorum_needs() {
+    let damping = Damping {
+        half_life: at(30),
+        suppress: 2,
+        reuse: 1,
+        longest: at(60),
+    };
+    let mut watch = Watch::new(Health {
+        damping: Some(damping),
+        ..checked()
+    });
+
+    // Given a switch that makes both come and go.
+    for second in 0..3 {
+        for (run, is_good) in [(0, true), (1, true), (0, false), (1, false)] {
+            watch.check(run, is_good, second + 1);
+        }
+    }
+
+    // Then the first that is back serves at once, and the other waits: it can be done without.
+    watch.check(0, true, 4);
+    assert_eq!(watch.seen(4)[0], row("up", Some(100), ""));
+    watch.check(1, true, 4);
+    assert!(
+        watch.seen(4)[1].2.starts_with("damped"),
+        "{:?}",
+        watch.seen(4)
+    );
+    // Until it cannot.
+    let news = watch.check(0, false, 5);
+    assert_eq!(watch.seen(5)[1], row("up", Some(100), ""));
+    assert!(
+        !news.iter().any(|it| matches!(it, News::Quorum { .. })),
+        "{news:?}"
+    );
+}
+
 fn with_agent() -> Health {
     Health {
         agent: Some(Agent {
