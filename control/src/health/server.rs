@@ -132,8 +132,17 @@ pub(super) struct WatchedAgent {
     works: Option<AgentState>,
     /// What it said last of whether it may be used.
     admits: Option<AgentState>,
-    /// Why, in its words.
-    reason: Option<String>,
+    /// Its last answer, and of the percentages the last that it said.
+    last: Option<AgentWord>,
+}
+
+impl WatchedAgent {
+    /// Whether the server may be used: `0%` takes new sessions away as `drain` does, for so
+    /// `HAProxy` has it.
+    fn admits(&self) -> Option<AgentState> {
+        let none_left = self.last.as_ref().and_then(|it| it.percent) == Some(0);
+        self.admits.max(none_left.then_some(AgentState::Drain))
+    }
 }
 
 /// A server that is watched.
@@ -222,7 +231,7 @@ impl WatchedServer {
                 runs: Runs::new(),
                 works: None,
                 admits: None,
-                reason: None,
+                last: None,
             })
         });
         let says_load =
@@ -284,11 +293,16 @@ impl WatchedServer {
             .runs
             .note(timed, result.as_ref().err().map(ToString::to_string));
         let Ok(word) = result else { return false };
-        let before = (agent.works, agent.admits);
+        let most = |agent: &WatchedAgent| agent.last.as_ref().and_then(|it| it.max_sessions);
+        let before = (agent.works, agent.admits(), most(agent));
         agent.works = word.works.or(agent.works);
         agent.admits = word.admits.or(agent.admits);
-        agent.reason.clone_from(&word.reason);
-        let mut follows = before != (agent.works, agent.admits);
+        let percent = agent.last.as_ref().and_then(|it| it.percent);
+        agent.last = Some(AgentWord {
+            percent: word.percent.or(percent),
+            ..word.clone()
+        });
+        let mut follows = before != (agent.works, agent.admits(), most(agent));
         if let Some(percent) = word.percent {
             follows |= self.hear_load(Teller::Agent, percent, health, timed.ended);
         }
@@ -345,6 +359,13 @@ impl WatchedServer {
         }
     }
 
+    /// Lets it serve though it has come and gone all the time.
+    pub(super) fn let_in(&mut self) {
+        if self.well() != Some(false) {
+            self.flaps.let_in();
+        }
+    }
+
     /// Whether it is well by its checks and its agent; `None` if nobody knows yet.
     fn well(&self) -> Option<bool> {
         let works = self.agent.as_ref().and_then(|it| it.works);
@@ -357,15 +378,23 @@ impl WatchedServer {
     }
 
     fn admits(&self) -> Option<AgentState> {
-        self.agent.as_ref()?.admits
-    }
-    /// Lets it serve though it has come and gone all the time.
-    pub(super) fn let_in(&mut self) {
-        if self.well() != Some(false) {
-            self.flaps.let_in();
-        }
+        self.agent.as_ref()?.admits()
     }
 
+    /// What its agent said last.
+    fn last_word(&self) -> Option<&AgentWord> {
+        self.agent.as_ref()?.last.as_ref()
+    }
+
+    /// How many sessions its agent wants it to have at most; `None` is as configured.
+    pub(super) fn most_sessions(&self) -> Option<u32> {
+        self.last_word()?.max_sessions
+    }
+
+    /// A word of its agent that nobody knows.
+    pub(super) fn strange_word(&self) -> Option<&str> {
+        self.last_word()?.ignored.as_deref()
+    }
 
     fn drains(&self) -> bool {
         self.configured.0 == 0 || self.admits() == Some(AgentState::Drain)
@@ -400,8 +429,20 @@ impl WatchedServer {
             ServerState::Disabled => vec![self.agents_word("maint")],
             ServerState::Down => self.why_down(now, health),
             ServerState::Draining if self.configured.0 == 0 => vec!["weight 0".to_owned()],
-            ServerState::Draining => vec![self.agents_word("drain")],
-            ServerState::Unknown | ServerState::Up => self.factors(now, health).reasons(),
+            ServerState::Draining => {
+                let said = self.agent.as_ref().and_then(|it| it.admits);
+                let is_said = said == Some(AgentState::Drain);
+                vec![self.agents_word(if is_said { "drain" } else { "0 %" })]
+            }
+            ServerState::Unknown | ServerState::Up => {
+                let mut reasons = self.factors(now, health).reasons();
+                let most = self.most_sessions();
+                reasons.extend(most.map(|most| format!("agent maxconn {most}")));
+                // What it said last still counts, and may be long out of date.
+                let silent = self.agent.as_ref().and_then(|it| it.runs.failure.as_ref());
+                reasons.extend(silent.map(|why| format!("agent silent: {why}")));
+                reasons
+            }
         }
     }
 
@@ -436,7 +477,7 @@ impl WatchedServer {
     }
 
     fn agents_word(&self, word: &str) -> String {
-        let reason = self.agent.as_ref().and_then(|it| it.reason.as_ref());
+        let reason = self.last_word().and_then(|it| it.reason.as_ref());
         match reason {
             Some(reason) => format!("agent {word}: {reason}"),
             None => format!("agent {word}"),

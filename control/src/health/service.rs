@@ -99,7 +99,10 @@ impl WatchedService {
         }
         self.weight = fitness.iter().map(|(_, it)| it.weight()).sum();
         let had = self.standing.as_ref().map(|it| it.quorum);
-        let standing = Standing::new(fitness.iter().copied(), had, &health);
+        let mut standing = Standing::new(fitness.iter().copied(), had, &health);
+        let servers = self.servers.iter();
+        let limits = servers.filter_map(|(end, it)| Some((*end, it.most_sessions()?)));
+        standing.limits = limits.collect();
         if had.unwrap_or(true) != standing.quorum {
             news.push(self.quorum_news(standing.quorum));
         }
@@ -110,9 +113,6 @@ impl WatchedService {
         Some(standing)
     }
 
-    fn quorum_news(&self, gained: bool) -> News {
-        let sorry = self.health.sorry_server.as_ref();
-        News::Quorum {
     /// What each server is fit for. Without a quorum nobody is kept out by damping: what made all
     /// servers come and go may have been one switch.
     fn judge(&mut self, now: Duration) -> Vec<(Endpoint<IpAddr>, Fitness)> {
@@ -134,6 +134,9 @@ impl WatchedService {
         judged(&mut self.servers)
     }
 
+    fn quorum_news(&self, gained: bool) -> News {
+        let sorry = self.health.sorry_server.as_ref();
+        News::Quorum {
             service: self.key(),
             gained,
             weight: self.weight,

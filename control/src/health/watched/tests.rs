@@ -265,6 +265,49 @@ fn agents_take_servers_out_and_bring_them_back() {
 }
 
 #[test]
+fn an_agent_that_says_0_percent_drains_its_server() {
+    let mut watch = Watch::new(with_agent());
+
+    watch.agent(0, None, Some(0), 1);
+    assert_eq!(watch.seen(1)[0], row("draining", Some(0), "agent 0 %"));
+    watch.agent(0, Some(AgentState::Up), None, 2);
+    assert_eq!(watch.seen(2)[0].0, "draining");
+    watch.agent(0, None, Some(50), 60);
+
+    assert_eq!(watch.seen(60)[0].0, "up");
+}
+
+#[test]
+fn an_agent_that_is_silent_changes_nothing_and_is_told() {
+    let mut watch = Watch::new(with_agent());
+    watch.agent(0, None, Some(100), 1);
+
+    watch.hear(0, Answer::Agent(Err(ProbeFailure::new("no answer"))), 2);
+
+    let reasons = "agent 100 %, agent silent: no answer";
+    assert_eq!(watch.seen(2)[0], row("up", Some(100), reasons));
+    watch.agent(0, None, Some(100), 3);
+    assert_eq!(watch.seen(3)[0], row("up", Some(100), "agent 100 %"));
+}
+
+#[test]
+fn an_agent_says_how_many_sessions_its_server_wants() {
+    let mut watch = Watch::new(with_agent());
+    let mut limit = |line: &str, now| {
+        watch.hear(0, Answer::Agent(Ok(AgentWord::parse(line))), now);
+        let (_, standing) = watch.watched.standings().swap_remove(0);
+        let limits: Vec<_> = standing.limits.values().copied().collect();
+        (limits, watch.seen(now).swap_remove(0).2)
+    };
+
+    assert_eq!(
+        limit("up maxconn:100", 1),
+        (vec![100], "agent maxconn 100".to_owned())
+    );
+    assert_eq!(limit("up", 2), (vec![], String::new()));
+}
+
+#[test]
 fn an_agents_percentage_moves_the_weight_within_its_bounds() {
     let mut watch = Watch::new(Health {
         weight_bounds: 40..=100,
