@@ -12,6 +12,16 @@ pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// Looks that are remembered: the share is that of the last five seconds.
 const REMEMBERED: usize = 6;
 
+/// How many cores the text of `/proc/stat` has lines of: those of the whole machine, of which the
+/// load average speaks too, however few of them the agent itself may use.
+pub(crate) fn cores(stat: &str) -> u64 {
+    let is_core = |line: &&str| {
+        let number = line.strip_prefix("cpu");
+        number.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    stat.lines().filter(is_core).count().max(1) as u64
+}
+
 /// Time of all cores since the start, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuTime {
@@ -84,6 +94,16 @@ mod tests {
     fn the_first_line_is_all_cores_and_waiting_is_idle() {
         // 100 + 20 + 30 + 800 + 50 + 5 + 5 + 10; guests are counted once.
         assert_eq!(CpuTime::parse(STAT), Some(time(850, 1020)));
+    }
+
+    #[test]
+    fn cores_are_those_of_the_machine() {
+        assert_eq!(cores(STAT), 1);
+        assert_eq!(
+            cores("cpu  1 2\ncpu0 1 2\ncpu1 1 2\ncpu17 1 2\nctxt 5\n"),
+            3
+        );
+        assert_eq!(cores(""), 1, "one at least");
     }
 
     #[test]

@@ -4,12 +4,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::arguments::{Arguments, ConnectionLimit};
 use crate::connections::established;
-use crate::cpu::{CpuHistory, CpuTime};
+use crate::cpu::{self, CpuHistory, CpuTime};
 use crate::load_average;
 use crate::note;
 
@@ -42,10 +41,9 @@ struct Seen {
 impl Headroom {
     /// Looks for the first time.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self, String> {
-        let cores = thread::available_parallelism().map_err(|error| error.to_string())?;
-        let headroom = Self {
+        let mut headroom = Self {
             proc: arguments.proc.clone(),
-            cores: cores.get() as u64,
+            cores: 1,
             cpu_max: u64::from(arguments.cpu_max),
             limits: arguments.connections.clone(),
             seen: Mutex::default(),
@@ -54,6 +52,7 @@ impl Headroom {
             .read("stat")
             .map_err(|error| format!("{}: {error}", headroom.proc.join("stat").display()))?;
         let time = CpuTime::parse(&stat).ok_or("/proc/stat is not as this agent knows it")?;
+        headroom.cores = cpu::cores(&stat);
         headroom.seen().cpu.push(time);
         Ok(headroom)
     }
@@ -185,10 +184,13 @@ mod tests {
     #[test]
     fn a_long_run_queue_leaves_a_share_of_a_core() {
         let proc = Proc::new("run-queue");
+        proc.write(
+            "stat",
+            "cpu  0 0 0 0\ncpu0 0 0 0 0\ncpu1 0 0 0 0\ncpu2 0 0 0 0\n",
+        );
         let headroom = proc.headroom(&[]);
-        let cores = headroom.cores;
 
-        proc.write("loadavg", &format!("{}.00 0 0 1/1 1\n", 4 * cores));
+        proc.write("loadavg", "12.00 0 0 1/1 1\n");
 
         assert_eq!(headroom.percent(), Some(25));
     }

@@ -2,7 +2,8 @@
 //!
 //! A [`HugeSlice`] is mapped once, is all zeros at first and never grows. A table of a million
 //! sessions in 4 KiB pages needs an address translation for nearly every look-up; in 2 MiB pages
-//! the translations fit the CPU. This module never decides what lies in the memory: types say
+//! the translations fit the CPU. A child process has none of it: a fork would write-protect a table
+//! that a worker is using, to copy each page that the worker then touches. This module never decides what lies in the memory: types say
 //! that they are valid when zeroed through [`Zeroed`], most of them by [`plain_data!`].
 #![allow(unsafe_code)]
 
@@ -146,7 +147,7 @@ impl<T: Zeroed> HugeSlice<T> {
         }
         let page_bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
         let start = map(page_bytes, 0).map_err(|source| MapError { bytes, source })?;
-        let backing = if is_large && advise_huge(start, page_bytes) {
+        let backing = if is_large && advise(start, page_bytes, libc::MADV_HUGEPAGE) {
             Backing::TransparentHugePages
         } else {
             Backing::OrdinaryPages
@@ -225,13 +226,16 @@ fn map(bytes: usize, flags: libc::c_int) -> io::Result<NonNull<u8>> {
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+    let start = NonNull::new(start.cast())
+        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    advise(start, bytes, libc::MADV_DONTFORK);
+    Ok(start)
 }
 
-/// Asks the kernel to join the pages to huge ones; false when it cannot.
-fn advise_huge(start: NonNull<u8>, bytes: usize) -> bool {
-    // SAFETY: the range was just mapped, and the advice changes none of its contents.
-    unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) == 0 }
+/// Asks the kernel to treat the pages so; false when it cannot.
+fn advise(start: NonNull<u8>, bytes: usize, advice: libc::c_int) -> bool {
+    // SAFETY: the range was just mapped, and the advice changes none of its contents here.
+    unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) == 0 }
 }
 
 #[cfg(test)]
@@ -288,5 +292,36 @@ mod tests {
         assert_eq!(error.bytes, impossible);
         assert!(error.to_string().contains("1152921504606846976 bytes"));
         assert!(HugeSlice::<u64>::new(usize::MAX).is_err());
+    }
+
+    /// Whether a child that this process forks has the page at `start` too.
+    fn child_has(start: *const u8) -> bool {
+        let start = start.cast_mut().cast();
+        let mut resident = 0;
+        // SAFETY: the child makes two system calls and nothing that another thread could hold.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: one page of a range, mapped or not, and a byte for the answer.
+            let found = unsafe { libc::mincore(start, PAGE_BYTES, &raw mut resident) };
+            // SAFETY: it ends the child at once.
+            unsafe { libc::_exit(i32::from(found == 0)) };
+        }
+        let mut status = 0;
+        // SAFETY: it waits for the child alone, and writes one number.
+        let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(ended, child);
+        libc::WEXITSTATUS(status) == 1
+    }
+
+    #[test]
+    fn a_child_process_has_none_of_it() {
+        let small = HugeSlice::<u64>::new(1000).unwrap();
+        let large = HugeSlice::<u64>::new((4 << 20) / 8).unwrap();
+        let ordinary = vec![1_u8; 1 << 20];
+        let page = ordinary.as_ptr().wrapping_add(PAGE_BYTES);
+
+        assert!(!child_has(small.as_ptr().cast()));
+        assert!(!child_has(large.as_ptr().cast()));
+        assert!(child_has(page.map_addr(|addr| addr & !(PAGE_BYTES - 1))));
     }
 }

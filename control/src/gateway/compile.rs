@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dataplane::address::{Address, V4};
 use dataplane::editor::{LocalSpec, ServerSpec, ServiceSpec};
 use dataplane::hasher::FastMap;
-use dataplane::id::{EthdevId, Weight};
+use dataplane::id::EthdevId;
 use dataplane::knobs::Knobs;
 use dataplane::marks::MarkRule;
 use dataplane::service::{SchedulerKind, ServiceKey, Unserved};
@@ -63,11 +63,11 @@ impl Sources<'_> {
         // No packet path for both families at once: to the others of a service nothing is sent.
         let is_v6 = service.key.is_ipv6();
         let servers = running(service, self.standings).into_iter();
-        let servers = servers.filter(|(it, _)| it.endpoint.addr.is_ipv6() == is_v6);
+        let servers = servers.filter(|it| it.endpoint.addr.is_ipv6() == is_v6);
         ServiceSpec {
             key: service.key(),
             scheduler: scheduler(self.knobs, service),
-            servers: (servers.map(|(it, weight)| server(it, weight, edits(it)))).collect(),
+            servers: (servers.map(|it| server(&it, edits(&it)))).collect(),
             checked: checked(service),
             local_addresses: local_addresses(self.config, service),
             unserved,
@@ -78,22 +78,30 @@ impl Sources<'_> {
     }
 }
 
-/// The servers of a service that are in the packet path, with their effective weights.
+/// The servers of a service that are in the packet path, with their effective weights, and the
+/// thresholds that their agents want.
 #[must_use]
-pub(super) fn running<'a>(
-    service: &'a Service,
-    standings: &Standings,
-) -> Vec<(&'a Server, Weight)> {
+pub(super) fn running(service: &Service, standings: &Standings) -> Vec<Server> {
     let servers = service.servers.iter();
     let health = standing::health_of(service);
     let Some((standing, health)) = standings.get(&service.key()).zip(health) else {
-        return servers.map(|it| (it, it.weight)).collect();
+        return servers.cloned().collect();
     };
     let sorry = service.sorry_server().filter(|_| standing.sorry);
     let is_sorry = |server: &Server| sorry.is_some_and(|it| it.endpoint == server.endpoint);
     let servers = servers.filter(|it| !is_sorry(it));
-    let servers = servers.filter_map(|it| Some((it, standing.of(it, &health).weight?)));
-    servers.chain(sorry.map(|it| (it, it.weight))).collect()
+    let servers = servers.filter_map(|it| {
+        let weight = standing.of(it, &health).weight?;
+        let limit = standing.limits.get(&it.endpoint).copied();
+        let upper_threshold = limit.unwrap_or(it.upper_threshold);
+        Some(Server {
+            weight,
+            upper_threshold,
+            lower_threshold: it.lower_threshold.min(upper_threshold),
+            ..it.clone()
+        })
+    });
+    servers.chain(sorry.cloned()).collect()
 }
 
 /// Where answers to the checks of a service come from, as far as it is watched.
@@ -149,10 +157,10 @@ fn mark(config: &Config, rule: &Mark) -> MarkRule {
     }
 }
 
-const fn server(server: &Server, weight: Weight, edits: u32) -> ServerSpec {
+const fn server(server: &Server, edits: u32) -> ServerSpec {
     ServerSpec {
         endpoint: server.endpoint,
-        weight,
+        weight: server.weight,
         method: server.method,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,

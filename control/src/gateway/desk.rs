@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use dataplane::id::Weight;
 use dataplane::session::{SessionRecord, Timeouts};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -163,11 +162,7 @@ impl Host for Desk<'_> {
             state.standings.get(&service.key())?;
             let configured = state.config.service(service.key())?;
             let servers = compile::running(configured, &state.standings).into_iter();
-            let line = |(server, weight): (&_, Weight)| ServerLine {
-                weight: weight.0,
-                ..server_line(server)
-            };
-            Some(servers.map(line).collect())
+            Some(servers.map(|it| server_line(&it)).collect())
         })
     }
 
@@ -245,6 +240,7 @@ pub(super) type CountedLock = Mutex<Counted>;
 mod tests {
     use std::path::Path;
 
+    use dataplane::id::Weight;
     use dataplane::service::ServiceKey;
     use dataplane::session::State as SessionState;
     use dataplane::time::TICKS_PER_SECOND;

@@ -196,6 +196,30 @@ mod tests {
     }
 
     #[test]
+    fn an_agents_limit_is_the_servers_upper_threshold_and_the_configuration_stays() {
+        let (gateway, web) = watched(Health::default());
+        let saved = gateway.ipvsadm(&Call::new(["-Sn"])).stdout;
+        let mut standing = gateway.state.lock().standings[&web.key()].clone();
+        standing.limits.insert(end(11), 100);
+
+        gateway.stand(vec![(web.key(), standing.clone())]);
+
+        let thresholds = || -> Vec<_> {
+            let snapshot = gateway.published();
+            let services = snapshot.services.iter().flatten();
+            let web = services.filter(|it| it.key == web.key());
+            web.flat_map(|it| &it.servers)
+                .map(|it| (it.endpoint, it.upper_threshold))
+                .collect()
+        };
+        assert_eq!(thresholds(), [(end(12), 0), (end(11), 100)]);
+        assert_eq!(gateway.ipvsadm(&Call::new(["-Sn"])).stdout, saved);
+        standing.limits.clear();
+        gateway.stand(vec![(web.key(), standing)]);
+        assert_eq!(thresholds(), [(end(12), 0), (end(11), 0)]);
+    }
+
+    #[test]
     fn who_is_down_leaves_the_packet_path_and_the_configuration_stays() {
         let (gateway, web) = watched(Health::default());
         let (config, revision) = (gateway.config(), gateway.revision());

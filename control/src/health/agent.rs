@@ -4,16 +4,16 @@
 //! spaces, tabs and commas:
 //!
 //! ```text
-//!   75%            the percentage of its weight that the server asks for
-//!   maxconn:100    how many sessions it wants at most
+//!   75%            the percentage of its weight that the server asks for; 0% is drain
+//!   maxconn:100    how many sessions it wants at most, as `-x` of ipvsadm; 0 is any number
 //!   up down failed stopped      whether it works
 //!   ready drain maint           whether it may be used
 //!   #text          why, to the end of the line
 //! ```
 //!
 //! A line may say both: `ready up 75%`. Of several states of a kind the gravest counts, which is
-//! the last in this list. Words that are none of these are passed over; the first of them is told.
-//! Whoever writes an agent reads more in `docs/operations.md`.
+//! the last in this list. Words that are none of these are passed over, and the log has the first of
+//! them. Whoever writes an agent reads more in `docs/operations.md`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 use super::probe::{Deadline, ProbeFailure, ProbeTarget, connect, percentage, quoted};
+
+/// The greatest threshold that a server can have, as in the kernel.
+const MOST_SESSIONS: u32 = i32::MAX as u32;
 
 /// Bytes of a line.
 const LONGEST: usize = 1024;
@@ -103,7 +106,8 @@ impl AgentWord {
         let percent = small.ends_with('%').then(|| percentage(&small)).flatten();
         let sessions = small
             .strip_prefix("maxconn:")
-            .and_then(|number| number.parse().ok());
+            .and_then(|number| number.parse().ok())
+            .filter(|number| *number <= MOST_SESSIONS);
         if let Some(state) = AgentState::of(&small) {
             let said = if state < AgentState::Ready {
                 &mut self.works
@@ -246,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_is_not_of_the_protocol_is_passed_over_and_the_first_of_it_told() {
-        let word = AgentWord::parse("75 hello 1000% maxconn:-1 maxconn: up");
+        let word = AgentWord::parse("75 hello 1000% maxconn:-1 maxconn: maxconn:2147483648 up");
 
         let expected = AgentWord {
             ignored: Some("75".to_owned()),

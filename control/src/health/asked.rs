@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::agent::AgentState;
+use super::agent::{AgentState, AgentWord};
 use super::probe::ProbeFailure;
 use super::verdict::Judge;
 use crate::config::{Agent, Check};
@@ -149,8 +149,8 @@ pub(super) struct WatchedAgent {
     pub(super) works: Option<AgentState>,
     /// What it said last of whether it may be used.
     pub(super) admits: Option<AgentState>,
-    /// Why, in its words.
-    pub(super) reason: Option<String>,
+    /// Its last answer, and of the percentages the last that it said.
+    pub(super) last: Option<AgentWord>,
 }
 
 impl WatchedAgent {
@@ -161,7 +161,14 @@ impl WatchedAgent {
             runs: Runs::new(),
             works: None,
             admits: None,
-            reason: None,
+            last: None,
         }
+    }
+
+    /// Whether the server may be used: `0%` takes new sessions away as `drain` does, for so
+    /// `HAProxy` has it.
+    pub(super) fn admits(&self) -> Option<AgentState> {
+        let none_left = self.last.as_ref().and_then(|it| it.percent) == Some(0);
+        self.admits.max(none_left.then_some(AgentState::Drain))
     }
 }

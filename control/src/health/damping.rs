@@ -1,4 +1,5 @@
 //! Servers that come and go all the time are kept out for a while: route flap damping (RFC 2439).
+//! That is for a service that can do without them: while it has no quorum, nobody is kept out.
 //!
 //! ```text
 //! penalty  each time that the server goes down, 1 is added
@@ -63,6 +64,11 @@ impl Flaps {
         self.at = now;
         self.kept_out = None;
         None
+    }
+
+    /// It may serve at once, for it is needed; what is on its account stays there.
+    pub const fn let_in(&mut self) {
+        self.kept_out = None;
     }
 
     /// As [`Self::kept_out_for`], to look at.
@@ -158,6 +164,20 @@ mod tests {
         assert_eq!(flaps.kept_out_for(at(303), &DAMPING), Some(at(1)));
         assert_eq!(flaps.kept_out_for(at(304), &DAMPING), None);
         assert!(flaps.penalty(at(304), &DAMPING) <= 2.0);
+    }
+
+    #[test]
+    fn who_is_let_in_is_out_again_with_the_next_fall() {
+        let mut flaps = Flaps::default();
+        for second in 0..5 {
+            flaps.fell(at(second), &DAMPING);
+        }
+
+        flaps.let_in();
+
+        assert_eq!(flaps.kept_out_for(at(5), &DAMPING), None);
+        flaps.fell(at(6), &DAMPING);
+        assert!(flaps.kept_out_for(at(6), &DAMPING).is_some());
     }
 
     proptest! {

@@ -201,11 +201,16 @@ impl WatchedServer {
             .runs
             .note(timed, result.as_ref().err().map(ToString::to_string));
         let Ok(word) = result else { return false };
-        let before = (agent.works, agent.admits);
+        let most = |agent: &WatchedAgent| agent.last.as_ref().and_then(|it| it.max_sessions);
+        let before = (agent.works, agent.admits(), most(agent));
         agent.works = word.works.or(agent.works);
         agent.admits = word.admits.or(agent.admits);
-        agent.reason.clone_from(&word.reason);
-        let mut follows = before != (agent.works, agent.admits);
+        let percent = agent.last.as_ref().and_then(|it| it.percent);
+        agent.last = Some(AgentWord {
+            percent: word.percent.or(percent),
+            ..word.clone()
+        });
+        let mut follows = before != (agent.works, agent.admits(), most(agent));
         if let Some(percent) = word.percent {
             follows |= self.hear_load(Teller::Agent, percent, health, timed.ended);
         }
@@ -276,6 +281,13 @@ impl WatchedServer {
         }
     }
 
+    /// Lets it serve though it has come and gone all the time.
+    pub(super) fn let_in(&mut self) {
+        if self.well() != Some(false) {
+            self.flaps.let_in();
+        }
+    }
+
     /// Whether it is well by its checks and its agent; `None` if nobody knows yet. While a check
     /// of which there are others, or were before it, has no result, the server is as it was.
     fn well(&self) -> Option<bool> {
@@ -289,7 +301,22 @@ impl WatchedServer {
     }
 
     fn admits(&self) -> Option<AgentState> {
-        self.agent.as_ref()?.admits
+        self.agent.as_ref()?.admits()
+    }
+
+    /// What its agent said last.
+    fn last_word(&self) -> Option<&AgentWord> {
+        self.agent.as_ref()?.last.as_ref()
+    }
+
+    /// How many sessions its agent wants it to have at most; `None` is as configured.
+    pub(super) fn most_sessions(&self) -> Option<u32> {
+        self.last_word()?.max_sessions
+    }
+
+    /// A word of its agent that nobody knows.
+    pub(super) fn strange_word(&self) -> Option<&str> {
+        self.last_word()?.ignored.as_deref()
     }
 
     fn drains(&self) -> bool {
@@ -347,8 +374,17 @@ impl WatchedServer {
             ServerState::Disabled => vec![self.agents_word("maint")],
             ServerState::Down => self.why_down(now, health),
             ServerState::Draining if self.configured.0 == 0 => vec!["weight 0".to_owned()],
-            ServerState::Draining => vec![self.agents_word("drain")],
-            ServerState::Unknown | ServerState::Up => self.factors(now, health).reasons(),
+            ServerState::Draining => {
+                let said = self.agent.as_ref().and_then(|it| it.admits);
+                let is_said = said == Some(AgentState::Drain);
+                vec![self.agents_word(if is_said { "drain" } else { "0 %" })]
+            }
+            ServerState::Unknown | ServerState::Up => {
+                let mut reasons = self.factors(now, health).reasons();
+                let most = self.most_sessions();
+                reasons.extend(most.map(|most| format!("agent maxconn {most}")));
+                reasons
+            }
         }
     }
 
@@ -386,7 +422,7 @@ impl WatchedServer {
     }
 
     fn agents_word(&self, word: &str) -> String {
-        let reason = self.agent.as_ref().and_then(|it| it.reason.as_ref());
+        let reason = self.last_word().and_then(|it| it.reason.as_ref());
         match reason {
             Some(reason) => format!("agent {word}: {reason}"),
             None => format!("agent {word}"),

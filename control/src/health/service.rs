@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use super::asked::RunId;
 use super::news::News;
 use super::server::{ServerState, WatchedServer};
-use super::standing::{self, Standing};
+use super::standing::{self, Fitness, Standing};
 use crate::config::{Health, Service};
 use crate::gateway::ServerName;
 
@@ -77,11 +77,10 @@ impl WatchedService {
     pub(super) fn settle(&mut self, now: Duration, news: &mut Vec<News>) -> Option<Standing> {
         let health = Arc::clone(&self.health);
         let service = self.key();
-        let mut fitness = Vec::with_capacity(self.servers.len());
+        let states: Vec<_> = self.servers.values().map(|it| it.state).collect();
+        let fitness = self.judge(now);
         self.is_moving = false;
-        for (end, server) in &mut self.servers {
-            let before = server.state;
-            fitness.push((*end, server.judge(now, &health)));
+        for ((end, server), before) in self.servers.iter().zip(states) {
             self.is_moving |= server.is_moving(now, &health);
             if server.state != before {
                 let reasons = match server.state {
@@ -101,7 +100,10 @@ impl WatchedService {
         }
         self.weight = fitness.iter().map(|(_, it)| it.counts()).sum();
         let had = self.standing.as_ref().map(|it| it.quorum);
-        let standing = Standing::new(fitness.iter().copied(), had, &health);
+        let mut standing = Standing::new(fitness.iter().copied(), had, &health);
+        let servers = self.servers.iter();
+        let limits = servers.filter_map(|(end, it)| Some((*end, it.most_sessions()?)));
+        standing.limits = limits.collect();
         if had.unwrap_or(true) != standing.quorum {
             news.push(self.quorum_news(standing.quorum));
         }
@@ -110,6 +112,27 @@ impl WatchedService {
         }
         self.standing = Some(standing.clone());
         Some(standing)
+    }
+
+    /// What each server is fit for. Without a quorum nobody is kept out by damping: what made all
+    /// servers come and go may have been one switch.
+    fn judge(&mut self, now: Duration) -> Vec<(Endpoint<IpAddr>, Fitness)> {
+        let health = &self.health;
+        let judged = |servers: &mut IndexMap<_, WatchedServer>| -> Vec<_> {
+            let servers = servers.iter_mut();
+            servers
+                .map(|(end, it)| (*end, it.judge(now, health)))
+                .collect()
+        };
+        let fitness: Vec<(Endpoint<IpAddr>, Fitness)> = judged(&mut self.servers);
+        let had = self.standing.as_ref().map(|it| it.quorum);
+        if Standing::new(fitness.iter().copied(), had, health).quorum {
+            return fitness;
+        }
+        for server in self.servers.values_mut() {
+            server.let_in();
+        }
+        judged(&mut self.servers)
     }
 
     fn quorum_news(&self, gained: bool) -> News {

@@ -17,6 +17,8 @@ use crate::config::{Check, CheckPath, Health, Server, Service, Start};
 pub struct Standing {
     /// Its servers; one that is not here is as new servers are.
     pub servers: FastMap<Endpoint<IpAddr>, Stand>,
+    /// How many sessions servers want at most, of those whose agents say so.
+    pub limits: FastMap<Endpoint<IpAddr>, u32>,
     /// Whether the sorry server is there.
     pub sorry: bool,
     /// Whether there is a quorum.
@@ -178,6 +180,7 @@ impl Standing {
         let servers = fitness.into_iter();
         Self {
             servers: servers.map(|(end, it)| (end, stand(it))).collect(),
+            limits: FastMap::default(),
             sorry,
             quorum,
         }

@@ -190,7 +190,21 @@ impl Watched {
             Answer::Check(result, attempts) => {
                 server.hear_check(report.id, result, *attempts, timed, health)
             }
-            Answer::Agent(result) => server.hear_agent(result, timed, health),
+            Answer::Agent(result) => {
+                let known = server.strange_word().map(str::to_owned);
+                let follows = server.hear_agent(result, timed, health);
+                if let Some(word) = server
+                    .strange_word()
+                    .filter(|it| known.as_deref() != Some(it))
+                {
+                    let addr = SocketAddr::new(end.addr, end.port);
+                    tracing::warn!(
+                        "the agent of {addr} of {key} says \"{word}\", which no gateway understands: \
+                         passed over"
+                    );
+                }
+                follows
+            }
         };
         if follows {
             self.unsettled.insert(*key);

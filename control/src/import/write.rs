@@ -200,6 +200,7 @@ const SERVICE_HEALTH: &[&str] = &[
     "hysteresis",
     "sorry_server",
     "inhibit_on_failure",
+    "damping",
     "start",
 ];
 

@@ -1,6 +1,6 @@
 //! The configurations of keepalived in `corpus/`, in the style of those that its package has.
 
-use control::config::Start;
+use control::config::{CheckKind, Start};
 
 use super::*;
 
@@ -85,6 +85,22 @@ fn marks() {
     let persistence = config.services()[0].persistence.unwrap();
     assert_eq!(persistence.timeout_seconds, 900);
     assert_eq!(persistence.netmask, 0xffff_ff00);
+}
+
+#[test]
+fn scripts_run_as_keepalived_would_run_them_and_nobody_is_damped() {
+    let config = takes_over("script_user");
+
+    let web = &config.services()[0];
+    let health = web.health.as_ref().unwrap();
+    let users = web.servers.iter().filter_map(|server| {
+        match &server.health.as_ref()?.checks.as_ref()?[0].kind {
+            CheckKind::Script(script) => script.user.clone(),
+            _ => None,
+        }
+    });
+    assert_eq!(users.collect::<Vec<_>>(), ["nobody", "backup"]);
+    assert_eq!(health.damping, None);
 }
 
 #[test]

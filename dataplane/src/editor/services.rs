@@ -188,47 +188,36 @@ impl Editor {
         self.judge_past(key);
     }
 
-    /// The next version of `old`: servers go, change and come one by one, as an operator's
-    /// commands would do it, each step telling the scheduler.
+    /// The next version of `old`: servers go, change and come as an operator's commands would do
+    /// it, and the scheduler is made anew once for all of them: when thousands of weights move at
+    /// once, each costs itself and not the whole list.
     fn with_servers(&mut self, old: &Service, spec: &ServiceSpec) -> Service {
+        let mut changes = Vec::new();
+        let mut servers = self.remaining(old, spec, &mut changes);
+        let places = servers.iter().zip(0..).map(|(it, at)| (it.endpoint, at));
+        let places: FastMap<_, usize> = places.collect();
         let before = self.services.specs.get(&spec.key);
         let before = before.map_or_else(FastMap::default, |(_, before)| {
             let servers = before.servers.iter();
             servers.map(|it| (it.endpoint, it.clone())).collect()
         });
-        let mut scheduler = old
-            .scheduler
-            .changed(spec.scheduler, &old.servers, Change::None);
-        let mut servers = old.servers.clone();
-        let mut step = |servers: &mut Vec<Arc<RealServer>>, next: Vec<_>, change| {
-            scheduler = scheduler.changed(spec.scheduler, &next, change);
-            *servers = next;
-        };
-        for gone in servers_gone(old, spec) {
-            let place = servers.iter().position(|it| it.endpoint == gone.endpoint);
-            if let Some(index) = place {
-                let mut next = servers.clone();
-                next.remove(index);
-                self.retire(spec.key, &gone);
-                step(&mut servers, next, Change::Removed(index));
-            }
-        }
+        let mut added = Vec::new();
         for wanted in &spec.servers {
             let known = before.get(&wanted.endpoint);
             if known == Some(wanted) {
                 continue;
             }
-            let mut next = servers.clone();
-            let place = servers.iter().position(|it| it.endpoint == wanted.endpoint);
-            if let Some(index) = place {
-                next[index] = self.edited(&servers[index], wanted);
-                step(&mut servers, next, Change::Edited(index));
+            if let Some(at) = places.get(&wanted.endpoint).copied() {
+                servers[at] = self.edited(&servers[at], wanted);
+                changes.push(Change::Edited(added.len() + at));
             } else {
-                // A new server goes to the head of the list (`schedulers.md` §1.1).
-                next.insert(0, self.added(spec.key, wanted));
-                step(&mut servers, next, Change::Added(0));
+                added.push(self.added(spec.key, wanted));
+                changes.push(Change::Added(0));
             }
         }
+        // A new server goes to the head of the list (`schedulers.md` §1.1).
+        let servers: Vec<_> = added.into_iter().rev().chain(servers).collect();
+        let scheduler = old.scheduler.changed(spec.scheduler, &servers, &changes);
         let local_addresses = (spec.local_addresses.iter())
             .filter_map(|local| self.addresses.pool_of(V4::from_ip(local.addr)?).cloned())
             .collect();
@@ -243,6 +232,26 @@ impl Editor {
             persistence: spec.persistence,
             one_packet: spec.one_packet,
         }
+    }
+
+    /// The servers of `old` that stay, in their order; the others are retired.
+    fn remaining(
+        &mut self,
+        old: &Service,
+        spec: &ServiceSpec,
+        changes: &mut Vec<Change>,
+    ) -> Vec<Arc<RealServer>> {
+        let wanted: FastSet<_> = spec.servers.iter().map(|it| it.endpoint).collect();
+        let mut staying = Vec::with_capacity(spec.servers.len());
+        for server in &old.servers {
+            if wanted.contains(&server.endpoint) {
+                staying.push(Arc::clone(server));
+            } else {
+                self.retire(spec.key, server);
+                changes.push(Change::Removed(staying.len()));
+            }
+        }
+        staying
     }
 
     fn added(&mut self, key: ServiceKey, spec: &ServerSpec) -> Arc<RealServer> {
@@ -365,14 +374,6 @@ impl Editor {
         }
         server
     }
-}
-
-/// The servers that a service has and shall not have any more, in their order.
-fn servers_gone(old: &Service, spec: &ServiceSpec) -> Vec<Arc<RealServer>> {
-    let wanted: FastSet<_> = spec.servers.iter().map(|it| it.endpoint).collect();
-    let servers = old.servers.iter();
-    let gone = servers.filter(|server| !wanted.contains(&server.endpoint));
-    gone.cloned().collect()
 }
 
 /// Slots are 32 bits wide; a gateway with 2^32 servers does not exist.

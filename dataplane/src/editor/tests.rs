@@ -11,8 +11,10 @@ use super::*;
 use crate::address::{Address, Endpoint, Protocol};
 use crate::hasher::FastMap;
 use crate::id::Weight;
+use crate::schedule::{FlowInfo, Schedule};
 use crate::service::{Method, MssClamp, SchedulerKind, ServiceKey, Unserved};
 use crate::snapshot::{ReplySource, ReplyVips, Role};
+use crate::time::Tick;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -243,7 +245,77 @@ fn take(editor: &mut Editor, step: &Step, now: &mut u64) {
     }
 }
 
+/// A service with servers of these last bytes and weights.
+fn with_servers(scheduler: SchedulerKind, servers: &[(u32, u32)]) -> ServiceSpec {
+    let server = |&(number, weight): &(u32, u32)| ServerSpec {
+        endpoint: Endpoint::new(IpAddr::V4(Ipv4Addr::from(0x0a02_0000 + number)), 80),
+        weight: Weight(weight),
+        method: Method::Dr,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        edits: 0,
+    };
+    ServiceSpec {
+        key: ServiceKey::Mark(1),
+        scheduler,
+        servers: servers.iter().map(server).collect(),
+        checked: Vec::new(),
+        local_addresses: Vec::new(),
+        unserved: Unserved::Drop,
+        mss_clamp: MssClamp::Auto,
+        persistence: None,
+        one_packet: false,
+    }
+}
+
+/// The servers of the one service, in its order, and who gets the next session.
+fn next_of(editor: &mut Editor) -> (Vec<Endpoint<IpAddr>>, Option<usize>) {
+    let flow = FlowInfo::of(Endpoint::new(V4(1), 1), V4(2), Tick::default());
+    let snapshot = editor.snapshot();
+    let service = snapshot.services.iter().flatten().next().unwrap();
+    let servers = &service.servers;
+    (
+        servers.iter().map(|it| it.endpoint).collect(),
+        service.scheduler.pick(servers, flow),
+    )
+}
+
 proptest! {
+    #[test]
+    fn servers_that_change_at_once_are_as_if_one_had_changed_after_the_other(
+        before in proptest::collection::btree_map(0..8_u32, 1..4_u32, 0..8),
+        after in proptest::collection::btree_map(0..8_u32, 1..4_u32, 0..8),
+        picks in 0..9,
+    ) {
+        let [before, after] = [before, after].map(|it| it.into_iter().collect::<Vec<_>>());
+        let (mut at_once, mut by_one) = (editor(), editor());
+        for editor in [&mut at_once, &mut by_one] {
+            editor.put_service(&with_servers(SchedulerKind::Rr, &before));
+            for _ in 0..picks {
+                next_of(editor);
+            }
+        }
+
+        at_once.put_service(&with_servers(SchedulerKind::Rr, &after));
+        let mut steps = before.clone();
+        for (number, _) in &before {
+            if !after.iter().any(|it| it.0 == *number) {
+                steps.retain(|it| it.0 != *number);
+                by_one.put_service(&with_servers(SchedulerKind::Rr, &steps));
+            }
+        }
+        for server in &after {
+            match steps.iter_mut().find(|it| it.0 == server.0) {
+                Some(known) => *known = *server,
+                None => steps.push(*server),
+            }
+            by_one.put_service(&with_servers(SchedulerKind::Rr, &steps));
+        }
+
+        prop_assert_eq!(next_of(&mut at_once), next_of(&mut by_one));
+        prop_assert_eq!(next_of(&mut at_once), next_of(&mut by_one));
+    }
+
     #[test]
     fn single_changes_come_to_what_the_whole_comes_to(
         steps in proptest::collection::vec(step(), 1..30),

@@ -117,8 +117,8 @@ impl Replay {
             .unwrap()
     }
 
-    fn adopt(&mut self, change: Change) {
-        self.scheduler = self.scheduler.changed(self.kind, &self.servers, change);
+    fn adopt(&mut self, changes: &[Change]) {
+        self.scheduler = self.scheduler.changed(self.kind, &self.servers, changes);
     }
 
     fn add(&mut self, [of, port, weight, upper, lower]: [u32; 5]) {
@@ -145,7 +145,7 @@ impl Replay {
             load::thresholds_changed(&server, before.0);
         }
         self.servers.insert(0, server);
-        self.adopt(Change::Added(0));
+        self.adopt(&[Change::Added(0)]);
     }
 
     fn edit(&mut self, [of, weight, upper, lower]: [u32; 4]) {
@@ -166,13 +166,13 @@ impl Replay {
             load::thresholds_changed(&new, old.upper_threshold);
         }
         self.servers[place] = new;
-        self.adopt(Change::Edited(place));
+        self.adopt(&[Change::Edited(place)]);
     }
 
     fn remove(&mut self, of: u8) {
         let place = self.place(of);
         self.trash.insert(of, self.servers.remove(place));
-        self.adopt(Change::Removed(place));
+        self.adopt(&[Change::Removed(place)]);
     }
 
     fn pick(&mut self, rest: &str) {
@@ -311,11 +311,11 @@ fn mh_gives_nobody_or_another_when_the_server_takes_no_sessions() {
 fn another_scheduler_starts_anew_and_the_same_goes_on() {
     let mut replay = replay("rr a11:80:1:0:0 a12:80:1:0:0 p=12");
 
-    replay.adopt(Change::None);
+    replay.adopt(&[]);
     picks(&mut replay, &[11]);
     replay.pick("=12");
     replay.kind = SchedulerKind::Wrr;
-    replay.adopt(Change::None);
+    replay.adopt(&[]);
 
     picks(&mut replay, &[12, 11, 12]);
 }
@@ -329,7 +329,7 @@ fn mh_options_take_effect_without_a_new_table() {
         fallback: true,
         port: false,
     };
-    replay.adopt(Change::None);
+    replay.adopt(&[]);
 
     let flow = samples::flow_of([192, 168, 0, 1], 1);
     assert!(replay.scheduler.pick(&replay.servers, flow).is_some());

@@ -53,9 +53,9 @@ impl Maglev {
         fallback: bool,
         port: bool,
         servers: &[Arc<RealServer>],
-        change: Change,
+        changes: &[Change],
     ) -> Self {
-        if change != Change::None {
+        if !changes.is_empty() {
             return Self::new(fallback, port, servers);
         }
         Self {

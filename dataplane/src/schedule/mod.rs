@@ -131,8 +131,6 @@ pub enum Change {
     Removed(usize),
     /// A server's weight, thresholds or method was set, perhaps to what it was; it stands here.
     Edited(usize),
-    /// Only the service changed.
-    None,
 }
 
 /// One version of a service's scheduler, with its state.
@@ -198,25 +196,26 @@ impl Scheduler {
         }
     }
 
-    /// The scheduler of the service's next version, after one change that led to `servers`. With
-    /// another `kind` it starts anew; with the same it goes on where this one is now, as after
-    /// the kernel's add, update and delete hooks.
+    /// The scheduler of the service's next version, after changes that led, one after the other, to
+    /// `servers`; without any, only the service changed. With another `kind` it starts anew; with
+    /// the same it goes on where this one is now, as after the kernel's add, update and delete
+    /// hooks.
     #[must_use]
     pub fn changed(
         &self,
         kind: SchedulerKind,
         servers: &[Arc<RealServer>],
-        change: Change,
+        changes: &[Change],
     ) -> Self {
         use SchedulerKind as Kind;
         match (self, kind) {
-            (Self::Rr(rr), Kind::Rr) => Self::Rr(rr.changed(servers, change)),
-            (Self::Wrr(wrr), Kind::Wrr) => Self::Wrr(wrr.changed(servers, change)),
+            (Self::Rr(rr), Kind::Rr) => Self::Rr(rr.changed(servers, changes)),
+            (Self::Wrr(wrr), Kind::Wrr) => Self::Wrr(wrr.changed(servers, changes)),
             (Self::Sh(sh), Kind::Sh { fallback, port }) => {
-                Self::Sh(sh.changed(fallback, port, servers, change))
+                Self::Sh(sh.changed(fallback, port, servers, changes))
             }
             (Self::Mh(mh), Kind::Mh { fallback, port }) => {
-                Self::Mh(mh.changed(fallback, port, servers, change))
+                Self::Mh(mh.changed(fallback, port, servers, changes))
             }
             (Self::Lblc(lblc), Kind::Lblc { expiration_seconds }) => {
                 Self::Lblc(lblc.changed(expiration_seconds, servers))

@@ -31,14 +31,14 @@ impl RoundRobin {
 
     /// The cursor stays at its server while others come and go. When that server goes, the
     /// cursor steps to the one in front, so that the one behind is next.
-    pub(super) fn changed(&self, servers: &[Arc<RealServer>], change: Change) -> Self {
+    pub(super) fn changed(&self, servers: &[Arc<RealServer>], changes: &[Change]) -> Self {
         let _passage = self.turnstile.pass();
         let at = self.cursor.load(Ordering::Relaxed);
-        let cursor = match change {
+        let cursor = changes.iter().fold(at, |at, change| match *change {
             Change::Added(new) if new <= at && at != FRONT => at + 1,
             Change::Removed(old) if old <= at && at != FRONT => at.wrapping_sub(1),
             _ => at,
-        };
+        });
         Self {
             turnstile: self.turnstile.successor(),
             cursor: AtomicUsize::new(cursor),

@@ -60,9 +60,9 @@ impl SourceHashing {
         fallback: bool,
         port: bool,
         servers: &[Arc<RealServer>],
-        change: Change,
+        changes: &[Change],
     ) -> Self {
-        if change != Change::None {
+        if !changes.is_empty() {
             return Self::new(fallback, port, servers);
         }
         Self {

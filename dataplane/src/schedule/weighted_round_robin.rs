@@ -82,9 +82,9 @@ impl WeightedRoundRobin {
     }
 
     /// Any change of the servers starts a new pass at about the present bar.
-    pub(super) fn changed(&self, servers: &[Arc<RealServer>], change: Change) -> Self {
+    pub(super) fn changed(&self, servers: &[Arc<RealServer>], changes: &[Change]) -> Self {
         let place = *self.place.lock();
-        if change == Change::None {
+        if changes.is_empty() {
             return Self {
                 bars: self.bars,
                 place: self.place.successor(place),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use dataplane::service::{Method, ServiceKey};
 use nix::unistd::User;
@@ -13,12 +14,19 @@ use super::super::section::{Problems, Written};
 use super::super::service::{Server, Service};
 use super::super::{CheckKind, CheckPath, Health, RawConfig};
 use super::{servers, tables};
+use crate::health::standing;
+
+/// The least weight of which a tenth, with which a slow start begins, is a weight.
+const FINE_WEIGHT: u32 = 10;
 
 pub(super) fn check(service: &Written<'_, Service>, raw: &RawConfig<'_>, problems: &Problems) {
     if let Some(health) = service.value.health.as_deref() {
         check_quorum(service, health, problems);
         check_sorry(service, health, raw, problems);
         check_idle(service, health, problems);
+    }
+    if let Some(health) = standing::health_of(&service.value) {
+        check_coarse(service, &health, problems);
     }
     for watched in watched(service) {
         let lines = Lines {
@@ -322,6 +330,42 @@ fn check_idle(service: &Written<'_, Service>, health: &Health, problems: &Proble
     }
 }
 
+/// Warns of weights that are too small to be parted: in whole numbers there is no tenth of 1.
+fn check_coarse(service: &Written<'_, Service>, health: &Health, problems: &Problems) {
+    let Written { value, at, .. } = service;
+    let has_agent = |server: &Server| server.health.as_ref().is_some_and(|it| it.agent.is_some());
+    let says_load = |server: &Server| {
+        let mut checks = standing::checks_of(server, health).iter();
+        checks.any(|check| check.load.is_some())
+    };
+    let is_asked = |server: &Server| !standing::checks_of(server, health).is_empty();
+    let mut parted = value.servers.iter().filter_map(|server| {
+        let key = match () {
+            () if health.slow_start > Duration::ZERO && is_asked(server) => "slow_start",
+            () if health.agent.is_some() || has_agent(server) => "agent",
+            () if says_load(server) => "a check with a load",
+            () => return None,
+        };
+        let is_coarse = (1..FINE_WEIGHT).contains(&server.weight.0);
+        is_coarse.then_some((server, key))
+    });
+    if let Some((server, key)) = parted.next() {
+        let named = if key.contains(' ') {
+            key.to_owned()
+        } else {
+            format!("`{key}`")
+        };
+        let message = format!(
+            "{named} of {} hardly moves the weight {} of server {}, which stays a whole number above \
+             0: give its servers weights of {FINE_WEIGHT} or more, like 100",
+            value.key(),
+            server.weight.0,
+            servers::shown(server)
+        );
+        problems.warn(at.line_of(key), message);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::{config, refusals, warnings};
@@ -404,7 +448,7 @@ mod tests {
             format!("{lines}\nagent = {{ port = 1 }}"),
             format!("{lines}\n[[service.check]]\ntype = \"http\"\nload_header = \"X-Load\""),
         ] {
-            assert!(warnings(&service(&watched, "")).is_empty());
+            assert!(warnings(&service(&watched, "weight = 10")).is_empty());
         }
         let own = "[[service.server.check]]\ntype = \"tcp\"\n";
         assert!(warnings(&service("start = \"down\"", own)).is_empty());
@@ -421,6 +465,41 @@ mod tests {
                  s: the next check begins when this one has ended"
             ]
         );
+    }
+
+    #[test]
+    fn weights_that_cannot_be_parted_are_warned_of() {
+        let warning = |line: u32, named: &str, weight: u32| {
+            format!(
+                "{line}: {named} of tcp 10.1.0.1:80 hardly moves the weight {weight} of server \
+                 10.2.0.11:80, which stays a whole number above 0: give its servers weights of 10 or \
+                 more, like 100"
+            )
+        };
+        for (lines, server, warned) in [
+            ("slow_start = 60\n", "", warning(5, "`slow_start`", 1)),
+            (
+                "agent = { port = 1 }\n",
+                "weight = 9",
+                warning(5, "`agent`", 9),
+            ),
+            ("", "agent = { port = 1 }", warning(1, "`agent`", 1)),
+        ] {
+            assert_eq!(
+                warnings(&service(&format!("{lines}{CHECK}"), server)),
+                [warned]
+            );
+        }
+        let load = "[[service.check]]\ntype = \"http\"\nload_header = \"X-Load\"\n";
+        let warned = warning(1, "a check with a load", 1);
+        assert_eq!(warnings(&service(load, "")), [warned]);
+        for weight in [0, 10] {
+            let text = service(
+                &format!("slow_start = 60\n{CHECK}"),
+                &format!("weight = {weight}"),
+            );
+            assert!(warnings(&text).is_empty());
+        }
     }
 
     #[test]

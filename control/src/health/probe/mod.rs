@@ -2,7 +2,7 @@
 //!
 //! A [`Probe`] is made of a configured check and run as often as one likes, against any server,
 //! many at a time. It decides nothing: attempts, counts and what becomes of the server are its
-//! caller's. Every kind is asynchronous, ends within the check's timeout (a script may need 2 s
+//! caller's. Every kind is asynchronous, ends within the check's timeout (a script may need 4 s
 //! more to die), holds a bounded part of what a server says, and leaves nothing behind when its
 //! future is dropped: no task, no socket, no process.
 

@@ -1,8 +1,11 @@
 //! A program of the operator ends well (keepalived's `MISC_CHECK`).
 //!
 //! 0 is good. With `weight_by_status` 2 to 255 are good too and add the status less 2 to the
-//! weight. All else is a failure. What runs too long gets SIGTERM, and SIGKILL 2 s later, it and
-//! all that it has started: it leads a process group of its own. Its output goes nowhere.
+//! weight. All else is a failure. What runs too long gets SIGTERM, it and all that it has started,
+//! for it leads a process group of its own; and whoever is left SIGKILL, as soon as it has ended
+//! itself and at the latest 2 s later. Who does not end by that either, as a program that waits for
+//! a disk for ever, has failed, and is not started again before it has ended. Its output goes
+//! nowhere.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Gid, Pid, Uid, User};
+use parking_lot::Mutex;
 use tokio::process::{Child, Command};
 
 use super::deadline::Deadline;
@@ -38,6 +42,8 @@ pub(super) struct ScriptProbe {
     arguments: Vec<OsString>,
     user: Option<(Uid, Gid)>,
     weight_by_status: bool,
+    /// Runs that did not end by SIGKILL, and whom they were to check.
+    stuck: Mutex<Vec<(ProbeTarget, Child)>>,
 }
 
 /// A process group that does not outlive its check.
@@ -54,6 +60,7 @@ impl ScriptProbe {
             arguments: arguments.iter().map(OsString::from).collect(),
             user: script.user.as_deref().map(user).transpose()?,
             weight_by_status: script.weight_by_status,
+            stuck: Mutex::default(),
         })
     }
 
@@ -63,17 +70,29 @@ impl ScriptProbe {
         target: &ProbeTarget,
         deadline: Deadline,
     ) -> Result<Found, ProbeFailure> {
+        self.has_ended(target)?;
         let mut child = self.command(target).spawn().map_err(|error| {
             ProbeFailure::ours(format!("cannot start {}: {error}", self.program.display()))
         })?;
         let mut group = Group::of(&child);
         let ended = tokio::time::timeout(deadline.left(), child.wait()).await;
         let Ok(status) = ended else {
-            group.end(&mut child).await?;
+            if !group.end(&mut child).await? {
+                self.stuck.lock().push((target.clone(), child));
+            }
             return Err(deadline.passed("end"));
         };
         group.0 = None;
         self.judge(status?)
+    }
+
+    /// Whether the last run for this target has, so that there is never more than one.
+    fn has_ended(&self, target: &ProbeTarget) -> Result<(), ProbeFailure> {
+        let mut stuck = self.stuck.lock();
+        stuck.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+        let is_stuck = stuck.iter().any(|(of, _)| of == target);
+        let words = "an earlier run of the script has not ended, not even by SIGKILL";
+        (!is_stuck).then_some(()).ok_or(ProbeFailure::new(words))
     }
 
     fn command(&self, target: &ProbeTarget) -> Command {
@@ -137,18 +156,23 @@ impl Group {
         Self(id.map(Pid::from_raw))
     }
 
-    /// Asks all in the group to end, and ends them if they do not.
-    async fn end(&mut self, child: &mut Child) -> Result<(), ProbeFailure> {
-        self.signal(Signal::SIGTERM);
-        if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-            self.signal(Signal::SIGKILL);
-            child.wait().await?;
+    /// Asks all in the group to end, and ends them if they do not. Returns whether its leader has.
+    async fn end(&mut self, child: &mut Child) -> Result<bool, ProbeFailure> {
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            self.signal(signal);
+            if let Ok(ended) = tokio::time::timeout(GRACE, child.wait()).await {
+                ended?;
+                // The group keeps its number while anybody is in it; and when it is empty, the
+                // kernel gives the number to nobody before it has given all others.
+                self.signal(Signal::SIGKILL);
+                self.0 = None;
+                return Ok(true);
+            }
         }
-        self.0 = None;
-        Ok(())
+        Ok(false)
     }
 
-    /// The leader is not reaped yet, so its number is nobody else's.
+    /// The leader is not reaped yet, or just now, so its number is nobody else's.
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.0 {
             // Who is gone already needs no signal.
@@ -310,6 +334,52 @@ mod tests {
         assert_eq!(words, "no end within 300 ms");
         let took = started.elapsed();
         assert!(took >= GRACE && took < GRACE * 3, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_listen_is_killed_when_the_script_has_ended() {
+        let trace = Trace::new("deaf");
+        let path = trace.0.display();
+        let deaf = "trap '' TERM; while :; do sleep 0.1; done";
+        let line = format!("({deaf}) & echo $! >{path}; wait");
+        let probe = Probe::new(&hasty(CheckKind::Script(shell(&line)))).unwrap();
+
+        let words = said(&probe, &server()).await;
+
+        assert_eq!(words, "no end within 300 ms");
+        gone(trace.process().await).await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_by_any_signal_is_not_waited_for() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        // Given a group that signals do not reach.
+        let mut group = Group(None);
+
+        let ended = group.end(&mut child).await.unwrap();
+
+        assert!(!ended);
+        child.kill().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_script_is_started_while_an_earlier_run_has_not_ended() {
+        let probe = ScriptProbe::new(&shell("exit 0")).unwrap();
+        let run = async || {
+            let deadline = Deadline::new(Instant::now(), Duration::from_secs(10));
+            probe.run(&server(), deadline).await
+        };
+        let earlier = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let process = Group::of(&earlier).0.unwrap();
+        probe.stuck.lock().push((server(), earlier));
+
+        let refused = run().await.unwrap_err();
+        nix::sys::signal::kill(process, Signal::SIGKILL).unwrap();
+        gone(process).await;
+
+        let words = "an earlier run of the script has not ended, not even by SIGKILL";
+        assert_eq!(refused.to_string(), words);
+        assert!(run().await.is_ok());
     }
 
     #[tokio::test]

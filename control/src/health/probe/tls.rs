@@ -1,13 +1,17 @@
 //! TLS with servers whose certificates are verified, or not.
 //!
 //! TLS 1.2 and 1.3, with what rustls offers of them. Sessions are never resumed: every check sees
-//! the server's certificate.
+//! the server's certificate. A file of authorities is read again when it has changed, and the
+//! system's every hour: what cannot be read then leaves those that were trusted before.
 
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime};
 
+use parking_lot::Mutex;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -26,8 +30,45 @@ use crate::config::Tls;
 
 /// How TLS is begun.
 pub(super) struct TlsClient {
-    connector: TlsConnector,
+    tls: Tls,
+    /// As in ALPN (RFC 7301).
+    protocol: Vec<u8>,
     name: Option<ServerName<'static>>,
+    made: Mutex<Made>,
+}
+
+/// What is made of certificates, as long as they stay.
+struct Made {
+    version: Version,
+    connector: TlsConnector,
+}
+
+/// Which certificates are trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// All of them.
+    Any,
+    /// The system's, of this hour since the first.
+    System(u64),
+    /// Those of a file that was written then, has so many bytes, and this number.
+    File(SystemTime, u64, u64),
+    /// Those of a file that is not there.
+    Nowhere,
+}
+
+impl Version {
+    /// Of what there is now.
+    fn of(tls: &Tls) -> Self {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &tls.ca {
+            _ if !tls.verify => Self::Any,
+            None => Self::System(BEGAN.elapsed().as_secs() / 3600),
+            Some(path) => path
+                .metadata()
+                .and_then(|file| Ok(Self::File(file.modified()?, file.len(), file.ino())))
+                .unwrap_or(Self::Nowhere),
+        }
+    }
 }
 
 impl std::fmt::Debug for TlsClient {
@@ -42,30 +83,35 @@ impl TlsClient {
     /// What is configured, for a protocol named as in ALPN (RFC 7301). The server's name is that of
     /// SNI, else `host` (which may have a port), else the address that is asked.
     pub(super) fn new(tls: &Tls, host: Option<&str>, protocol: &[u8]) -> Result<Self, String> {
-        let provider = Arc::new(default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let mut config = if tls.verify {
-            builder.with_root_certificates(roots(tls.ca.as_deref())?)
-        } else {
-            let verifier = Arc::new(Anyone { provider });
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(verifier)
-        }
-        .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.to_vec()];
-        config.resumption = Resumption::disabled();
         let name = tls
             .sni
             .as_deref()
             .or(host.map(without_port))
             .map(server_name);
+        let version = Version::of(tls);
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            tls: tls.clone(),
+            protocol: protocol.to_vec(),
             name: name.transpose()?,
+            made: Mutex::new(Made {
+                version,
+                connector: connector(tls, version, protocol)?,
+            }),
         })
+    }
+
+    /// What trusts the certificates that there are now.
+    fn connector(&self) -> TlsConnector {
+        let mut made = self.made.lock();
+        let version = Version::of(&self.tls);
+        if made.version != version {
+            match connector(&self.tls, version, &self.protocol) {
+                Ok(connector) => made.connector = connector,
+                Err(why) => tracing::warn!("{why}: who was trusted before stays so"),
+            }
+            made.version = version;
+        }
+        made.connector.clone()
     }
 
     /// Shakes hands with the server at `address`.
@@ -75,16 +121,36 @@ impl TlsClient {
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, ProbeFailure> {
         let name = self.name.clone().unwrap_or(ServerName::from(address));
-        let shaken = self.connector.connect(name, stream).await;
+        let shaken = self.connector().connect(name, stream).await;
         shaken.map_err(failure)
     }
 }
 
+/// What begins TLS with those who are trusted.
+fn connector(tls: &Tls, version: Version, protocol: &[u8]) -> Result<TlsConnector, String> {
+    let provider = Arc::new(default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut config = if version == Version::Any {
+        let verifier = Arc::new(Anyone { provider });
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+    } else {
+        builder.with_root_certificates(roots(tls.ca.as_deref(), version)?)
+    }
+    .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
 /// The certificates that are trusted.
-fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, String> {
+fn roots(ca: Option<&Path>, version: Version) -> Result<Arc<RootCertStore>, String> {
     match ca {
         Some(path) => roots_of(path).map(Arc::new),
-        None => system_roots(),
+        None => system_roots(version),
     }
 }
 
@@ -102,15 +168,16 @@ fn roots_of(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// The system's certificates, which are read once: thousands of checks share them.
-fn system_roots() -> Result<Arc<RootCertStore>, String> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        // What cannot be read or is out of fashion is not trusted; there are a hundred others.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
-    });
+/// The system's certificates of this version, which are read once: thousands of checks share them.
+fn system_roots(version: Version) -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: Mutex<Option<(Version, Arc<RootCertStore>)>> = Mutex::new(None);
+    let mut known = ROOTS.lock();
+    if let Some((_, roots)) = known.as_ref().filter(|(of, _)| *of == version) {
+        return Ok(Arc::clone(roots));
+    }
+    let mut roots = RootCertStore::empty();
+    // What cannot be read or is out of fashion is not trusted; there are a hundred others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(
             "the system has no certificates to verify a server by (Debian has them in \
@@ -118,7 +185,9 @@ fn system_roots() -> Result<Arc<RootCertStore>, String> {
                 .to_owned(),
         );
     }
-    Ok(Arc::clone(roots))
+    let roots = Arc::new(roots);
+    *known = Some((version, Arc::clone(&roots)));
+    Ok(roots)
 }
 
 /// The name of a host in a Host header (RFC 9110 §7.2).
@@ -216,6 +285,7 @@ impl ServerCertVerifier for Anyone {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::TlsServer;
     use super::*;
 
     #[test]
@@ -249,6 +319,41 @@ mod tests {
             format!("{}: no certificate is in it", path.display())
         );
         assert!(missing.contains("No such file"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn authorities_are_read_again_when_their_file_has_changed() {
+        let [old, new] = [
+            TlsServer::start(&["a.example"], "").await,
+            TlsServer::start(&["a.example"], "").await,
+        ];
+        let file = std::env::temp_dir().join(format!("sluice-ca-{}.pem", std::process::id()));
+        let tls = Tls {
+            sni: Some("a.example".to_owned()),
+            verify: true,
+            ca: Some(file.clone()),
+        };
+        std::fs::copy(&old.ca.path, &file).unwrap();
+        let client = TlsClient::new(&tls, None, b"http/1.1").unwrap();
+        let shaken = async |server: &TlsServer| {
+            let address = server.target.server;
+            let stream = TcpStream::connect(address).await.unwrap();
+            let shaken = client.begin(address.ip(), stream).await;
+            shaken.map(|_| ()).map_err(|failure| failure.to_string())
+        };
+        let stranger = Err("certificate: signed by nobody who is trusted".to_owned());
+        assert_eq!(shaken(&old).await, Ok(()));
+        assert_eq!(shaken(&new).await, stranger);
+
+        std::fs::rename(&new.ca.path, &file).unwrap();
+
+        assert_eq!(shaken(&new).await, Ok(()));
+        assert_eq!(shaken(&old).await, stranger);
+        // What somebody is about to write takes nobody out.
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(shaken(&new).await, Ok(()));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(shaken(&new).await, Ok(()));
     }
 
     #[test]

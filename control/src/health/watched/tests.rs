@@ -212,6 +212,44 @@ fn a_server_that_flaps_is_kept_out_until_it_is_quiet() {
     assert_eq!(watch.seen(40)[0], row("up", Some(100), ""));
 }
 
+#[test]
+fn nobody_is_kept_out_whom_the_quorum_needs() {
+    let damping = Damping {
+        half_life: at(30),
+        suppress: 2,
+        reuse: 1,
+        longest: at(60),
+    };
+    let mut watch = Watch::new(Health {
+        damping: Some(damping),
+        ..checked()
+    });
+
+    // Given a switch that makes both come and go.
+    for second in 0..3 {
+        for (run, is_good) in [(0, true), (1, true), (0, false), (1, false)] {
+            watch.check(run, is_good, second + 1);
+        }
+    }
+
+    // Then the first that is back serves at once, and the other waits: it can be done without.
+    watch.check(0, true, 4);
+    assert_eq!(watch.seen(4)[0], row("up", Some(100), ""));
+    watch.check(1, true, 4);
+    assert!(
+        watch.seen(4)[1].2.starts_with("damped"),
+        "{:?}",
+        watch.seen(4)
+    );
+    // Until it cannot.
+    let news = watch.check(0, false, 5);
+    assert_eq!(watch.seen(5)[1], row("up", Some(100), ""));
+    assert!(
+        !news.iter().any(|it| matches!(it, News::Quorum { .. })),
+        "{news:?}"
+    );
+}
+
 fn with_agent() -> Health {
     Health {
         agent: Some(Agent {
@@ -241,6 +279,49 @@ fn agents_take_servers_out_and_bring_them_back() {
     assert_eq!(watch.seen(6)[0].0, "down");
     watch.agent(0, Some(AgentState::Up), Some(100), 7);
     assert_eq!(watch.seen(7)[0], row("up", Some(100), "agent 100 %"));
+}
+
+#[test]
+fn an_agent_that_says_0_percent_drains_its_server() {
+    let mut watch = Watch::new(with_agent());
+
+    watch.agent(0, None, Some(0), 1);
+    assert_eq!(watch.seen(1)[0], row("draining", Some(0), "agent 0 %"));
+    watch.agent(0, Some(AgentState::Up), None, 2);
+    assert_eq!(watch.seen(2)[0].0, "draining");
+    watch.agent(0, None, Some(50), 60);
+
+    assert_eq!(watch.seen(60)[0].0, "up");
+}
+
+#[test]
+fn an_agent_that_is_silent_changes_nothing_and_is_told() {
+    let mut watch = Watch::new(with_agent());
+    watch.agent(0, None, Some(100), 1);
+
+    watch.hear(0, Answer::Agent(Err(ProbeFailure::new("no answer"))), 2);
+
+    let reasons = "agent 100 %, its agent does not answer: no answer";
+    assert_eq!(watch.seen(2)[0], row("up", Some(100), reasons));
+    watch.agent(0, None, Some(100), 3);
+    assert_eq!(watch.seen(3)[0], row("up", Some(100), "agent 100 %"));
+}
+
+#[test]
+fn an_agent_says_how_many_sessions_its_server_wants() {
+    let mut watch = Watch::new(with_agent());
+    let mut limit = |line: &str, now| {
+        watch.hear(0, Answer::Agent(Ok(AgentWord::parse(line))), now);
+        let (_, standing) = watch.watched.standings().swap_remove(0);
+        let limits: Vec<_> = standing.limits.values().copied().collect();
+        (limits, watch.seen(now).swap_remove(0).2)
+    };
+
+    assert_eq!(
+        limit("up maxconn:100", 1),
+        (vec![100], "agent maxconn 100".to_owned())
+    );
+    assert_eq!(limit("up", 2), (vec![], String::new()));
 }
 
 #[test]

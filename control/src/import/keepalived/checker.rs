@@ -36,6 +36,8 @@ pub(super) struct Around<'a> {
     pub(super) port: Option<u16>,
     /// Whether the server has a port.
     pub(super) has_port: bool,
+    /// As whom scripts run that do not say it.
+    pub(super) script_user: Option<&'a str>,
 }
 
 /// Whether a keyword is that of a checker with a check for it.
@@ -211,6 +213,10 @@ impl<'a> Draft<'a, '_> {
             self.set("port", json!(around.port));
         }
         self.set("type", json!(self.kind));
+        let is_nobodys = self.kind == "script" && !self.keys.contains_key("user");
+        if let Some(user) = around.script_user.filter(|_| is_nobodys) {
+            self.set("user", json!(user));
+        }
         if !self.left_out.is_empty() {
             let words = std::mem::take(&mut self.left_out).join(", ");
             self.say(format_args!("left out: {words}"));
@@ -248,6 +254,12 @@ impl<'a> Draft<'a, '_> {
                     return None;
                 }
             }
+        }
+        if is_nobodys && around.script_user.is_none() {
+            self.say(
+                "it runs as the gateway does, which is root: add a `user` (keepalived takes \
+                 keepalived_script, if there is such a user)",
+            );
         }
         Some(checks)
     }

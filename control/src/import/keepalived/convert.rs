@@ -29,6 +29,8 @@ const MOST: usize = 1_000_000;
 pub(super) struct Conversion<'a> {
     /// By their names.
     groups: HashMap<&'a str, Group>,
+    /// As whom keepalived runs the scripts that name nobody.
+    pub(super) script_user: Option<&'a str>,
     /// VIPs that keepalived itself places.
     pub(super) external: HashSet<IpAddr>,
     /// Comments about what became no service.
@@ -109,7 +111,7 @@ impl<'a> Conversion<'a> {
         }
         let kinds: Vec<_> = elements.iter().map(|(_, element)| *element).collect();
         service.correct(&kinds);
-        let watch = Watch::of(&mut service, &kinds);
+        let watch = Watch::of(&mut service, &kinds, self.script_user);
         let common = common(&mut service);
         Ok(Corrected {
             service,

@@ -36,7 +36,7 @@ const PROCESS: [&str; 8] = [
 ];
 
 /// Takes over, or points to where it belongs, what is no virtual server.
-pub(super) fn read(statement: &Statement, into: &mut Conversion<'_>) {
+pub(super) fn read<'a>(statement: &'a Statement, into: &mut Conversion<'a>) {
     let keyword = statement.keyword();
     let heading = statement.heading();
     let is_its_own = ["vrrp_", "static_", "bfd_"]
@@ -98,7 +98,7 @@ fn address(word: &str) -> Option<IpAddr> {
     addr.parse().ok()
 }
 
-fn read_global(statement: &Statement, into: &mut Conversion<'_>) {
+fn read_global<'a>(statement: &'a Statement, into: &mut Conversion<'a>) {
     let mut others = Vec::new();
     for line in statement.statements() {
         match line.keyword() {
@@ -118,6 +118,9 @@ fn read_global(statement: &Statement, into: &mut Conversion<'_>) {
             // The gateway's services are those of its file, before and after.
             "lvs_flush" | "lvs_flush_on_stop" => {}
             keyword => {
+                if keyword == "script_user" {
+                    into.script_user = line.argument();
+                }
                 let at = line.place.seen_from(&statement.place);
                 others.push(format!("{keyword} ({at})"));
             }

@@ -57,11 +57,19 @@ pub(super) struct Watch {
 
 impl Watch {
     /// What the block says; what it says in vain is kept as a comment.
-    pub(super) fn of(service: &mut VirtualServer<'_>, elements: &[Element]) -> Self {
+    pub(super) fn of(
+        service: &mut VirtualServer<'_>,
+        elements: &[Element],
+        script_user: Option<&str>,
+    ) -> Self {
         let mut watch = Self::default();
         watch.read_quorum(service);
         watch.read_sorry(service);
-        let checks = checks(service, elements);
+        let checks = checks(service, elements, script_user);
+        if checks.iter().any(|checks| !checks.is_empty()) {
+            // keepalived lets servers come and go.
+            watch.health.damping = None;
+        }
         watch.read_start(service, &checks);
         let is_common = |first: &Vec<Check>| checks.iter().all(|other| other == first);
         match checks.first().filter(|first| is_common(first)) {
@@ -174,7 +182,11 @@ impl Watch {
 }
 
 /// The checks of each real server.
-fn checks(service: &mut VirtualServer<'_>, elements: &[Element]) -> Vec<Vec<Check>> {
+fn checks(
+    service: &mut VirtualServer<'_>,
+    elements: &[Element],
+    script_user: Option<&str>,
+) -> Vec<Vec<Check>> {
     let is_every_port = elements.iter().any(|element| match element {
         Element::Mark(_) => true,
         Element::Addresses(_, _, port) => *port == 0,
@@ -187,6 +199,7 @@ fn checks(service: &mut VirtualServer<'_>, elements: &[Element]) -> Vec<Vec<Chec
             service: &service.inherited,
             port: Some(server.port).filter(|port| is_every_port && *port != 0),
             has_port: !is_every_port,
+            script_user,
         };
         let mut checks = Vec::new();
         for statement in &server.checkers {
