@@ -105,13 +105,13 @@ impl Gateway {
     #[must_use]
     pub fn maintenance(&self) -> MaintenanceView {
         let config = self.config();
-        let counters = || self.plane.counters.iter();
+        let counters = self.plane.counters.iter();
         MaintenanceView {
             on: self.in_maintenance(),
             announce_table: config.gateway().announce_table,
             vips: self.announcements(&config),
-            sessions: counters().map(|it| it.sessions.get()).sum(),
-            session_packets: counters().map(|it| it.session_hits.get()).sum(),
+            sessions: counters.map(|it| it.sessions.get()).sum(),
+            served_packets: self.served_packets(),
         }
     }
 
