@@ -116,7 +116,8 @@ impl Gateway {
         self.announcing.lock().maintenance
     }
 
-    /// Begins or ends maintenance. Sessions go on, and new ones that still come are served.
+    /// Begins or ends maintenance. What still comes is served, sessions and new ones; but where
+    /// keepalived takes the VIP to another gateway at once, sessions of NAT and FULLNAT end by that.
     pub fn set_maintenance(&self, on: bool) {
         let was_on = std::mem::replace(&mut self.announcing.lock().maintenance, on);
         if was_on == on {
