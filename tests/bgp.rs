@@ -296,7 +296,8 @@ fn a_stop_withdraws_first_and_a_start_takes_back_what_a_killed_one_announced() {
     assert_eq!(table(host).len(), 2, "{}", host.ip("route show table all"));
     let without = config.replace("198.51.100.11", "198.51.100.12");
     let first = Gateway::start(host, binaries!(), &without);
-    let now = || table(host) == ["198.51.100.10", "198.51.100.12"];
+    // No server has the new one.
+    let now = || table(host) == ["198.51.100.10"];
     assert!(
         run::eventually(Duration::from_secs(5), now),
         "{:?}",
@@ -355,6 +356,19 @@ fn a_vip_that_no_server_answers_at_is_withdrawn_until_one_does() {
     assert_eq!(next_hops(&lab, TUN_VIP), BOTH);
     let log = first.log();
     assert!(log.contains("has lost its quorum"), "{log}");
+
+    // When a gateway is started meanwhile, which knows of no server yet.
+    drop(first);
+    let _first = start(&lab, 0);
+
+    // Then it announces what it has found to be well, and nothing before.
+    let host = lab.gateway(0);
+    let announced = || table(host) == ["198.51.100.11"];
+    let in_time = run::eventually(PATIENCE, || {
+        assert!(!table(host).contains(&"198.51.100.10".to_owned()));
+        announced()
+    });
+    assert!(in_time, "{:?}", table(host));
 
     // When it is back on them.
     on_all_servers("add");

@@ -1,5 +1,6 @@
 //! What runs beside the workers: API, metrics, the mirror.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -72,10 +73,12 @@ impl Doors {
         let journal = Journal::open(&gateway.state_dir)?;
         // The directory is this process's own now.
         let beacon = Beacon::light(&gateway.state_dir, Supervisor::of_environment());
-        // Routers shall not send before this start can serve.
-        if let Some(table) = gateway.announce_table {
+        // Routers shall not send before this start can serve, wherever an earlier one has announced.
+        let tables = [journal.announce_table(), gateway.announce_table];
+        for table in BTreeSet::from(tables).into_iter().flatten() {
             announce_table::clear(table).map_err(announcing)?;
         }
+        journal.record_announce_table(gateway.announce_table)?;
         Ok(Self {
             api,
             metrics,

@@ -26,6 +26,10 @@ const SOON: Duration = Duration::from_millis(20);
 /// the gateway's log.
 const SETTLING: Duration = Duration::from_secs(3);
 
+/// So long nothing may have been served before "no sessions" is the end: routers learn of the
+/// withdrawal a moment later, and some services have no sessions.
+const STILL: Duration = Duration::from_secs(2);
+
 /// Begins or ends maintenance, or only shows it; waits for sessions if that is wanted.
 pub(super) fn run(
     client: &Client,
@@ -54,7 +58,22 @@ pub(super) fn run(
     } else {
         write(&answer.view()?, console.out)?;
     }
-    Ok(Exit::Well)
+    let is_left = is_still_announced(&answer.view()?, console)?;
+    Ok(if is_left { Exit::No } else { Exit::Well })
+}
+
+/// Whether routers are told of VIPs though maintenance is on, and says so.
+fn is_still_announced(view: &MaintenanceView, console: &mut Console<'_>) -> io::Result<bool> {
+    let vips = view.still_announced();
+    if vips.is_empty() {
+        return Ok(false);
+    }
+    writeln!(
+        console.err,
+        "Not withdrawn, so traffic still comes: {}; the gateway's log says why.",
+        vips.join(", ")
+    )?;
+    Ok(true)
 }
 
 /// What there is when VIPs are announced and withdrawn as they are to be.
@@ -95,12 +114,14 @@ fn wait(
         if !console.json {
             progress.show(view.sessions, "sessions", console.err)?;
         }
-        if packets.replace(view.session_packets) != Some(view.session_packets) {
+        let came = packets.replace(view.served_packets) != Some(view.served_packets);
+        if came || !view.still_announced().is_empty() {
             quiet_since = Instant::now();
         }
-        let why = if view.sessions == 0 {
+        let quiet = quiet_since.elapsed();
+        let why = if view.sessions == 0 && quiet >= STILL.min(asked.quiet.0) {
             Ended::Empty
-        } else if quiet_since.elapsed() >= asked.quiet.0 {
+        } else if view.sessions > 0 && quiet >= asked.quiet.0 {
             Ended::Quiet
         } else if Instant::now() >= end {
             Ended::TimeOver
@@ -115,7 +136,11 @@ fn wait(
     if console.json {
         console.raw(&answer.body)?;
     }
-    conclude(&answer.view()?, why, asked, console)?;
+    let view = answer.view()?;
+    if is_still_announced(&view, console)? {
+        return Ok(Exit::No);
+    }
+    conclude(&view, why, asked, console)?;
     Ok(match why {
         Ended::Empty | Ended::Quiet => Exit::Well,
         Ended::TimeOver | Ended::Interrupted => Exit::No,
@@ -136,6 +161,11 @@ fn conclude(
             console.out,
             "Nobody uses the {left} sessions: none had a packet for {}.",
             asked.quiet
+        ),
+        Ended::TimeOver if left == 0 => writeln!(
+            console.err,
+            "There are no sessions, but packets still come after {}.",
+            asked.timeout
         ),
         Ended::TimeOver => writeln!(
             console.err,

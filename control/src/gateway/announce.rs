@@ -2,14 +2,16 @@
 //!
 //! Maintenance is forgotten with the process: whoever restarts the gateway wants it back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use dataplane::id::InterfaceId;
+use dataplane::service::ServiceKey;
 
 use super::Gateway;
 use super::events::EventKind;
-use crate::config::{Announce, Config, Placement};
+use crate::config::{Announce, Config, Placement, Service};
+use crate::health::standing::health_of;
 use crate::view::{AnnouncedView, MaintenanceView};
 
 /// What is announced, and whether anything may be.
@@ -17,6 +19,8 @@ use crate::view::{AnnouncedView, MaintenanceView};
 pub(super) struct Announcing {
     maintenance: bool,
     announced: BTreeSet<IpAddr>,
+    /// The watched services of which all servers were known once.
+    known: HashSet<ServiceKey>,
 }
 
 impl Gateway {
@@ -29,7 +33,8 @@ impl Gateway {
         if config.gateway().announce_table.is_none() || !wants_traffic {
             return Vec::new();
         }
-        let wished = self.vips_in_quorum(&config);
+        let unknown = self.unknown_services(&config);
+        let wished = self.vips_in_quorum(&config, &unknown);
         let vips = config.vips().into_iter();
         let vips = vips.filter(|vip| wished.contains(&vip.address));
         vips.map(|vip| {
@@ -42,13 +47,35 @@ impl Gateway {
         .collect()
     }
 
-    /// The VIPs of which as many services have quorum as `announce` asks for.
-    fn vips_in_quorum(&self, config: &Config) -> BTreeSet<IpAddr> {
+    /// The watched services of which some server has not been asked since the start. They are not
+    /// announced: servers may be down, and with `mh` a gateway that knows only some of them would
+    /// send flows of others wrong. What comes later is as configured (`start`).
+    fn unknown_services(&self, config: &Config) -> HashSet<ServiceKey> {
+        let mut announcing = self.announcing.lock();
+        let watched = config.services().iter();
+        let watched = watched.filter(|it| health_of(it).is_some());
+        let mut unknown: HashSet<_> = watched
+            .map(Service::key)
+            .filter(|key| !announcing.known.contains(key))
+            .collect();
+        if !unknown.is_empty() {
+            self.board.with(|watched, _| {
+                let known = |key: &ServiceKey| watched.is_known(*key);
+                announcing.known.extend(unknown.extract_if(known));
+            });
+        }
+        unknown
+    }
+
+    /// The VIPs of which as many services have quorum as `announce` asks for, those that are
+    /// unknown left out.
+    fn vips_in_quorum(&self, config: &Config, unknown: &HashSet<ServiceKey>) -> BTreeSet<IpAddr> {
         let mut services: BTreeMap<IpAddr, Vec<bool>> = BTreeMap::new();
         let state = self.state.lock();
         for service in config.services() {
             if let Some(vip) = service.vip() {
-                let has_quorum = state.has_quorum(service.key());
+                let key = service.key();
+                let has_quorum = state.has_quorum(key) && !unknown.contains(&key);
                 services.entry(vip).or_default().push(has_quorum);
             }
         }
@@ -89,7 +116,8 @@ impl Gateway {
         self.announcing.lock().maintenance
     }
 
-    /// Begins or ends maintenance. Sessions go on, and new ones that still come are served.
+    /// Begins or ends maintenance. What still comes is served, sessions and new ones; but where
+    /// keepalived takes the VIP to another gateway at once, sessions of NAT and FULLNAT end by that.
     pub fn set_maintenance(&self, on: bool) {
         let was_on = std::mem::replace(&mut self.announcing.lock().maintenance, on);
         if was_on == on {
@@ -105,13 +133,13 @@ impl Gateway {
     #[must_use]
     pub fn maintenance(&self) -> MaintenanceView {
         let config = self.config();
-        let counters = || self.plane.counters.iter();
+        let counters = self.plane.counters.iter();
         MaintenanceView {
             on: self.in_maintenance(),
             announce_table: config.gateway().announce_table,
             vips: self.announcements(&config),
-            sessions: counters().map(|it| it.sessions.get()).sum(),
-            session_packets: counters().map(|it| it.session_hits.get()).sum(),
+            sessions: counters.map(|it| it.sessions.get()).sum(),
+            served_packets: self.served_packets(),
         }
     }
 
@@ -120,7 +148,7 @@ impl Gateway {
         if config.gateway().announce_table.is_none() {
             return Vec::new();
         }
-        let has_quorum = self.vips_in_quorum(config);
+        let has_quorum = self.vips_in_quorum(config, &HashSet::new());
         let announced = self.announcing.lock().announced.clone();
         let vips = config.vips().into_iter().map(|vip| AnnouncedView {
             vip: vip.address,
@@ -217,7 +245,15 @@ mod tests {
             )
         };
         let head = format!("[gateway]\nannounce_table = 201\nannounce = \"{announce}\"\n");
-        gateway(&(head + &service(80) + &service(443)))
+        let gateway = gateway(&(head + &service(80) + &service(443)));
+        let config = gateway.config();
+        gateway
+            .board()
+            .with(|watched, now| watched.configure(&config, now));
+        assert_eq!(gateway.wished_announcements(), [], "nobody was asked yet");
+        let keys = config.services().iter().map(Service::key);
+        gateway.announcing.lock().known.extend(keys);
+        gateway
     }
 
     /// Tells the gateway whether these services of it have quorum, the first one first, and says

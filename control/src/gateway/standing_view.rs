@@ -39,6 +39,10 @@ impl Gateway {
         let revision = self.state.lock().revision;
         self.watchers
             .tell(revision, news.iter().filter_map(News::event));
+        if news.iter().any(News::is_first) {
+            // A VIP may have waited for it.
+            self.changed.notify_one();
+        }
     }
 
     pub(super) fn briefs(&self) -> Briefs {

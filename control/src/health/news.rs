@@ -65,6 +65,12 @@ impl News {
         }
     }
 
+    /// Whether it is the first that is known of a server.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        matches!(self, Self::Server { was, .. } if *was == ServerState::Unknown)
+    }
+
     /// Whether nobody expected anything else: servers that are as the configuration has them.
     #[must_use]
     pub fn is_expected(&self) -> bool {

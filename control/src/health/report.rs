@@ -49,6 +49,14 @@ impl Watched {
         briefs
     }
 
+    /// Whether it is known of every server of a service how it is.
+    #[must_use]
+    pub fn is_known(&self, service: ServiceKey) -> bool {
+        let is_known = |it: &WatchedServer| it.state != ServerState::Unknown;
+        let service = self.services.get(&service);
+        service.is_some_and(|it| it.servers.values().all(is_known))
+    }
+
     /// How late runs began.
     #[must_use]
     pub const fn lateness(&self) -> Lateness {

@@ -1,4 +1,5 @@
-//! Remembers over a sudden death which addresses the gateway itself added.
+//! Remembers over a sudden death which addresses the gateway itself added, and where it announced
+//! VIPs.
 //!
 //! The file is replaced as a whole and synced before an address is added, so after any death it
 //! names at least all addresses that are there: too many is harmless, too few would leave some
@@ -18,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// The file in the state directory.
 const FILE_NAME: &str = "addresses.json";
+
+/// The file with the number of the routing table in which VIPs are announced.
+const TABLE_FILE_NAME: &str = "announce-table";
 
 /// How long a directory that another process has is waited for: a killed gateway's descriptors
 /// are closed a moment after its death.
@@ -169,19 +173,47 @@ impl Journal {
     }
 
     fn write(&self, entries: &BTreeSet<JournalEntry>) -> Result<(), JournalError> {
-        let new = self.path.with_extension("json.new");
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(entries)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)?;
-            // The new name is safe only with its directory.
-            match self.path.parent() {
-                Some(dir) => File::open(dir)?.sync_all(),
-                None => Ok(()),
-            }
+        let bytes = serde_json::to_vec_pretty(entries).map_err(io::Error::from);
+        let written = bytes.and_then(|bytes| replace(&self.path, &bytes));
+        written.map_err(failed("write", &self.path))
+    }
+
+    /// The routing table in which a start announced VIPs, this one or an earlier one.
+    #[must_use]
+    pub fn announce_table(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.path.with_file_name(TABLE_FILE_NAME)).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Replaces that number; it is to be recorded before anything is announced there.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Io`].
+    pub fn record_announce_table(&self, table: Option<u32>) -> Result<(), JournalError> {
+        if self.announce_table() == table {
+            return Ok(());
+        }
+        let path = self.path.with_file_name(TABLE_FILE_NAME);
+        let done = match table {
+            Some(table) => replace(&path, format!("{table}\n").as_bytes()),
+            None => fs::remove_file(&path),
         };
-        write().map_err(failed("write", &self.path))
+        done.map_err(failed("write", &path))
+    }
+}
+
+/// Replaces a file as a whole; on return that will survive anything.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_added_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The new name is safe only with its directory.
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -242,6 +274,22 @@ mod tests {
         let mut journal = Journal::open(&dir).unwrap();
         assert_eq!(journal.entries(), &entries);
         journal.record(BTreeSet::new()).unwrap();
+
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_table_of_an_earlier_start_is_known_until_there_is_none() {
+        let dir = directory("table");
+        let again = || Journal::open(&dir).unwrap();
+        assert_eq!(again().announce_table(), None);
+
+        again().record_announce_table(Some(201)).unwrap();
+        assert_eq!(again().announce_table(), Some(201));
+        again().record_announce_table(Some(70_000)).unwrap();
+        assert_eq!(again().announce_table(), Some(70_000));
+        again().record_announce_table(None).unwrap();
 
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         fs::remove_dir_all(&dir).unwrap();

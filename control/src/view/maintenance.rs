@@ -25,8 +25,9 @@ pub struct MaintenanceView {
     pub vips: Vec<AnnouncedView>,
     /// Sessions of all workers.
     pub sessions: u64,
-    /// Packets that met a session, since the start: while this stands still, nobody uses them.
-    pub session_packets: u64,
+    /// Packets that met a session, began one or were served without, since the start: while this
+    /// stands still, nobody comes.
+    pub served_packets: u64,
 }
 
 /// A VIP that routers may be told of.
@@ -47,5 +48,11 @@ impl MaintenanceView {
     pub fn is_settled(&self) -> bool {
         let wished = |it: &AnnouncedView| it.quorum && !self.on;
         self.vips.iter().all(|it| it.announced == wished(it))
+    }
+
+    /// The VIPs that routers are told of though maintenance is on.
+    pub(crate) fn still_announced(&self) -> Vec<String> {
+        let vips = self.vips.iter().filter(|it| self.on && it.announced);
+        vips.map(|it| it.vip.to_string()).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use control::ctl::Exit;
 use control::metrics::{self, Sources};
@@ -124,6 +125,49 @@ fn sessions_that_routers_have_moved_away_are_not_waited_for() {
 }
 
 #[test]
+fn who_is_served_without_a_session_is_waited_for_too() {
+    let running = Running::start();
+    let counter = |gateway: &control::gateway::Gateway| {
+        gateway.plane().counters[0].one_packets.add(1);
+    };
+
+    // A datagram now and then, longer than it would wait for nothing.
+    let (asked, (exit, out, _)) = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let since = Instant::now();
+            let said = ask(&running, &["maintenance", "on", "--wait"]);
+            (since.elapsed(), said)
+        });
+        for _ in 0..6 {
+            counter(&running.gateway);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        waiting.join().unwrap()
+    });
+
+    assert_eq!(exit, Exit::Well);
+    assert!(out.ends_with("There are no sessions.\n"), "{out}");
+    assert!(asked >= Duration::from_secs(4), "{asked:?}");
+}
+
+#[test]
+fn a_vip_that_stays_announced_is_a_no() {
+    let running = Running::start_with(&text(), CAPACITY);
+    // Nobody withdraws here.
+    running.gateway.announced([VIP.addr.to_ip()].into());
+
+    let (exit, _, err) = ask(&running, &["maintenance", "on"]);
+    let asked = ["maintenance", "on", "--wait", "--timeout", "1s"];
+    let (waited, _, after) = ask(&running, &asked);
+
+    assert_eq!((exit, waited), (Exit::No, Exit::No));
+    let expected =
+        "Not withdrawn, so traffic still comes: 10.1.0.100; the gateway's log says why.\n";
+    assert_eq!(err, expected);
+    assert!(after.ends_with(expected), "{after}");
+}
+
+#[test]
 fn waiting_ends_with_a_no_when_the_time_is_over() {
     let _undisturbed = undisturbed();
     let running = Running::start();
@@ -182,7 +226,7 @@ fn the_api_asks_for_what_was_seen() {
     assert_eq!(
         on.json(),
         json!({
-            "on": true, "announce_table": null, "vips": [], "sessions": 0, "session_packets": 0,
+            "on": true, "announce_table": null, "vips": [], "sessions": 0, "served_packets": 0,
         })
     );
 }

@@ -275,6 +275,15 @@ fn check_sorry(
         problems.refuse(at.line_of("address"), message);
     }
     servers::check_one(service, sorry, at, raw, problems);
+    if raw.gateway.announce_table.is_some() && service.value.vip().is_some() {
+        let message = format!(
+            "`sorry_server` of {} is for when quorum is lost, but then routers are no longer told \
+             of its VIP (`announce_table`): clients see it only while another service of the \
+             VIP has quorum",
+            service.value.key()
+        );
+        problems.warn(service.at.line_of("sorry_server"), message);
+    }
 }
 
 /// The table that is the value of a key.
@@ -429,6 +438,20 @@ mod tests {
             ]
         );
         config(&sorry("port = 8080, method = \"nat\""));
+    }
+
+    #[test]
+    fn a_sorry_server_of_an_announced_vip_is_a_warning() {
+        let sorry = service("sorry_server = { address = \"10.2.0.99\" }", "");
+        let announced = format!("[gateway]\nannounce_table = 201\n{sorry}");
+
+        assert!(warnings(&sorry).is_empty());
+        let told = warnings(&announced);
+        assert!(
+            told[0].contains("then routers are no longer told of its VIP"),
+            "{told:?}"
+        );
+        assert_eq!(told.len(), 1);
     }
 
     #[test]
