@@ -71,6 +71,10 @@ impl CheckLane {
     }
 
     fn send(&mut self, packet: &[u8], inject: &mut dyn FnMut(InterfaceId, &[u8]) -> bool) {
+        // On every interface Linux itself asks for routers and tells its groups.
+        if packet.first().is_some_and(|first| first >> 4 == 6) {
+            return;
+        }
         let outcome = self.carrier.carry_there(packet, self.now);
         let outcome = outcome.and_then(|outgoing| {
             let is_sent = inject(outgoing.interface, outgoing.frame.bytes());

@@ -9,10 +9,11 @@
 //! its server sees    10.2.0.1:40000 > VIP:80               10.2.0.1:40001 > VIP:80
 //! ```
 //!
-//! Linux gives a socket that is bound to the check interface's address a port of its own, but it
-//! gives it again as soon as that socket is closed. So the newest check has the port, unless an
-//! older one is in the middle of a connection: two programs that choose their ports themselves
-//! may do that, and then the older one keeps it.
+//! A socket that bind(2) gave its port has it for itself at the check interface's address, and the
+//! gateway's own checks ask for that. Linux gives the port again as soon as the socket is closed, so the
+//! newest check has it, unless an older one is in the middle of a connection, which keeps it. That may
+//! happen to programs that choose their ports themselves or leave them to connect(2)
+//! (`IP_BIND_ADDRESS_NO_PORT`): such a port is but that of one check address.
 
 use std::time::{Duration, Instant};
 

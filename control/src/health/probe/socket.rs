@@ -23,19 +23,19 @@ pub(super) async fn finish(socket: TcpSocket, server: SocketAddr) -> io::Result<
     Ok(stream)
 }
 
-/// A TCP socket that is bound, if it has to be, and not connected yet.
+/// A TCP socket that is not connected yet, and bound to a port of its own if it has to be bound.
 pub(super) fn tcp_socket(target: &ProbeTarget) -> io::Result<TcpSocket> {
     let socket = match target.server {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     if let Some(source) = target.source {
-        if source.is_ipv4() {
-            // The port is chosen by connect(2), which knows the other end: so checks of different
-            // servers may share one, and thousands of them do not run out of ports.
-            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-        }
+        // Of a port that bind(2) gives, this socket is the only one at that address. One that
+        // connect(2) gives may be another's too that speaks with another check address, and servers
+        // of one VIP tell checks apart by the port alone.
         socket.bind(SocketAddr::new(source, 0))?;
+        // So no port may be lost to a TIME_WAIT: closing sends a reset.
+        socket.set_zero_linger()?;
     }
     Ok(socket)
 }
@@ -67,5 +67,44 @@ fn unspecified(server: SocketAddr) -> IpAddr {
     match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::super::testing::target;
+    use super::*;
+
+    fn bound(server: SocketAddr) -> ProbeTarget {
+        ProbeTarget {
+            source: Some(Ipv4Addr::LOCALHOST.into()),
+            ..target(server)
+        }
+    }
+
+    #[tokio::test]
+    async fn checks_from_one_address_have_ports_of_their_own_whomever_they_ask() {
+        let servers = ["127.0.0.2:80", "127.0.0.3:80"].map(|it| it.parse().unwrap());
+
+        let sockets = servers.map(|server| tcp_socket(&bound(server)).unwrap());
+
+        let [first, second] = sockets.each_ref().map(|it| it.local_addr().unwrap().port());
+        assert!(first != 0 && second != 0, "bind gives them, not connect");
+        assert_ne!(first, second);
+    }
+
+    #[tokio::test]
+    async fn a_connection_from_a_given_address_leaves_no_time_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+
+        drop(connect(&bound(server)).await.unwrap());
+
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let read = connection.read(&mut [0; 1]).await;
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 }
