@@ -55,7 +55,9 @@ fn between(bencher: Bencher<'_, '_>, changed: ServiceSpec) {
     let specs = [service(changed.scheduler, 0, 0), changed];
     let mut turns = specs.iter().cycle();
     bencher.bench_local(|| {
-        turns.next().map(|spec| editor.put_service(spec));
+        if let Some(spec) = turns.next() {
+            editor.put_service(spec);
+        }
         editor.snapshot()
     });
 }
