@@ -209,7 +209,10 @@ impl Editor {
             }
             if let Some(at) = places.get(&wanted.endpoint).copied() {
                 servers[at] = self.edited(&servers[at], wanted);
-                changes.push(Change::Edited(added.len() + at));
+                let is_weighed =
+                    known.is_some_and(|known| known.weighing(wanted.weight) == *wanted);
+                let edited = Change::Edited(added.len() + at);
+                changes.push(if is_weighed { Change::Weighed } else { edited });
             } else {
                 added.push(self.added(spec.key, wanted));
                 changes.push(Change::Added(0));

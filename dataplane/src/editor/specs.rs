@@ -25,6 +25,16 @@ pub struct ServerSpec {
     pub edits: u32,
 }
 
+impl ServerSpec {
+    /// The same with another weight.
+    pub(super) fn weighing(&self, weight: Weight) -> Self {
+        Self {
+            weight,
+            ..self.clone()
+        }
+    }
+}
+
 /// A FULLNAT local address as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSpec {

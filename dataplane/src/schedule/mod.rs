@@ -131,6 +131,8 @@ pub enum Change {
     Removed(usize),
     /// A server's weight, thresholds or method was set, perhaps to what it was; it stands here.
     Edited(usize),
+    /// A server weighs more or less, and nobody has said so: its load has, or a slow start.
+    Weighed,
 }
 
 /// One version of a service's scheduler, with its state.

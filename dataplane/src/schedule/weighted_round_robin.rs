@@ -81,7 +81,8 @@ impl WeightedRoundRobin {
         }
     }
 
-    /// Any change of the servers starts a new pass at about the present bar.
+    /// Any command about a server starts a new pass at about the present bar. Weights that move by
+    /// themselves, perhaps each second, do not: of a long list nobody would come to the end.
     pub(super) fn changed(&self, servers: &[Arc<RealServer>], changes: &[Change]) -> Self {
         let place = *self.place.lock();
         if changes.is_empty() {
@@ -92,8 +93,9 @@ impl WeightedRoundRobin {
             };
         }
         let bars = Bars::of(servers);
+        let goes_on = changes.iter().all(|change| *change == Change::Weighed);
         let place = Place {
-            cursor: None,
+            cursor: place.cursor.filter(|_| goes_on),
             bar: bars.align(place.bar),
         };
         Self {

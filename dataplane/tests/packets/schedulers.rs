@@ -90,6 +90,27 @@ fn without_a_scheduler_nobody_is_served() {
 }
 
 #[test]
+fn weights_that_move_by_themselves_leave_wrr_in_its_pass() {
+    // Given servers of one weight, the newest of which has had the first session.
+    let service = under(SchedulerKind::Wrr);
+    let mut gateway = serving(Setup::two_arm(), &service);
+    gateway.receive(0, &udp().from(client(1_111)).build());
+
+    // When all weigh more each time before the next client comes.
+    let mut spec = service.spec();
+    for port in [2_222, 3_333] {
+        for server in &mut spec.servers {
+            server.weight.0 += 10;
+        }
+        gateway.change(|editor| editor.set_services(&[spec.clone()]));
+        gateway.receive(0, &udp().from(client(port)).build());
+    }
+
+    // Then each server has had its turn.
+    assert_eq!(RIPS.map(|server| gateway.load(server).1), [1, 1, 1]);
+}
+
+#[test]
 fn an_edit_that_changes_nothing_begins_a_new_pass_of_wrr() {
     // Given servers of one weight, the newest of which has had the first session.
     let chosen = |edits: u32| {
