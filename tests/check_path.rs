@@ -28,7 +28,7 @@ fn config(lab: &Lab) -> String {
         .services_of(lab, Method::Dr)
         .services_of(lab, Method::Tun);
     // Who is checked at the VIP has a check address; who checks is the test.
-    let check = "[[service.check]]\ntype = \"icmp\"\nvia = \"vip\"\ndelay = 3600\n";
+    let check = "[[service.check]]\ntype = \"tcp\"\nvia = \"vip\"\ndelay = 3600\n";
     let services = config
         .text()
         .replace("[[service]]", &format!("{check}[[service]]"));

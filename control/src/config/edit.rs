@@ -47,6 +47,21 @@ pub enum EditError {
     Stale(String),
 }
 
+impl Edit {
+    /// What this machine does not have of what edits need, a sentence each. It looks at files and
+    /// users, so nobody should wait for it.
+    pub(crate) fn lacks(edits: &[Self]) -> Vec<String> {
+        let services = edits.iter().filter_map(|edit| match edit {
+            Self::Put(service) => Some(service),
+            _ => None,
+        });
+        let problems = Problems::default();
+        check::machine(services, &problems);
+        let [_, warnings] = problems.into_sorted();
+        warnings.into_iter().map(|(_, sentence)| sentence).collect()
+    }
+}
+
 /// Edits that were checked against a configuration.
 #[derive(Debug)]
 pub(crate) struct Plan {

@@ -37,9 +37,12 @@ impl Gateway {
     ///
     /// What `guard` returns, or why the edits cannot be.
     pub fn edit(&self, edits: Vec<Edit>, guard: Guard<'_>) -> Result<AppliedView, EditError> {
+        // Files and users may be far away, and the lock is everybody's.
+        let lacks = Edit::lacks(&edits);
         let mut state = self.state.lock();
         guard(&state.config)?;
-        let plan = state.config.plan(edits)?;
+        let mut plan = state.config.plan(edits)?;
+        plan.warnings.extend(lacks);
         let Told { applied, moves } = self.carry_out(&mut state, plan, None);
         drop(state);
         if moves {
@@ -214,7 +217,7 @@ mod tests {
 
     use super::super::testing::gateway;
     use super::*;
-    use crate::config::Health;
+    use crate::config::{Check, CheckKind, Health, Script};
     use crate::gateway::{EventKind, ServerName};
 
     const WEB: &str = "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
@@ -264,6 +267,33 @@ mod tests {
         assert_eq!(refused, Err(EditError::NoService(absent)));
         assert_eq!(gateway.config(), before);
         assert_eq!(gateway.revision(), 0);
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_said_and_not_looked_for_under_the_lock() {
+        let gateway = gateway(WEB);
+        let mut web = gateway.config().services()[0].clone();
+        let script = Script {
+            command: vec!["/nowhere/check".to_owned()],
+            weight_by_status: false,
+            user: None,
+        };
+        web.health = Some(Arc::new(Health {
+            checks: [Check {
+                kind: CheckKind::Script(script),
+                ..crate::health::testing::TCP
+            }]
+            .into(),
+            ..Health::default()
+        }));
+        let edit = || vec![Edit::Put(web.clone())];
+
+        let planned = gateway.config().plan(edit()).unwrap();
+        let applied = gateway.edit(edit(), &anything).unwrap();
+
+        assert!(planned.warnings.is_empty(), "{:?}", planned.warnings);
+        assert_eq!(applied.warnings.len(), 1, "{:?}", applied.warnings);
+        assert!(applied.warnings[0].contains("/nowhere/check"));
     }
 
     #[test]

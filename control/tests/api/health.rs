@@ -35,12 +35,16 @@ fn begin(gateway: &Gateway) -> Vec<RunId> {
 
 /// A check of a server ends so.
 fn hear(gateway: &Gateway, id: RunId, is_good: bool) {
-    let refused = ProbeFailure::from(Error::from(ErrorKind::ConnectionRefused));
     let result = if is_good {
         Ok(ProbeOutcome::default())
     } else {
-        Err(refused)
+        Err(ErrorKind::ConnectionRefused)
     };
+    end(gateway, id, result);
+}
+
+fn end(gateway: &Gateway, id: RunId, result: Result<ProbeOutcome, ErrorKind>) {
+    let result = result.map_err(|kind| ProbeFailure::from(Error::from(kind)));
     gateway.board().with(|watched, now| {
         let timed = Timed {
             ended: now,
@@ -181,6 +185,8 @@ fn each_metric_of_health_moves() {
     let runs = begin(&running.gateway);
     hear(&running.gateway, runs[0], true);
     hear(&running.gateway, runs[1], false);
+    let no_port = Err(ErrorKind::AddrNotAvailable);
+    end(&running.gateway, runs[1], no_port);
 
     let text = metrics::text(&sources).unwrap();
 
@@ -194,11 +200,12 @@ fn each_metric_of_health_moves() {
         format!("sluice_server_effective_weight{{{first}}} 1"),
         format!("sluice_server_checks_total{{result=\"bad\",{server}}} 1"),
         format!("sluice_server_checks_total{{result=\"good\",{server}}} 0"),
+        format!("sluice_server_checks_total{{result=\"unasked\",{server}}} 1"),
         format!("sluice_server_check_seconds{{{server}}} 0.25"),
         "sluice_service_quorum{service=\"tcp 10.1.0.100:80\"} 0".to_owned(),
-        "sluice_checks_late_total 2".to_owned(),
+        "sluice_checks_late_total 3".to_owned(),
         "sluice_check_lateness_seconds_bucket{le=\"0.003\"} 0".to_owned(),
-        "sluice_check_lateness_seconds_bucket{le=\"0.005\"} 2".to_owned(),
+        "sluice_check_lateness_seconds_bucket{le=\"0.005\"} 3".to_owned(),
     ] {
         let sorted = |line: &str| {
             let mut letters: Vec<_> = line.split([',', '{', '}']).map(str::to_owned).collect();

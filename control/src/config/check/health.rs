@@ -35,9 +35,30 @@ pub(super) fn check(service: &Written<'_, Service>, raw: &RawConfig<'_>, problem
             problems,
         };
         check_timing(&watched, &lines);
-        check_machine(watched.check, &lines);
+        // Of edits somebody asks who holds no lock.
+        if raw.edited.is_none() {
+            check_machine(watched.check, &lines);
+        }
         let has_range = raw.check_interface.range.is_some();
         check_ways(&service.value, &watched, has_range, &lines);
+    }
+}
+
+/// What the checks of an edited service need of the machine, which may take its time to answer.
+pub(super) fn machine(service: &Service, problems: &Problems) {
+    let nowhere = Table::default();
+    let written = Written {
+        value: service.clone(),
+        at: &nowhere,
+        parts: vec![&nowhere; service.servers.len()],
+    };
+    for watched in watched(&written) {
+        let lines = Lines {
+            key: service.key(),
+            at: None,
+            problems,
+        };
+        check_machine(watched.check, &lines);
     }
 }
 
@@ -132,13 +153,13 @@ fn check_machine(check: &Check, lines: &Lines<'_>) {
                 lines.warn(
                     check,
                     "command",
-                    &format!("{why}: it fails until it can be run"),
+                    &format!("{why}: it asks nobody until it can be run"),
                 );
             }
             let user = script.user.as_deref();
             let user = user.filter(|it| matches!(User::from_name(it), Ok(None)));
             if let Some(user) = user {
-                let message = format!("there is no user \"{user}\": it fails until there is");
+                let message = format!("there is no user \"{user}\": it asks nobody until there is");
                 lines.warn(check, "user", &message);
             }
             None
@@ -148,7 +169,7 @@ fn check_machine(check: &Check, lines: &Lines<'_>) {
     let ca = tls.and_then(|tls| tls.ca.as_deref());
     if let Some((ca, Err(error))) = ca.map(|ca| (ca, File::open(ca))) {
         let message = format!(
-            "{} cannot be read: {error}: it fails until it can",
+            "{} cannot be read: {error}: it asks nobody until it can",
             ca.display()
         );
         lines.warn(check, "ca", &message);
@@ -532,22 +553,22 @@ mod tests {
             (
                 "type = \"script\"\ncommand = [\"/nowhere/check\"]",
                 "7: script check of tcp 10.1.0.1:80: /nowhere/check cannot be run: No such file or \
-                 directory (os error 2): it fails until it can be run",
+                 directory (os error 2): it asks nobody until it can be run",
             ),
             (
                 "type = \"script\"\ncommand = [\"/etc/passwd\"]",
-                "7: script check of tcp 10.1.0.1:80: /etc/passwd is not executable: it fails until \
-                 it can be run",
+                "7: script check of tcp 10.1.0.1:80: /etc/passwd is not executable: it asks nobody \
+                 until it can be run",
             ),
             (
                 "type = \"script\"\ncommand = [\"/bin/true\"]\nuser = \"nobody at all\"",
-                "8: script check of tcp 10.1.0.1:80: there is no user \"nobody at all\": it fails \
-                 until there is",
+                "8: script check of tcp 10.1.0.1:80: there is no user \"nobody at all\": it asks \
+                 nobody until there is",
             ),
             (
                 "type = \"https\"\nca = \"/nowhere/ca.pem\"",
                 "7: https check of tcp 10.1.0.1:80: /nowhere/ca.pem cannot be read: No such file or \
-                 directory (os error 2): it fails until it can",
+                 directory (os error 2): it asks nobody until it can",
             ),
         ] {
             assert_eq!(warnings(&check(lines)), [warning]);

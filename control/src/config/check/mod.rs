@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use super::document::{Table, Value};
 use super::port::Port;
 use super::section::Problems;
-use super::{Config, RawConfig};
+use super::{Config, RawConfig, Service};
 
 mod addresses;
 mod check_range;
@@ -47,6 +47,13 @@ pub(super) fn edited(
     services::check(raw, &names, problems);
     addresses::check(raw, problems);
     check_range::check(raw, problems);
+}
+
+/// Says what edited services need of the machine and it does not have.
+pub(super) fn machine<'a>(services: impl Iterator<Item = &'a Service>, problems: &Problems) {
+    for service in services {
+        health::machine(service, problems);
+    }
 }
 
 /// The names that the file gives, even to what could not be read: a reference to such a part
