@@ -60,8 +60,13 @@ impl Gateway {
             .collect();
         if !unknown.is_empty() {
             self.board.with(|watched, _| {
-                let known = |key: &ServiceKey| watched.is_known(*key);
-                announcing.known.extend(unknown.extract_if(known));
+                unknown.retain(|key| {
+                    let is_known = watched.is_known(*key);
+                    if is_known {
+                        announcing.known.insert(*key);
+                    }
+                    !is_known
+                });
             });
         }
         unknown
