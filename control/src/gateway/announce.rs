@@ -60,9 +60,10 @@ impl Gateway {
             .collect();
         if !unknown.is_empty() {
             self.board.with(|watched, _| {
-                let known = |key: &ServiceKey| watched.is_known(*key);
-                announcing.known.extend(unknown.extract_if(known));
+                let known = unknown.iter().filter(|key| watched.is_known(**key));
+                announcing.known.extend(known);
             });
+            unknown.retain(|key| !announcing.known.contains(key));
         }
         unknown
     }

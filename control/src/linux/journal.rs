@@ -205,7 +205,7 @@ impl Journal {
 
 /// Replaces a file as a whole; on return that will survive anything.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_added_extension("new");
+    let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
