@@ -60,14 +60,10 @@ impl Gateway {
             .collect();
         if !unknown.is_empty() {
             self.board.with(|watched, _| {
-                unknown.retain(|key| {
-                    let is_known = watched.is_known(*key);
-                    if is_known {
-                        announcing.known.insert(*key);
-                    }
-                    !is_known
-                });
+                let known = unknown.iter().filter(|key| watched.is_known(**key));
+                announcing.known.extend(known);
             });
+            unknown.retain(|key| !announcing.known.contains(key));
         }
         unknown
     }
