@@ -49,12 +49,11 @@ impl Watched {
         briefs
     }
 
-    /// Whether it is known of every server of a service how it is.
+    /// Whether every server of a service was asked how it is, as far as the gateway can ask.
     #[must_use]
     pub fn is_known(&self, service: ServiceKey) -> bool {
-        let is_known = |it: &WatchedServer| it.state != ServerState::Unknown;
         let service = self.services.get(&service);
-        service.is_some_and(|it| it.servers.values().all(is_known))
+        service.is_some_and(|it| it.servers.values().all(WatchedServer::is_known))
     }
 
     /// How late runs began.

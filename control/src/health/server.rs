@@ -58,6 +58,10 @@ impl Display for ServerState {
     }
 }
 
+/// A check that the gateway could not make so many times is not waited for: they are some two
+/// seconds, after which what the configuration says of the start counts.
+const IN_VAIN: u64 = 6;
+
 /// A server that is watched.
 #[derive(Clone, Debug)]
 pub(super) struct WatchedServer {
@@ -143,7 +147,16 @@ impl WatchedServer {
         checks.chain(self.agent.as_ref().map(|it| it.id))
     }
 
-    /// Takes in the result of a check; one that could not be made changes nothing. Returns whether anything may follow from it.
+    /// Whether each of its checks has had a result, or could not be made again and again.
+    pub(super) fn is_known(&self) -> bool {
+        let is_known = |it: &WatchedCheck| {
+            it.judge.verdict() != Verdict::Unknown || it.runs.unasked >= IN_VAIN
+        };
+        self.checks.iter().all(is_known)
+    }
+
+    /// Takes in the result of a check; one that could not be made changes nothing. Returns whether
+    /// anything may follow from it.
     pub(super) fn hear_check(
         &mut self,
         id: RunId,
