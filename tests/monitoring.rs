@@ -1,0 +1,119 @@
+//! What alerts and dashboards ask for is what the gateway counts, and `docs/monitoring.md` explains
+//! all of it. Where Debian's promtool is installed, the tests of the alerts are run, too.
+// Helpers of tests may panic as tests do.
+#![allow(clippy::expect_used)]
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use control::health::check_path::Refusal;
+use dataplane::drop_reason::DropReason;
+use serde_json::{Value, json};
+
+const ALERTS: &str = include_str!("../conf/prometheus/alerts.yml");
+const TESTS: &str = include_str!("../conf/prometheus/alerts_test.yml");
+const PAGE: &str = include_str!("../docs/monitoring.md");
+
+/// Where runbooks are read.
+const BOOK: &str = "runbook_url: \"https://github.com/sluice-lb/sluice/blob/main/";
+
+fn place(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The text of each file in a folder.
+fn texts(folder: &str) -> impl Iterator<Item = String> {
+    let files = fs::read_dir(place(folder)).expect("the folder is there");
+    files.map(|file| fs::read_to_string(file.expect("it is there").path()).expect("it is text"))
+}
+
+/// Every word that has the form of a metric's name.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("sluice_") && !word.ends_with('_'))
+}
+
+/// Whatever stands behind `before`, up to `end`.
+fn behind<'a>(text: &'a str, before: &'a str, end: char) -> impl Iterator<Item = &'a str> {
+    let rests = text.split(before).skip(1);
+    rests.filter_map(move |rest| rest.split(end).next())
+}
+
+#[test]
+fn every_metric_that_is_asked_for_is_there_and_every_one_is_explained() {
+    // The names are written out where the metrics are gathered.
+    let sources: String = texts("control/src/metrics").collect();
+    let metrics: BTreeSet<_> = names(&sources).collect();
+    let asking = [ALERTS, TESTS, PAGE].map(str::to_owned).into_iter();
+    let asking: String = asking.chain(texts("conf/grafana/dashboards")).collect();
+    let is_there = |name: &str| {
+        let mut parts = ["_bucket", "_sum", "_count"].iter();
+        let whole = parts.find_map(|part| name.strip_suffix(part));
+        metrics.contains(whole.unwrap_or(name))
+    };
+
+    let mut unknown = names(&asking).filter(|name| !is_there(name));
+    let explained: HashSet<_> = names(PAGE).collect();
+    let mut left_out = metrics.iter().filter(|name| !explained.contains(*name));
+
+    assert!(metrics.len() > 80, "only {} were found", metrics.len());
+    assert_eq!((unknown.next(), left_out.next()), (None, None));
+}
+
+#[test]
+fn every_alert_has_a_test_a_page_and_reasons_that_exist() {
+    let mut reasons: HashSet<_> = DropReason::ALL.iter().map(|it| it.name()).collect();
+    reasons.extend(Refusal::ALL.iter().map(|it| it.name()).chain([""]));
+
+    for alert in behind(ALERTS, "- alert: ", '\n') {
+        assert!(TESTS.contains(alert), "{alert} has no test");
+    }
+    for page in behind(ALERTS, BOOK, '"') {
+        let (file, heading) = page.split_once('#').unwrap_or((page, ""));
+        let text = fs::read_to_string(place(file)).expect("the page is there");
+        let text = text.to_lowercase().replace(' ', "-");
+        assert!(text.contains(&format!("#-{heading}")), "{page}");
+    }
+    let asked = behind(ALERTS, "reason", '}').filter(|it| it.starts_with(['=', '!']));
+    for reason in asked.flat_map(|it| it.split(['"', '|']).skip(1)) {
+        assert!(reasons.contains(reason.trim()), "{reason}");
+    }
+}
+
+#[test]
+fn alerts_do_what_their_tests_say_and_promtool_reads_every_query() {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        let may_skip = std::env::var_os("CI_NO_SKIP").is_none_or(|value| value != "1");
+        assert!(may_skip, "promtool is missing: run scripts/setup --test");
+        // Tests that pass hide what `eprintln!` says.
+        let _ = writeln!(std::io::stderr(), "SKIPPED alerts: promtool is missing");
+        return;
+    }
+    // The queries of all panels as rules; JSON is YAML, too.
+    let mut rules = Vec::new();
+    for text in texts("conf/grafana/dashboards") {
+        let board: Value = serde_json::from_str(&text).expect("it is JSON");
+        let panels = board["panels"].as_array().into_iter().flatten();
+        for target in panels.flat_map(|it| it["targets"].as_array().into_iter().flatten()) {
+            let name = format!("query{}", rules.len());
+            rules.push(json!({ "record": name, "expr": target["expr"] }));
+        }
+    }
+    let rules = json!({ "groups": [{ "name": "panels", "rules": rules }] }).to_string();
+    let file = std::env::temp_dir().join(format!("sluice-queries-{}", std::process::id()));
+    fs::write(&file, rules.replace("$__rate_interval", "5m")).expect("there is room");
+
+    for (verb, file) in [
+        ("check config", place("conf/prometheus/prometheus.yml")),
+        ("check rules", file.clone()),
+        ("test rules", place("conf/prometheus/alerts_test.yml")),
+    ] {
+        let (mut promtool, verb) = (Command::new("promtool"), verb.split(' '));
+        let said = promtool.args(verb).arg(file).output().expect("it runs");
+        assert!(said.status.success(), "{said:?}");
+    }
+    fs::remove_file(file).expect("it was written");
+}
