@@ -114,7 +114,7 @@ drop_reasons! {
     HandoverFull = "handover_full",
     /// The port's transmit queue is full.
     TransmitFull = "transmit_full",
-    /// Linux sent a frame longer than the port can carry, or no buffer was free for it.
+    /// A frame that Linux sent could not get the VLAN tag of its interface.
     InjectFailed = "inject_failed",
 }
 

@@ -203,7 +203,7 @@ impl Gateway {
             sessions_per_worker: section.or(
                 "sessions_per_worker",
                 default.sessions_per_worker,
-                // At about 77 bytes a session, 100 million are 7.7 GB for each worker.
+                // At 143 bytes a session, 100 million are 14.3 GB for each worker.
                 |n| n.number(1024, 100_000_000),
             ),
             idle: section.or("idle", default.idle, |node| {
