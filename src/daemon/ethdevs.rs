@@ -361,6 +361,14 @@ pub(super) fn usable_cores() -> Vec<CoreId> {
         .collect()
 }
 
+/// The cores a worker may be put on, lowest first: isolated ones too.
+pub(super) fn reachable_cores() -> Vec<CoreId> {
+    control::linux::cores::reachable()
+        .into_iter()
+        .map(CoreId)
+        .collect()
+}
+
 fn first_core() -> CoreId {
     usable_cores().first().copied().unwrap_or_default()
 }

@@ -49,7 +49,11 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
         .enable_all()
         .build()?;
     let mut signals = runtime.block_on(async { Signals::listen() })?;
-    let cores = workers::cores(&config.gateway().workers, &ethdevs::usable_cores())?;
+    let cores = workers::cores(
+        &config.gateway().workers,
+        &ethdevs::usable_cores(),
+        &ethdevs::reachable_cores(),
+    )?;
     let of_workers: Vec<_> = cores.iter().map(|core| core.0).collect();
     if let Err(error) = control::linux::cores::leave(&of_workers) {
         tracing::warn!("control may take time from the workers' cores: {error}");

@@ -237,13 +237,18 @@ fn work(
     drop(thread);
 }
 
-/// The cores to use, one for each worker.
-pub(super) fn cores(workers: &Workers, usable: &[CoreId]) -> Result<Vec<CoreId>, StartError> {
+/// The cores to use, one for each worker: any that is named and can be reached, or some of those
+/// on which this process runs anyway.
+pub(super) fn cores(
+    workers: &Workers,
+    usable: &[CoreId],
+    reachable: &[CoreId],
+) -> Result<Vec<CoreId>, StartError> {
     match workers {
-        Workers::Cores(cores) => match cores.iter().find(|core| !usable.contains(core)) {
+        Workers::Cores(cores) => match cores.iter().find(|core| !reachable.contains(core)) {
             Some(&core) => Err(StartError::NoSuchCore {
                 core,
-                usable: in_words(usable),
+                usable: in_words(reachable),
             }),
             None => Ok(cores.clone()),
         },
@@ -297,15 +302,24 @@ mod tests {
 
     #[test]
     fn a_count_of_workers_leaves_the_first_core_to_linux_while_it_can() {
-        let chosen = |count| cores(&Workers::Count(count), &USABLE).unwrap();
+        let chosen = |count| cores(&Workers::Count(count), &USABLE, &USABLE).unwrap();
 
         assert_eq!(chosen(2), [CoreId(1), CoreId(2)]);
         assert_eq!(chosen(4), USABLE);
     }
 
     #[test]
+    fn an_isolated_core_is_taken_when_it_is_named_and_never_else() {
+        let usable = [CoreId(0), CoreId(1)];
+        let chosen = |workers| cores(&workers, &usable, &USABLE).unwrap();
+
+        assert_eq!(chosen(Workers::Cores(vec![CoreId(8)])), [CoreId(8)]);
+        assert_eq!(chosen(Workers::Count(1)), [CoreId(1)]);
+    }
+
+    #[test]
     fn cores_that_there_are_not_are_refused_by_name_or_number() {
-        let refused = |workers| cores(&workers, &USABLE).unwrap_err().to_string();
+        let refused = |workers| cores(&workers, &USABLE, &USABLE).unwrap_err().to_string();
 
         assert_eq!(
             refused(Workers::Cores(vec![CoreId(1), CoreId(7)])),

@@ -13,6 +13,24 @@ pub fn allowed() -> Vec<u16> {
         .collect()
 }
 
+/// The cores a thread of this process may move to if it asks, lowest first: isolated ones too
+/// (`isolcpus`), on which Linux starts nobody by itself, but none outside its cpuset.
+#[must_use]
+pub fn reachable() -> Vec<u16> {
+    let ask_for_all = || {
+        let mut all = CpuSet::new();
+        for core in 0..CpuSet::count() {
+            // Fails for none of these.
+            let _ = all.set(core);
+        }
+        // Linux takes of the set what the cpuset has.
+        let _ = sched_setaffinity(Pid::from_raw(0), &all);
+        allowed()
+    };
+    // A thread of its own, because the caller stays where it is.
+    std::thread::scope(|scope| scope.spawn(ask_for_all).join()).unwrap_or_else(|_| allowed())
+}
+
 /// Keeps the calling thread, and all that it starts from now on, off the workers' cores, so that
 /// they do not take time from packets. Without another core they stay where they are.
 ///
@@ -45,6 +63,21 @@ mod tests {
 
         assert!(!cores.is_empty());
         assert!(cores.is_sorted());
+    }
+
+    #[test]
+    fn a_core_that_was_left_can_be_reached_and_asking_moves_nobody() {
+        let (before, after, reached) = std::thread::spawn(|| {
+            leave(&allowed()[..1]).unwrap();
+            let before = allowed();
+            let reached = reachable();
+            (before, allowed(), reached)
+        })
+        .join()
+        .unwrap();
+
+        assert_eq!(before, after);
+        assert!(allowed().iter().all(|core| reached.contains(core)));
     }
 
     #[test]
