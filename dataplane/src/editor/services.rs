@@ -208,14 +208,19 @@ impl Editor {
                 continue;
             }
             if let Some(at) = places.get(&wanted.endpoint).copied() {
+                let weight = servers[at].weight;
                 servers[at] = self.edited(&servers[at], wanted);
                 let is_weighed =
                     known.is_some_and(|known| known.weighing(wanted.weight) == *wanted);
-                let edited = Change::Edited(added.len() + at);
-                changes.push(if is_weighed { Change::Weighed } else { edited });
+                let change = if is_weighed {
+                    Change::Weighed
+                } else {
+                    Change::Edited
+                };
+                changes.push(change(weight, wanted.weight));
             } else {
                 added.push(self.added(spec.key, wanted));
-                changes.push(Change::Added(0));
+                changes.push(Change::Added(0, wanted.weight));
             }
         }
         // A new server goes to the head of the list (`schedulers.md` §1.1).
@@ -251,7 +256,7 @@ impl Editor {
                 staying.push(Arc::clone(server));
             } else {
                 self.retire(spec.key, server);
-                changes.push(Change::Removed(staying.len()));
+                changes.push(Change::Removed(staying.len(), server.weight));
             }
         }
         staying

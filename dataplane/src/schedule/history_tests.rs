@@ -145,7 +145,7 @@ impl Replay {
             load::thresholds_changed(&server, before.0);
         }
         self.servers.insert(0, server);
-        self.adopt(&[Change::Added(0)]);
+        self.adopt(&[Change::Added(0, Weight(weight))]);
     }
 
     fn edit(&mut self, [of, weight, upper, lower]: [u32; 4]) {
@@ -165,14 +165,17 @@ impl Replay {
         if (old.upper_threshold, old.lower_threshold) != (upper, lower) {
             load::thresholds_changed(&new, old.upper_threshold);
         }
+        let before = old.weight;
         self.servers[place] = new;
-        self.adopt(&[Change::Edited(place)]);
+        self.adopt(&[Change::Edited(before, Weight(weight))]);
     }
 
     fn remove(&mut self, of: u8) {
         let place = self.place(of);
-        self.trash.insert(of, self.servers.remove(place));
-        self.adopt(&[Change::Removed(place)]);
+        let gone = self.servers.remove(place);
+        let weight = gone.weight;
+        self.trash.insert(of, gone);
+        self.adopt(&[Change::Removed(place, weight)]);
     }
 
     fn pick(&mut self, rest: &str) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::address::{Address, Endpoint};
+use crate::id::Weight;
 use crate::service::{RealServer, SchedulerKind};
 use crate::time::Tick;
 
@@ -125,14 +126,16 @@ fn pick_and_bind(
 /// What happened to a service's list of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A server was put in, and stands here in the new list.
-    Added(usize),
-    /// A server was taken out, and stood here in the old list.
-    Removed(usize),
-    /// A server's weight, thresholds or method was set, perhaps to what it was; it stands here.
-    Edited(usize),
-    /// A server weighs more or less, and nobody has said so: its load has, or a slow start.
-    Weighed,
+    /// A server of this weight was put in, and stood here then.
+    Added(usize, Weight),
+    /// A server of this weight was taken out, and stood here.
+    Removed(usize, Weight),
+    /// A server's weight (from one to the other), thresholds or method was set, perhaps to what it
+    /// was.
+    Edited(Weight, Weight),
+    /// A server weighs more or less (from one to the other), and nobody has said so: its load has,
+    /// or a slow start.
+    Weighed(Weight, Weight),
 }
 
 /// One version of a service's scheduler, with its state.

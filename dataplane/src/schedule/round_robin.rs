@@ -35,8 +35,8 @@ impl RoundRobin {
         let _passage = self.turnstile.pass();
         let at = self.cursor.load(Ordering::Relaxed);
         let cursor = changes.iter().fold(at, |at, change| match *change {
-            Change::Added(new) if new <= at && at != FRONT => at + 1,
-            Change::Removed(old) if old <= at && at != FRONT => at.wrapping_sub(1),
+            Change::Added(new, _) if new <= at && at != FRONT => at + 1,
+            Change::Removed(old, _) if old <= at && at != FRONT => at.wrapping_sub(1),
             _ => at,
         });
         Self {

@@ -4,11 +4,13 @@
 //! order, the servers whose weight reaches the bar. The bar falls from the greatest weight by
 //! the greatest common divisor of all weights.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::next_in_line::NextInLine;
 use super::spin::SpinLock;
 use super::{Change, FlowInfo, Schedule, gcd};
+use crate::id::Weight;
 use crate::service::RealServer;
 
 /// Weighted round robin.
@@ -37,12 +39,72 @@ struct Place {
     bar: u32,
 }
 
+/// The weights of a list of servers, each with how many have it: the bar falls by the step after
+/// each of several commands, so where it comes to rest depends on all of them.
+#[derive(Debug, Default)]
+struct Weights(BTreeMap<u32, isize>);
+
+impl Weights {
+    /// Those of the list before the changes that led to `servers`.
+    fn before(changes: &[Change], servers: &[Arc<RealServer>]) -> Self {
+        let mut weights = Self::default();
+        for server in servers {
+            weights.put(server.weight);
+        }
+        for change in changes {
+            match *change {
+                Change::Added(_, weight) => weights.take(weight),
+                Change::Removed(_, weight) => weights.put(weight),
+                Change::Edited(from, to) | Change::Weighed(from, to) => {
+                    weights.put(from);
+                    weights.take(to);
+                }
+            }
+        }
+        weights
+    }
+
+    fn follow(&mut self, change: Change) {
+        match change {
+            Change::Added(_, weight) => self.put(weight),
+            Change::Removed(_, weight) => self.take(weight),
+            Change::Edited(from, to) | Change::Weighed(from, to) => {
+                self.put(to);
+                self.take(from);
+            }
+        }
+    }
+
+    fn put(&mut self, weight: Weight) {
+        self.count(weight, 1);
+    }
+
+    fn take(&mut self, weight: Weight) {
+        self.count(weight, -1);
+    }
+
+    fn count(&mut self, weight: Weight, more: isize) {
+        let count = self.0.entry(weight.0).or_default();
+        *count += more;
+        if *count == 0 {
+            self.0.remove(&weight.0);
+        }
+    }
+
+    fn bars(&self) -> Bars {
+        Bars::among(self.0.keys().copied())
+    }
+}
+
 impl Bars {
     fn of(servers: &[Arc<RealServer>]) -> Self {
-        let weights = || servers.iter().map(|server| server.weight.0);
-        let step = weights().fold(0, gcd).max(1);
+        Self::among(servers.iter().map(|server| server.weight.0))
+    }
+
+    fn among(weights: impl Iterator<Item = u32> + Clone) -> Self {
+        let step = weights.clone().fold(0, gcd).max(1);
         Self {
-            highest: weights().max().unwrap_or(0).saturating_sub(step - 1),
+            highest: weights.max().unwrap_or(0).saturating_sub(step - 1),
             step,
         }
     }
@@ -92,15 +154,20 @@ impl WeightedRoundRobin {
                 line: NextInLine::new(servers),
             };
         }
+        let mut weights = Weights::before(changes, servers);
+        let mut next = place;
+        for change in changes {
+            weights.follow(*change);
+            if !matches!(change, Change::Weighed(..)) {
+                next.cursor = None;
+                next.bar = weights.bars().align(next.bar);
+            }
+        }
         let bars = Bars::of(servers);
-        let goes_on = changes.iter().all(|change| *change == Change::Weighed);
-        let place = Place {
-            cursor: place.cursor.filter(|_| goes_on),
-            bar: bars.align(place.bar),
-        };
+        next.bar = bars.align(next.bar);
         Self {
             bars,
-            place: self.place.successor(place),
+            place: self.place.successor(next),
             line: NextInLine::new(servers),
         }
     }
