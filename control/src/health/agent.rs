@@ -276,7 +276,7 @@ mod tests {
 
     async fn asked(line: &[u8], closes: bool) -> Result<AgentWord, String> {
         let agent = agent(line.to_vec(), closes).await;
-        let asked = ask(agent, Duration::from_millis(300)).await;
+        let asked = ask(agent, Duration::from_millis(1_500)).await;
         asked.map_err(|failure| failure.to_string())
     }
 
@@ -296,7 +296,7 @@ mod tests {
             asked(b"", true).await,
             failed("the agent closed without a word")
         );
-        assert_eq!(asked(b"up", false).await, failed("no answer within 300 ms"));
+        assert_eq!(asked(b"up", false).await, failed("no answer within 1.5 s"));
         assert_eq!(
             asked(&[b'a'; LONGEST + 1], true).await,
             failed("the agent's line has no end")

@@ -260,7 +260,7 @@ mod tests {
         let server = server(|question| vec![question.clone()]).await;
         let probe = Probe::new(&hasty(CheckKind::Dns(dns("A", None)))).unwrap();
 
-        assert_eq!(said(&probe, &server).await, "no answer within 300 ms");
+        assert_eq!(said(&probe, &server).await, "no answer within 1.5 s");
     }
 
     #[tokio::test]

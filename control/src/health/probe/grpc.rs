@@ -400,7 +400,7 @@ mod tests {
 
         let words = said(&hasty, &web).await;
         assert!(words.starts_with("HTTP/2: "), "{words}");
-        assert_eq!(said(&hasty, &silent).await, "no answer within 300 ms");
+        assert_eq!(said(&hasty, &silent).await, "no answer within 1.5 s");
         assert_eq!(said(&hasty, &closed).await, "connection refused");
     }
 

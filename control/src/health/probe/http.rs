@@ -412,11 +412,11 @@ mod tests {
         let probe = Probe::new(&hasty(kind(get()))).unwrap();
 
         for (begin, words) in [
-            ("", "no answer within 300 ms"),
-            ("HTTP/1.1 200 OK\r\n", "no answer within 300 ms"),
+            ("", "no answer within 1.5 s"),
+            ("HTTP/1.1 200 OK\r\n", "no answer within 1.5 s"),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nwell",
-                "no end within 300 ms",
+                "no end within 1.5 s",
             ),
         ] {
             let server = hanging_after(begin.as_bytes()).await;
@@ -442,7 +442,7 @@ mod tests {
         };
 
         let slow = Probe::new(&hasty(kind(get()))).unwrap();
-        assert_eq!(said(&slow, &trickle).await, "no end within 300 ms");
+        assert_eq!(said(&slow, &trickle).await, "no end within 1.5 s");
         assert_eq!(
             said(&probe(get()), &headers).await,
             "headers of more than 32 KiB"
@@ -554,7 +554,7 @@ mod tests {
 
         let probe = Probe::new(&hasty(kind(http))).unwrap();
 
-        assert_eq!(said(&probe, &server).await, "no answer within 300 ms");
+        assert_eq!(said(&probe, &server).await, "no answer within 1.5 s");
     }
 
     /// Bytes that begin like an answer, and go on as they like.

@@ -197,11 +197,11 @@ mod tests {
         let closing = answering("220-mail\r\n").await;
         let closed = target(closed_port().await);
 
-        assert_eq!(said(&hasty, &hanging).await, "no answer within 300 ms");
+        assert_eq!(said(&hasty, &hanging).await, "no answer within 1.5 s");
         let words = said(&probe(), &endless).await;
         assert!(words.starts_with("the greeting"), "{words}");
         // It waits to be spoken to, and so closes only when the check gives up.
-        assert_eq!(said(&hasty, &closing).await, "no answer within 300 ms");
+        assert_eq!(said(&hasty, &closing).await, "no answer within 1.5 s");
         assert_eq!(said(&hasty, &closed).await, "connection refused");
     }
 

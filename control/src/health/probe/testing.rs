@@ -35,7 +35,7 @@ pub(super) fn check(kind: CheckKind) -> Check {
 /// The same with little patience, for servers that do not answer.
 pub(super) fn hasty(kind: CheckKind) -> Check {
     let mut check = check(kind);
-    check.timing.timeout = Duration::from_millis(300);
+    check.timing.timeout = Duration::from_millis(1_500);
     check
 }
 
