@@ -154,16 +154,19 @@ impl WeightedRoundRobin {
                 line: NextInLine::new(servers),
             };
         }
-        let mut weights = Weights::before(changes, servers);
+        let bars = Bars::of(servers);
+        let is_command = |change: &Change| !matches!(change, Change::Weighed(..));
         let mut next = place;
-        for change in changes {
-            weights.follow(*change);
-            if !matches!(change, Change::Weighed(..)) {
-                next.cursor = None;
-                next.bar = weights.bars().align(next.bar);
+        if changes.iter().any(is_command) {
+            next.cursor = None;
+            let mut weights = Weights::before(changes, servers);
+            for change in changes {
+                weights.follow(*change);
+                if is_command(change) {
+                    next.bar = weights.bars().align(next.bar);
+                }
             }
         }
-        let bars = Bars::of(servers);
         next.bar = bars.align(next.bar);
         Self {
             bars,
