@@ -14,19 +14,17 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use control::config::{Config, Service};
-use control::gateway::{Edit, EthdevSource, EthdevStats, Gateway, Plane};
+use control::gateway::{Edit, Gateway};
 use control::ipvs::Call;
 use dataplane::counters::WorkerCounters;
-use dataplane::editor::Editor;
 use dataplane::handover::Handover;
 use dataplane::id::{EthdevId, InterfaceId, Weight, WorkerId};
 use dataplane::io::memory::{MemoryIo, MemoryPool, Wire};
 use dataplane::mailbox::Mailbox;
 use dataplane::pipeline::{Outputs, Pipeline};
 use dataplane::punt::TwinRings;
-use dataplane::session::{HashSecret, KeysPerSession, SessionTable, Timeouts};
+use dataplane::session::{HashSecret, KeysPerSession, SessionTable};
 use dataplane::snapshot::Snapshot;
-use dataplane::steering::Steering;
 use dataplane::time::Tick;
 use dataplane::worker::{Idle, Worker};
 use nix::time::{ClockId, clock_gettime};
@@ -148,14 +146,6 @@ struct Running {
     phase: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-}
-
-struct NoEthdevs;
-
-impl EthdevSource for NoEthdevs {
-    fn stats(&self) -> Vec<EthdevStats> {
-        Vec::new()
-    }
 }
 
 const PORT: &str = "[gateway]\nsessions_per_worker = 4096\n\
@@ -296,18 +286,12 @@ impl Running {
             Arc::new(Mailbox::new(WorkerId(0))),
             Arc::new(WorkerCounters::default()),
         );
-        let plane = Plane {
-            mailboxes: vec![Arc::clone(&mailbox)],
-            counters: vec![Arc::clone(&counters)],
-            cores: vec![None],
-            session_capacity: 4_096,
-            ethdevs: Box::new(NoEthdevs),
-            version: "bench".to_owned(),
-            dpdk: "none".to_owned(),
-        };
-        let steering = Steering::Software { workers: 1 };
-        let editor = Editor::new(1, steering, Timeouts::default(), Vec::new());
-        let gateway = Gateway::new(plane, editor, read(PORT)?);
+        let gateway = crate::bare::gateway(
+            read(PORT)?,
+            Arc::clone(&mailbox),
+            Arc::clone(&counters),
+            4_096,
+        );
         let [received, sent] = [Wire::new(), Wire::new()];
         let out = Outputs::new(
             Arc::clone(&mailbox),

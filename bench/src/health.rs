@@ -12,16 +12,12 @@ use std::{fs, io, thread};
 
 use clap::Args;
 use control::config::{Check, CheckKind, CheckPath, Config, Health, Timing};
-use control::gateway::{Edit, EthdevSource, EthdevStats, Gateway, Plane};
+use control::gateway::{Edit, Gateway};
 use control::health::Engine;
 use control::health::engine::THREAD;
 use control::health::lateness::{BOUNDS, Lateness};
-use dataplane::counters::WorkerCounters;
-use dataplane::editor::Editor;
 use dataplane::id::WorkerId;
 use dataplane::mailbox::Mailbox;
-use dataplane::session::Timeouts;
-use dataplane::steering::Steering;
 use nix::time::{ClockId, clock_gettime};
 use testnet::Namespace;
 
@@ -60,14 +56,6 @@ pub enum Failure {
     /// The rest.
     #[error("{0}")]
     Machine(#[from] io::Error),
-}
-
-struct NoEthdevs;
-
-impl EthdevSource for NoEthdevs {
-    fn stats(&self) -> Vec<EthdevStats> {
-        Vec::new()
-    }
 }
 
 /// Checks servers, and prints what it cost. Returns whether every server was up.
@@ -168,18 +156,8 @@ fn gateway(options: &Options) -> Result<Arc<Gateway>, Failure> {
     }
     let config = Config::from_toml(&text, Path::new("benchmark"));
     let (config, _) = config.map_err(|errors| Failure::Refused(errors.to_string()))?;
-    let plane = Plane {
-        mailboxes: vec![Arc::new(Mailbox::new(WorkerId(0)))],
-        counters: vec![Arc::new(WorkerCounters::default())],
-        cores: vec![None],
-        session_capacity: 0,
-        ethdevs: Box::new(NoEthdevs),
-        version: "bench".to_owned(),
-        dpdk: "none".to_owned(),
-    };
-    let steering = Steering::Software { workers: 1 };
-    let editor = Editor::new(1, steering, Timeouts::default(), Vec::new());
-    let gateway = Gateway::new(plane, editor, config);
+    let mailbox = Arc::new(Mailbox::new(WorkerId(0)));
+    let gateway = crate::bare::gateway(config, mailbox, Arc::default(), 0);
     let mut service = gateway.config().services()[0].clone();
     service.health = Some(Arc::new(health(options)));
     let watched = gateway.edit(vec![Edit::Put(service)], &|_| Ok(()));

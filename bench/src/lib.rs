@@ -5,6 +5,8 @@
 //! packet, taken beside a baseline in the same run, because clock rates and neighbours on shared
 //! machines drift.
 
+/// A gateway without ethdevs.
+mod bare;
 /// The median, which every figure is.
 mod median;
 /// What all pictures are drawn with.
