@@ -56,7 +56,7 @@ fn keepalived(pair: &Pair, number: usize) -> String {
     let host = &pair.hosts()[number];
     let socket = Gateway::socket(host);
     let program = format!("{} --socket {}", binaries!().sluicectl, socket.display());
-    with_paths(KEEPALIVED[number], host).replace("/usr/local/bin/sluicectl", &program)
+    with_paths(KEEPALIVED[number], host).replace("/usr/bin/sluicectl", &program)
 }
 
 fn with_paths(text: &str, host: &Namespace) -> String {

@@ -154,7 +154,7 @@ fn the_unit_for_systemd_starts_it() {
         .lines()
         .find_map(|line| line.strip_prefix("ExecStart="));
     let mut words = line.unwrap().split_ascii_whitespace();
-    assert_eq!(words.next(), Some("/usr/local/bin/sluice-agent"));
+    assert_eq!(words.next(), Some("/usr/bin/sluice-agent"));
 
     let output = Command::new(env!("CARGO_BIN_EXE_sluice-agent"))
         .args(words)

@@ -132,6 +132,14 @@ fn check_devices(raw: &RawConfig<'_>, problems: &Problems) {
             check_af_packet(device, line, raw.gateway.workers.count(), problems);
             check_ring(port, raw, problems);
         }
+        if device.name().starts_with("net_null") && device.argument("no-rx") == Some("1") {
+            let message = format!(
+                "port `{}` leads nowhere: give it a NIC's PCI address, or net_af_packet0 with an \
+                 interface",
+                port.value.interface.name
+            );
+            problems.warn(line, message);
+        }
     }
 }
 
@@ -391,6 +399,18 @@ mod tests {
                  512 frames: add framecnt=4096 to the device"
             ]
         );
+    }
+
+    #[test]
+    fn a_port_that_stands_for_one_to_come_is_a_warning() {
+        assert_eq!(
+            warnings(&port("nowhere", "net_null0,no-rx=1")),
+            [
+                "3: port `nowhere` leads nowhere: give it a NIC's PCI address, or net_af_packet0 \
+                 with an interface"
+            ]
+        );
+        assert!(warnings(&port("measured", "net_null0")).is_empty());
     }
 
     #[test]
