@@ -84,6 +84,59 @@ fn every_alert_has_a_test_a_page_and_reasons_that_exist() {
 }
 
 #[test]
+fn what_is_provisioned_refers_to_what_is_there() {
+    let read = |name: &str| fs::read_to_string(place(name)).expect("the file is there");
+    let sources = read("conf/grafana/provisioning/datasources/prometheus.yml");
+    let provider = read("conf/grafana/provisioning/dashboards/sluice.yml");
+    let compose = read("conf/monitoring-compose.yml");
+    let said = |text: &str, key: &str| -> String {
+        let value = behind(text, key, '\n').next();
+        value.expect(key).trim().to_owned()
+    };
+    let (uid, kind) = (said(&sources, "uid: "), said(&sources, "type: "));
+
+    // Every panel and variable asks the source that is chosen, and one of its type is provisioned.
+    for text in texts("conf/grafana/dashboards") {
+        let board: Value = serde_json::from_str(&text).expect("it is JSON");
+        let variables = board["templating"]["list"].as_array().expect("a list");
+        let chosen = variables.iter().find(|it| it["type"] == "datasource");
+        let chosen = chosen.expect("the source can be chosen");
+        assert_eq!(chosen["query"], kind, "{}", board["title"]);
+        let own = format!("${{{}}}", chosen["name"].as_str().expect("it is named"));
+        let asked: Vec<_> = behind(&text, "\"datasource\": {", '\n').collect();
+        assert!(asked.len() > 10, "{}", board["title"]);
+        for source in asked {
+            let named = behind(source, "\"uid\": \"", '"').next();
+            assert!(named == Some(&own) || named == Some(&uid), "{source}");
+            assert_eq!(behind(source, "\"type\": \"", '"').next(), Some(&*kind));
+        }
+    }
+    // What is mounted exists, and what is looked for is where it was mounted.
+    let mounts: Vec<_> = behind(&compose, "- ./", '\n')
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .collect();
+    assert_eq!(mounts.len(), 3, "{mounts:?}");
+    let folder = |inside: &str| {
+        let under = |it: &&Vec<&str>| inside.starts_with(&format!("{}/", it[1]));
+        let mount = mounts.iter().find(under).expect("it is mounted");
+        let rest = &inside[mount[1].len() + 1..];
+        place("conf").join(mount[0]).join(rest)
+    };
+    for mount in &mounts {
+        assert!(place("conf").join(mount[0]).is_dir(), "{mount:?}");
+    }
+    for file in [
+        said(&compose, "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH: "),
+        said(&compose, "--config.file="),
+    ] {
+        assert!(folder(&file).is_file(), "{file}");
+    }
+    assert!(folder(&format!("{}/", said(&provider, "path: "))).is_dir());
+    let listens = said(&compose, "--web.listen-address=");
+    assert!(sources.contains(&listens), "{listens}");
+}
+
+#[test]
 fn alerts_do_what_their_tests_say_and_promtool_reads_every_query() {
     if Command::new("promtool").arg("--version").output().is_err() {
         let may_skip = std::env::var_os("CI_NO_SKIP").is_none_or(|value| value != "1");

@@ -62,6 +62,8 @@ pub mod gateway;
 pub mod gateway_config;
 /// Reads Prometheus text.
 pub mod metrics;
+/// Debian's Prometheus, which asks the gateway.
+pub mod prometheus;
 
 /// Debian's keepalived.
 pub mod keepalived;
@@ -80,4 +82,5 @@ pub use lab::{Arms, Lab, Method};
 pub use namespace::Namespace;
 pub use pair::Pair;
 pub use prober::Prober;
+pub use prometheus::Prometheus;
 pub use real_server::RealServer;
