@@ -260,9 +260,7 @@ pub enum Unserved {
 /// Whether the MSS in SYN and SYN-ACK segments is lowered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MssClamp {
-    /// By NAT and FULLNAT, to what the narrower of the ways to client and server carries, where
-    /// their MTUs differ. By DR and TUN only the client's SYN passes, and lowering that would not
-    /// make the client send less: nothing.
+    /// To what the path to a TUN server carries; other methods are left alone.
     #[default]
     Auto,
     /// To this many bytes, with every method.

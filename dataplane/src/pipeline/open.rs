@@ -13,8 +13,8 @@ use crate::icmp_error::IcmpError;
 use crate::id::SessionId;
 use crate::io::{Io, Packet};
 use crate::parse::{FragmentKind, Parsed};
-use crate::rewrite::plain;
 use crate::rewrite::sequence::SeqShift;
+use crate::rewrite::{plain, tun};
 use crate::schedule::{FlowInfo, load};
 use crate::service::{Method, MssClamp, RealServer, Service};
 use crate::session::{
@@ -327,14 +327,12 @@ fn mss_clamp(snapshot: &Snapshot, clamp: MssClamp, session: &Session<V4>) -> u16
     match clamp {
         MssClamp::Off => 0,
         MssClamp::To(most) => most,
-        MssClamp::Auto if session.method().sees_replies() => {
-            let mtu = |slot| snapshot.adjacency(slot).map(|adjacency| adjacency.mtu);
-            match (mtu(session.to_client.slot), mtu(session.to_server.slot)) {
-                (Some(one), Some(other)) if one != other => one.min(other).saturating_sub(HEADERS),
-                _ => 0,
-            }
+        MssClamp::Auto if session.method() == Method::Tun => {
+            let path = snapshot.adjacency(session.to_server.slot);
+            path.map_or(0, |adjacency| {
+                tun::room(adjacency.mtu).saturating_sub(HEADERS)
+            })
         }
-        // The server's SYN-ACK is what tells the client how much fits, and it does not pass here.
         MssClamp::Auto => 0,
     }
 }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use dataplane::address::Protocol;
 use dataplane::schedule::MAGLEV_MAX_SERVERS;
-use dataplane::service::{MssClamp, SchedulerKind, Unserved};
+use dataplane::service::{SchedulerKind, Unserved};
 
 use super::super::section::{Problems, Written};
-use super::super::service::{Server, Service};
+use super::super::service::Service;
 use super::super::vip::Placement;
 use super::super::written::unserved_word;
 use super::super::{RawConfig, Vip};
@@ -43,9 +43,6 @@ pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems)
             );
             problems.refuse(service.at.line_of("scheduler"), message);
         }
-        if let Some(message) = clamps_one_way(&service.value) {
-            problems.warn(service.at.line_of("mss_clamp"), message);
-        }
         // Servers that could not be read are there all the same.
         if service.value.servers.is_empty() && super::tables(service.at, "server").is_empty() {
             let message = format!(
@@ -55,23 +52,6 @@ pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems)
             problems.warn(service.at.line, message);
         }
     }
-}
-
-/// Lowering the client's SYN does not make the client send less, and the server's answer to it does
-/// not pass here.
-fn clamps_one_way(service: &Service) -> Option<String> {
-    let MssClamp::To(bytes) = service.mss_clamp else {
-        return None;
-    };
-    let is_one_way = |server: &&Server| !server.method.sees_replies();
-    let server = service.servers.iter().find(is_one_way)?;
-    Some(format!(
-        "`mss_clamp` {bytes} bounds only what server {addr} sends: by {method} its SYN-ACK, which \
-         bounds the client, does not pass here; give the server `advmss {bytes}` on its route to \
-         clients",
-        addr = server.endpoint.addr,
-        method = server.method,
-    ))
 }
 
 /// Every VIP once, with what its services say about it together.
@@ -229,25 +209,6 @@ mod tests {
                  put these servers there, or change the port"]
         );
         config(&text.replacen("tcp", "udp", 1));
-    }
-
-    #[test]
-    fn a_number_for_the_mss_is_no_cure_where_only_the_clients_syn_passes() {
-        let with = |clamp: &str, method: &str| {
-            service("\"10.1.0.1\"", 80, clamp) + &format!("method = \"{method}\"\n")
-        };
-
-        assert_eq!(
-            warnings(&with("mss_clamp = 1400\n", "tun")),
-            [
-                "5: `mss_clamp` 1400 bounds only what server 10.2.0.11 sends: by tun its SYN-ACK, \
-                 which bounds the client, does not pass here; give the server `advmss 1400` on its \
-                 route to clients"
-            ]
-        );
-        let none: [&str; 0] = [];
-        assert_eq!(warnings(&with("mss_clamp = \"auto\"\n", "tun")), none);
-        assert_eq!(warnings(&with("mss_clamp = 1400\n", "nat")), none);
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! Each rule accepts precisely what it names, and the report counts how often it did.
 
+use dataplane::address::Protocol;
+use dataplane::wire::checksum::Change;
 use dataplane::wire::ethernet::{Ethernet, HEADER_LEN, ethertype};
 use dataplane::wire::icmp::{self, IcmpMut};
 use dataplane::wire::ipv4::{Ipv4, MIN_HEADER_LEN, protocol};
+use dataplane::wire::tcp::{self, Flags, kind};
 
 use super::frames::Case;
 use super::host::is_arp;
@@ -12,6 +15,11 @@ use super::masks::{announced_mtu, error_about, icmp_of, ipv4};
 
 /// Bytes of a tunnel's header.
 const TUNNEL_LEN: u16 = 20;
+/// Where a segment stands in a frame that carries it through a tunnel, without options of IP.
+const INNER_SEGMENT: usize = HEADER_LEN + 2 * MIN_HEADER_LEN;
+
+/// Bytes of a tunnel's packet that are no data of TCP (RFC 879 §3, and the tunnel's header).
+const BEFORE_DATA: u16 = TUNNEL_LEN + 40;
 
 /// A deliberate difference between frames.
 #[derive(Clone, Copy)]
@@ -27,19 +35,25 @@ pub struct Deliberate {
 #[derive(Clone, Copy)]
 enum Accepts {
     /// A frame of each side on the same interface: the kernel's and the gateway's.
-    Pair(fn(&Case<'_>, &[u8], &[u8]) -> bool),
+    Pair(fn(&Case<'_>, &str, &[u8], &[u8]) -> bool),
     /// A frame that only the kernel sent.
     Kernel(fn(&Case<'_>, &[u8]) -> bool),
 }
 
 /// All of them.
-pub const RULES: [Deliberate; 4] = [
+pub const RULES: [Deliberate; 5] = [
     Deliberate {
         name: "tunnel MTU",
         what: "When a router behind a tunnel says that a packet is too big, the kernel's first \
                error to the client carries the MTU that the route had before; Sluice's carries \
                the one the router named, less the tunnel's header",
         accepts: Accepts::Pair(is_stale_mtu),
+    },
+    Deliberate {
+        name: "MSS through a tunnel",
+        what: "Sluice lowers the MSS that a client announces to what the tunnel's way has room for; \
+               the kernel leaves it to errors about packets that are too big",
+        accepts: Accepts::Pair(is_lower_mss),
     },
     Deliberate {
         name: "neighbour asked for",
@@ -75,7 +89,7 @@ impl Deliberate {
                 Accepts::Kernel(_) => {}
                 Accepts::Pair(accepts) => {
                     let ours = gateway.iter().position(|(other, ours)| {
-                        other == interface && accepts(case, theirs, ours)
+                        other == interface && accepts(case, interface, theirs, ours)
                     });
                     if ours.is_some() {
                         return Some((index, ours));
@@ -87,7 +101,7 @@ impl Deliberate {
     }
 }
 
-fn is_stale_mtu(case: &Case<'_>, theirs: &[u8], ours: &[u8]) -> bool {
+fn is_stale_mtu(case: &Case<'_>, _: &str, theirs: &[u8], ours: &[u8]) -> bool {
     let about_tunnel = error_about(case.whole).is_some_and(|ip| ip.protocol() == protocol::IPIP);
     let (Some(named), Some(old), Some(new)) = (
         announced_mtu(case.whole),
@@ -108,6 +122,36 @@ fn with_mtu(frame: &[u8], mtu: u16) -> Option<Vec<u8>> {
     icmp.set_mtu(mtu);
     icmp.fill_checksum(data);
     Some(frame)
+}
+
+/// Whether both are a SYN through a tunnel, ours with an MSS that is lower by the tunnel's header
+/// and otherwise the same.
+fn is_lower_mss(case: &Case<'_>, interface: &str, theirs: &[u8], ours: &[u8]) -> bool {
+    let with_lower_mss = || {
+        let (mut frame, segment) = (theirs.to_vec(), INNER_SEGMENT);
+        let flags = Flags(*frame.get(segment + 13)?);
+        let option = frame.get(segment + tcp::HEADER_LEN..)?.first_chunk::<4>()?;
+        let [kind::MSS, 4, high, low] = *option else {
+            return None;
+        };
+        let old = u16::from_be_bytes([high, low]);
+        let new = case.mtu(interface).checked_sub(BEFORE_DATA)?;
+        let checksum = frame.get_mut(segment + 16..)?.first_chunk_mut::<2>()?;
+        *checksum = Change::of_u16(old, new)
+            .apply(u16::from_be_bytes(*checksum))
+            .to_be_bytes();
+        let mss = frame
+            .get_mut(segment + tcp::HEADER_LEN + 2..)?
+            .first_chunk_mut::<2>()?;
+        *mss = new.to_be_bytes();
+        (flags.contains(Flags::SYN) && new < old).then_some(frame)
+    };
+    let is_tunnel = ipv4(theirs).is_some_and(|(ip, inner)| {
+        let inner =
+            Ipv4::parse(inner).is_ok_and(|(inner, _)| inner.protocol() == Protocol::Tcp as u8);
+        ip.protocol() == protocol::IPIP && inner
+    });
+    is_tunnel && with_lower_mss().as_deref() == Some(ours)
 }
 
 fn is_arp_request(_: &Case<'_>, theirs: &[u8]) -> bool {
@@ -143,7 +187,10 @@ mod tests {
     }
 
     fn accepted(input: &[u8], theirs: &[u8], ours: &[u8]) -> Vec<&'static str> {
-        let case = Case { whole: input };
+        let case = Case {
+            whole: input,
+            mtus: &[("eth1".to_owned(), 1_400)],
+        };
         let (kernel, gateway) = (
             [("eth0".to_owned(), theirs.to_vec())],
             [("eth0".to_owned(), ours.to_vec())],
@@ -173,6 +220,22 @@ mod tests {
         ours[22] = 63;
 
         assert!(accepted(&input, &theirs, &ours).is_empty());
+    }
+
+    #[test]
+    fn a_lower_mss_is_accepted_in_tunnels_only() {
+        let syn = |mss| tcp().syn().mss(mss).build();
+        let tunnel = |frame: &[u8]| ip(protocol::IPIP).payload(&frame[HEADER_LEN..]).build();
+        let (theirs, ours) = (tunnel(&syn(1_460)), tunnel(&syn(1_440)));
+
+        assert_eq!(
+            accepted(&syn(1_460), &theirs, &ours),
+            ["MSS through a tunnel"]
+        );
+        assert!(accepted(&syn(1_460), &ours, &theirs).is_empty());
+        assert!(accepted(&syn(1_460), &theirs, &tunnel(&syn(1_400))).is_empty());
+        assert!(accepted(&syn(1_460), &syn(1_460), &syn(1_440)).is_empty());
+        assert!(accepted(&syn(1_460), &theirs, &tunnel(&syn(1_340))).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Compares the frames that left, input by input.
 
 use crate::outcome::{Input, Outcome, Output};
-use crate::scenario::Scenario;
+use crate::scenario::{NetLine, Scenario};
 
 use super::deliberate::RULES;
 use super::host::Locals;
@@ -14,6 +14,18 @@ use super::{Comparison, Difference, FrameDifference};
 pub(super) struct Case<'a> {
     /// The input; whole, if it closed the last gap of a datagram.
     pub(super) whole: &'a [u8],
+    /// The interfaces that have another MTU than Ethernet's.
+    pub(super) mtus: &'a [(String, u16)],
+}
+
+impl Case<'_> {
+    /// The largest IP packet that an interface takes.
+    pub(super) fn mtu(&self, interface: &str) -> u16 {
+        const ETHERNET: u16 = 1_500;
+
+        let set = self.mtus.iter().find(|(name, _)| name == interface);
+        set.map_or(ETHERNET, |(_, mtu)| *mtu)
+    }
 }
 
 /// Interface and frame.
@@ -33,6 +45,7 @@ pub(super) fn compare(
 ) {
     let wholes = wholes(&kernel.inputs);
     let locals = Locals::new(scenario);
+    let mtus = mtus(scenario);
     let (theirs, their_gaps) = datagrams(&kernel.frames, &wholes);
     let (ours, our_gaps) = datagrams(&gateway.frames, &wholes);
     for (index, (theirs, ours)) in theirs.into_iter().zip(ours).enumerate() {
@@ -42,7 +55,7 @@ pub(super) fn compare(
             .and_then(|after| wholes.get(after))
             .map_or(&[][..], Vec::as_slice);
         let mut step = Step {
-            case: Case { whole },
+            case: Case { whole, mtus: &mtus },
             silent: theirs.is_empty(),
             theirs,
             ours,
@@ -66,6 +79,15 @@ pub(super) fn compare(
         }
     }
     gaps(found, &kernel.inputs, &their_gaps, &our_gaps);
+}
+
+/// The MTUs that the scenario gives to interfaces.
+fn mtus(scenario: &Scenario) -> Vec<(String, u16)> {
+    let set = |line: &NetLine| match line {
+        NetLine::Interface { name, mtu, .. } => Some((name.clone(), (*mtu)?)),
+        _ => None,
+    };
+    scenario.net.iter().filter_map(set).collect()
 }
 
 /// Every input; one that closes the last gap of a datagram as the whole datagram.
