@@ -38,6 +38,9 @@ pub mod follow;
 /// Linux as the slow path: twins, routes, neighbours, addresses.
 pub mod linux;
 
+/// The host under it all: whether it is ready for a gateway, and what makes it so.
+pub mod host;
+
 /// What Prometheus scrapes: the counters of workers, services, servers, ethdevs and twins.
 pub mod metrics;
 

@@ -64,6 +64,7 @@ pub use local_pool::{LocalPool, MAX_POOL_ADDRESSES};
 pub use marks::Mark;
 pub(crate) use network::not_a_host;
 pub use network::{AddressRange, InterfaceAddress, MAX_INTERFACE_NAME, PortRange, Route};
+pub(crate) use port::normal_pci_address;
 pub use port::{Device, Interface, NumberedInterface, Port, Twin, Vlan};
 pub(crate) use service::every_client;
 pub use service::{Server, Service};

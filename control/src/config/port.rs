@@ -355,7 +355,7 @@ fn read_descriptors(node: &Node) -> Result<u16, String> {
 }
 
 /// `0000:3b:00.0` from `0000:3B:00.0` or `3b:00.0`, if it is a PCI address.
-fn normal_pci_address(text: &str) -> Option<String> {
+pub(crate) fn normal_pci_address(text: &str) -> Option<String> {
     let is_hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit())
     };

@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::host::{Doctor, SetupHost};
+
 /// Where the gateway answers when nobody says another place.
 pub(super) const DEFAULT_SOCKET: &str = "/run/sluice/sluice.sock";
 
@@ -159,6 +161,18 @@ pub(super) enum Command {
         #[arg(long, short)]
         quiet: bool,
     },
+    /// Says whether this machine is ready for a gateway, and what makes it so; changes nothing.
+    ///
+    /// Needs no running gateway. Exits with 0 when nothing has to be mended (advice is no
+    /// problem), 1 when something has, 2 when it cannot be said: FILE has mistakes or cannot be
+    /// read, or there is no /proc or /sys.
+    Doctor(Doctor),
+    /// Makes this machine ready: huge pages, NICs, kernel parameters, now and after each boot.
+    ///
+    /// What it changes is noted in /var/lib/sluice/setup-host.json, and --undo takes all of that
+    /// back; what is so already is left. Exits with 0 when all is done, 1 when something is
+    /// refused or the kernel gave less, 2 when a change failed (--undo takes back what was done).
+    SetupHost(SetupHost),
     /// Shows the versions of sluicectl and of the gateway.
     Version,
     /// Writes what completes this command's words in a shell.

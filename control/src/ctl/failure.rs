@@ -35,6 +35,8 @@ pub(super) enum Failure {
     Unreadable(PathBuf, io::Error),
     #[error("{}: cannot be written: {}", .0.display(), .1)]
     Unwritable(PathBuf, io::Error),
+    #[error("{0}")]
+    Host(String),
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
 }
@@ -110,6 +112,7 @@ impl Failure {
             | Self::Garbled(..)
             | Self::Unreadable(..)
             | Self::Unwritable(..)
+            | Self::Host(_)
             | Self::Output(_) => Exit::Failed,
         }
     }

@@ -108,7 +108,8 @@ mod tests {
             for (path, command) in all(&command, NAME) {
                 let name = path.rsplit('-').next().unwrap();
                 assert!(script.contains(name), "{shell}: {path}");
-                for option in command.get_arguments().filter_map(|it| it.get_long()) {
+                let shown = command.get_arguments().filter(|it| !it.is_hide_set());
+                for option in shown.filter_map(|it| it.get_long()) {
                     let shown = match shell {
                         "fish" => format!("-l {option}"),
                         _ => format!("--{option}"),
@@ -142,7 +143,8 @@ mod tests {
             // Roff has a backslash before every hyphen.
             let page = String::from_utf8(page.clone()).unwrap().replace('\\', "");
             assert!(page.contains(&format!(".TH {path} 1")), "{path}: {page}");
-            for argument in command.get_arguments() {
+            let arguments = command.get_arguments();
+            for argument in arguments.filter(|it| !it.is_hide_set()) {
                 let shown = match argument.get_long() {
                     Some(long) => format!("--{long}"),
                     None => argument.get_value_names().unwrap()[0].to_string(),

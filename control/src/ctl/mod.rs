@@ -61,6 +61,9 @@ mod ipvsadm;
 /// What LVS was told, as a configuration.
 mod import;
 
+/// The machine the gateway runs on.
+mod host;
+
 /// The command line about itself: completions and manual.
 mod manual;
 
@@ -310,6 +313,8 @@ fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<Exit, Fai
             None => status::show_health(&client()?, console),
         },
         Command::Ready { quiet } => ready::show(client()?, *quiet, console),
+        Command::Doctor(asked) => host::doctor(asked, console),
+        Command::SetupHost(asked) => host::set_up(asked, console),
         Command::Version => status::show_version(&client()?, console),
         Command::Completions { shell } => manual::completions(*shell, console),
         Command::Man { output } => manual::pages(output.as_deref(), console),

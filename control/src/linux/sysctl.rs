@@ -27,7 +27,12 @@ impl fmt::Display for SysctlWarning {
 /// Checks the settings for twins of these names.
 #[must_use]
 pub fn warnings(twins: &[&str]) -> Vec<SysctlWarning> {
-    Settings(PathBuf::from(ROOT)).warnings(twins)
+    warnings_in(Path::new(ROOT), twins)
+}
+
+/// Checks the settings below `root`, which stands for /proc/sys/net.
+pub(crate) fn warnings_in(root: &Path, twins: &[&str]) -> Vec<SysctlWarning> {
+    Settings(root.to_owned()).warnings(twins)
 }
 
 /// A tree of settings.

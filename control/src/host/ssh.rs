@@ -1,0 +1,131 @@
+//! Over which addresses somebody works on this machine by ssh.
+//!
+//! The session of whoever asks is in SSH_CONNECTION, unless sudo took that away; all of them are
+//! among the connections of the kernel.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::routes;
+use super::tree::Tree;
+
+/// Where sshd listens unless told otherwise.
+const PORT: u16 = 22;
+
+/// A connection, in /proc/net/tcp.
+const ESTABLISHED: &str = "01";
+
+/// The two ends of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) local: IpAddr,
+    pub(super) peer: IpAddr,
+}
+
+/// All sessions from elsewhere.
+pub(super) fn sessions(tree: &Tree) -> Vec<Session> {
+    let mut ports = configured_ports(tree);
+    let mut found = Vec::new();
+    if let Some((session, port)) = own(tree) {
+        found.push(session);
+        ports.push(port);
+    }
+    for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = tree.text(file).unwrap_or_default();
+        for (session, port) in text.lines().filter_map(connection) {
+            if ports.contains(&port) && !found.contains(&session) {
+                found.push(session);
+            }
+        }
+    }
+    found.retain(|session| !session.local.is_loopback());
+    found
+}
+
+/// The session in which this process was started, with sshd's port.
+fn own(tree: &Tree) -> Option<(Session, u16)> {
+    let environment = tree.text("/proc/self/environ")?;
+    let mut variables = environment.split('\0');
+    let words = variables.find_map(|variable| variable.strip_prefix("SSH_CONNECTION="))?;
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let [peer, _, local, port] = words[..] else {
+        return None;
+    };
+    // A link-local address comes with its interface.
+    let address = |word: &str| word.split('%').next()?.parse::<IpAddr>().ok();
+    let session = Session {
+        local: address(local)?.to_canonical(),
+        peer: address(peer)?.to_canonical(),
+    };
+    Some((session, port.parse().ok()?))
+}
+
+/// Where sshd listens.
+fn configured_ports(tree: &Tree) -> Vec<u16> {
+    let parts = tree.names("/etc/ssh/sshd_config.d");
+    let parts = parts
+        .iter()
+        .map(|name| format!("/etc/ssh/sshd_config.d/{name}"));
+    let files = std::iter::once("/etc/ssh/sshd_config".to_owned()).chain(parts);
+    let texts = files.filter_map(|file| tree.text(&file));
+    let port = |line: &str| {
+        let (word, number) = line.trim().split_once(char::is_whitespace)?;
+        let is_port = word.eq_ignore_ascii_case("port");
+        number.trim().parse().ok().filter(|_| is_port)
+    };
+    let found = texts.flat_map(|text| text.lines().filter_map(port).collect::<Vec<_>>());
+    found.chain([PORT]).collect()
+}
+
+/// An established connection with its local port.
+fn connection(line: &str) -> Option<(Session, u16)> {
+    let mut words = line.split_whitespace().skip(1);
+    let (local, peer, state) = (words.next()?, words.next()?, words.next()?);
+    let (local, port) = local.split_once(':')?;
+    let (peer, _) = peer.split_once(':')?;
+    let session = Session {
+        local: address(local)?,
+        peer: address(peer)?,
+    };
+    let port = u16::from_str_radix(port, 16).ok()?;
+    (state == ESTABLISHED).then_some((session, port))
+}
+
+/// An address in numbers of four bytes each, of the machine's own order.
+fn address(digits: &str) -> Option<IpAddr> {
+    let number = |at: usize| u32::from_str_radix(digits.get(at * 8..at * 8 + 8)?, 16).ok();
+    if digits.len() == 8 {
+        return Some(routes::v4_address(number(0)?).into());
+    }
+    let mut bytes = [0; 16];
+    for (at, part) in bytes.chunks_exact_mut(4).enumerate() {
+        part.copy_from_slice(&number(at)?.to_ne_bytes());
+    }
+    Some(IpAddr::from(Ipv6Addr::from(bytes)).to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_read_with_both_ends() {
+        let line = "   1: 0A0200C0:0016 096433C6:C0DE 01 00000000:00000000 02:000A 00000000";
+        let (session, port) = connection(line).unwrap();
+
+        assert_eq!(port, 22);
+        assert_eq!(session.local.to_string(), "192.0.2.10");
+        assert_eq!(session.peer.to_string(), "198.51.100.9");
+
+        let listening = "   0: 00000000:0016 00000000:0000 0A 00000000:00000000";
+        assert_eq!(connection(listening), None);
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4s() {
+        let mapped = address("0000000000000000FFFF00000A0200C0").unwrap();
+        assert_eq!(mapped.to_string(), "192.0.2.10");
+
+        let own = address("B80D0120000000000000000009000000").unwrap();
+        assert_eq!(own.to_string(), "2001:db8::9");
+    }
+}

@@ -1,0 +1,15 @@
+//! The host as an operator meets it: looked at by `doctor`, changed by `setup-host`, and put back.
+//!
+//! Most of it is done to a tree of files in a temporary directory that looks like a machine with
+//! two NUMA nodes and NICs of several kinds; huge pages also to this machine.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod plans;
+mod tree;
+mod undo;
