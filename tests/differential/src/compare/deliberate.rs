@@ -4,11 +4,11 @@
 
 use dataplane::wire::ethernet::{Ethernet, HEADER_LEN, ethertype};
 use dataplane::wire::icmp::{self, IcmpMut};
-use dataplane::wire::ipv4::{Ipv4, MIN_HEADER_LEN, protocol};
+use dataplane::wire::ipv4::{MIN_HEADER_LEN, protocol};
 
 use super::frames::Case;
 use super::host::is_arp;
-use super::masks::{announced_mtu, error_about, icmp_of, ipv4};
+use super::masks::{announced_mtu, error_about, icmp_of};
 
 /// Bytes of a tunnel's header.
 const TUNNEL_LEN: u16 = 20;
