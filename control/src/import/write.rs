@@ -1,6 +1,7 @@
 //! Writes what was taken over as the configuration file says it, with comments that say where
 //! everything came from.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use dataplane::address::Endpoint;
@@ -28,9 +29,14 @@ impl Draft {
             }
             text.line(&format!("{} = {}", timeout.key, timeout.seconds));
         }
+        let mut pools = HashSet::new();
         for service in &self.services {
             text.blank();
-            text.pool(service);
+            // Several services may name one group of addresses.
+            let name = service.service.local_pool.as_deref();
+            if service.is_left_out || name.is_none_or(|name| pools.insert(name)) {
+                text.pool(service);
+            }
             text.service(service);
         }
         text.lines

@@ -4,6 +4,14 @@
 use super::failure::Failure;
 use super::options::{Argument, FULLNAT, Opt, SPELLINGS, Spelling, Verb};
 
+/// How DPVS's `ipvsadm` is told which port carries a local address.
+const IFNAME: [&str; 2] = ["-F", "--ifname"];
+
+/// What to do instead.
+const WITHOUT_IFNAME: &str = "unknown option: leave it and its argument out, the twin whose subnet \
+                              has the address carries it, or the one that `interface` of its \
+                              [[local_pool]] names";
+
 /// A command line that is being read.
 #[derive(Debug)]
 pub(super) struct Words<'a> {
@@ -141,7 +149,14 @@ impl<'a> Words<'a> {
     }
 
     fn unknown(&self) -> Failure {
-        Failure::word(self.word, "unknown option")
+        let is_local = matches!(self.verb, Some(Verb::AddLocal | Verb::DeleteLocal));
+        let is_dpvs = is_local && IFNAME.contains(&self.word);
+        let why = if is_dpvs {
+            WITHOUT_IFNAME
+        } else {
+            "unknown option"
+        };
+        Failure::word(self.word, why)
     }
 }
 
@@ -259,6 +274,12 @@ mod tests {
             ("--bogus", "--bogus: unknown option"),
             ("--bogus=5", "--bogus=5: unknown option"),
             ("--numer", "--numer: unknown option"),
+            ("-A -F", "-F: unknown option"),
+            (
+                "-P -t 10.1.0.100:80 -z 10.2.0.200 -F dpdk0",
+                "-F: unknown option: leave it and its argument out, the twin whose subnet has the \
+                 address carries it, or the one that `interface` of its [[local_pool]] names",
+            ),
             ("-nq", "-nq: unknown option"),
             ("-At", "-At: missing argument"),
             ("--scheduler", "--scheduler: missing argument"),

@@ -307,3 +307,28 @@ fn what_keepalived_only_reports_is_said_and_mended() {
         ["10.2.0.11:80 nat 1", "10.2.0.11:80 dr 1"]
     );
 }
+
+#[test]
+fn fullnat_of_dpvs_has_its_group_of_local_addresses_as_a_pool() {
+    let config = takes_over("dpvs");
+
+    assert_eq!(
+        servers(&config),
+        [
+            "10.2.0.11:8080 fullnat 100",
+            "10.2.0.11:8080 fullnat 100",
+            "10.2.0.12:53 fullnat 1",
+            "10.2.0.13:80 fullnat 1",
+        ]
+    );
+    let pools: Vec<_> = (config.services().iter())
+        .map(|service| service.local_pool.as_deref())
+        .collect();
+    assert_eq!(pools, [Some("lips"), Some("lips"), Some("lips"), None]);
+    let [pool] = config.local_pools() else {
+        panic!("{:?}", config.local_pools());
+    };
+    let addresses: Vec<_> = pool.lips().map(|addr| addr.to_string()).collect();
+    // 10.2.0.11 is a server's own.
+    assert_eq!(addresses, ["10.2.0.200", "10.2.0.201", "10.2.0.202"]);
+}

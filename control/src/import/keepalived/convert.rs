@@ -8,11 +8,12 @@ use dataplane::address::{Endpoint, Protocol};
 use dataplane::id::Weight;
 use dataplane::service::{MssClamp, ServiceKey};
 
-use super::super::draft::{Draft, ServerDraft, ServiceDraft};
+use super::super::draft::{Draft, PoolDraft, ServerDraft, ServiceDraft};
 use super::super::fit::IPV6;
 use super::super::place::{Note, Place};
 use super::group::{Element, Group};
 use super::health;
+use super::local::LocalGroup;
 use super::server::RealServer;
 use super::service::{Target, VirtualServer};
 use super::tree::Statement;
@@ -29,6 +30,8 @@ const MOST: usize = 1_000_000;
 pub(super) struct Conversion<'a> {
     /// By their names.
     groups: HashMap<&'a str, Group>,
+    /// Local addresses, by the names of their groups.
+    locals: HashMap<&'a str, LocalGroup>,
     /// As whom keepalived runs the scripts that name nobody.
     pub(super) script_user: Option<&'a str>,
     /// VIPs that keepalived itself places.
@@ -47,6 +50,8 @@ struct Corrected<'a> {
     /// What all its services have in common.
     common: Service,
     watch: Watch,
+    /// The pool that `common` names.
+    pool: Option<PoolDraft>,
 }
 
 impl<'a> Conversion<'a> {
@@ -63,6 +68,28 @@ impl<'a> Conversion<'a> {
                 self.draft.notes.push(Note::new(&statement.place, message));
             }
         }
+    }
+
+    /// Takes over a `local_address_group`.
+    pub(super) fn local_group(&mut self, statement: &'a Statement) {
+        let Some(name) = statement.argument() else {
+            let message = "local_address_group has no name: left out";
+            self.draft.notes.push(Note::new(&statement.place, message));
+            return;
+        };
+        let group = LocalGroup::read(statement);
+        self.draft.notes.extend(group.notes.iter().cloned());
+        self.locals.insert(name, group);
+    }
+
+    /// The local addresses of a virtual server.
+    fn pool(&self, service: &mut VirtualServer<'_>) -> Option<PoolDraft> {
+        let name = service.local_group?;
+        let group = self.locals.get(name);
+        if group.is_none() {
+            service.say(format!("there is no local_address_group {name}: left out"));
+        }
+        group.map(LocalGroup::pool)
     }
 
     /// Takes over a `virtual_server`.
@@ -112,8 +139,11 @@ impl<'a> Conversion<'a> {
         let kinds: Vec<_> = elements.iter().map(|(_, element)| *element).collect();
         service.correct(&kinds);
         let watch = Watch::of(&mut service, &kinds, self.script_user);
-        let common = common(&mut service);
+        let pool = self.pool(&mut service);
+        let mut common = common(&mut service);
+        common.local_pool = pool.as_ref().and(service.local_group).map(str::to_owned);
         Ok(Corrected {
+            pool,
             service,
             elements,
             common,
@@ -127,6 +157,7 @@ impl<'a> Conversion<'a> {
             elements,
             mut common,
             watch,
+            pool,
         } = corrected;
         let services: usize = elements.iter().map(|(_, element)| element.len()).sum();
         self.count += services.saturating_mul(1 + service.servers.len());
@@ -174,7 +205,7 @@ impl<'a> Conversion<'a> {
                     comments,
                     service: service_of,
                     servers,
-                    pool: None,
+                    pool: pool.clone(),
                     is_left_out: false,
                 });
                 is_first = false;

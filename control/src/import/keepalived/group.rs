@@ -76,15 +76,20 @@ fn element(words: &[String]) -> Result<Element, String> {
                     .parse()
                     .map_err(|_| format!("\"{port}\" is not a port"))?,
             };
-            let (first, last) = range(addresses)?;
-            if last - first >= LARGEST_RANGE {
-                let most = LARGEST_RANGE;
-                return Err(format!("it has more than {most} addresses"));
-            }
+            let (first, last) = self::addresses(addresses)?;
             Ok(Element::Addresses(first, last, port))
         }
         [] => Err("it is empty".to_owned()),
     }
+}
+
+/// The first and the last of a range that is not too large.
+pub(super) fn addresses(text: &str) -> Result<(u32, u32), String> {
+    let (first, last) = range(text)?;
+    if last - first >= LARGEST_RANGE {
+        return Err(format!("it has more than {LARGEST_RANGE} addresses"));
+    }
+    Ok((first, last))
 }
 
 /// `N [inet|inet6]`.

@@ -29,8 +29,10 @@ impl<'a> Inherited<'a> {
         match line.keyword() {
             "alpha" => self.alpha = boolean(line, notes),
             "inhibit_on_failure" => self.inhibit = boolean(line, notes),
-            // Both are keepalived's; the second is the older.
-            "retry" | "nb_get_retry" => self.retry = super::value::number(line, 0..=100, notes),
+            // The first two are keepalived's, of which the second is the older; the third is DPVS's.
+            "retry" | "nb_get_retry" | "nb_sock_retry" => {
+                self.retry = super::value::number(line, 0..=100, notes)
+            }
             "connect_timeout" => self.connect_timeout = timer(line, notes),
             "delay_loop" => self.delay_loop = timer(line, notes),
             "warmup" => self.warmup = timer(line, notes),

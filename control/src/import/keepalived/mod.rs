@@ -16,6 +16,7 @@ mod group;
 mod health;
 mod inherited;
 mod lines;
+mod local;
 mod parameters;
 mod sequence;
 mod server;
@@ -81,6 +82,7 @@ fn convert<'a>(tree: &'a [Statement], into: &mut Conversion<'a>) -> Result<(), N
         match statement.keyword() {
             "virtual_server" => {}
             "virtual_server_group" => into.group(statement),
+            "local_address_group" => into.local_group(statement),
             _ => elsewhere::read(statement, into),
         }
     }

@@ -39,6 +39,8 @@ pub(super) struct VirtualServer<'a> {
     pub(super) weight: Option<u32>,
     /// `snmp_name`.
     pub(super) name: Option<&'a str>,
+    /// `laddr_group_name`, by which DPVS names the local addresses of FULLNAT.
+    pub(super) local_group: Option<&'a str>,
     pub(super) servers: Vec<RealServer<'a>>,
     /// What its servers inherit.
     pub(super) inherited: Inherited<'a>,
@@ -80,6 +82,7 @@ impl<'a> VirtualServer<'a> {
             one_packet: false,
             weight: None,
             name: None,
+            local_group: None,
             servers: Vec::new(),
             inherited: Inherited::default(),
             quorum: Quorum::default(),
@@ -123,6 +126,7 @@ impl<'a> VirtualServer<'a> {
             "ip_family" => {}
             "weight" => self.weight = value::number(line, 1..=65_535, notes),
             "snmp_name" => self.name = line.argument(),
+            "laddr_group_name" => self.local_group = line.argument(),
             "real_server" => self.servers.extend(RealServer::read(line, notes)),
             keyword => {
                 if !health::is_of_service(keyword) {

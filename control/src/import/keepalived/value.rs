@@ -67,16 +67,19 @@ pub(super) const NAT: Forwarding = Forwarding {
     tunnel: None,
 };
 
-/// `NAT`, `DR` or `TUN [type ipip|gue port N|gre] […]`; `None`, and a note, if it is none of them.
+/// `NAT`, `DR`, `TUN [type ipip|gue port N|gre] […]` or DPVS's `FNAT`; `None`, and a note, if it is
+/// none of them.
 pub(super) fn forwarding(statement: &Statement, notes: &mut Vec<Note>) -> Option<Forwarding> {
     let word = statement.argument().unwrap_or_default();
     let method = match word.to_ascii_uppercase().as_str() {
         "NAT" => Method::Nat,
         "DR" => Method::Dr,
         "TUN" => Method::Tun,
+        "FNAT" => Method::Fullnat,
         _ => {
             let keyword = statement.keyword();
-            let message = format!("`{keyword}` takes NAT, DR or TUN, not \"{word}\": left out");
+            let message =
+                format!("`{keyword}` takes NAT, DR, TUN or FNAT, not \"{word}\": left out");
             notes.push(Note::new(&statement.place, message));
             return None;
         }
