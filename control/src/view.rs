@@ -117,7 +117,7 @@ pub struct LocalAddressView {
     pub address: IpAddr,
     /// Sessions that have one of its ports.
     pub in_use: u64,
-    /// Sessions that can have one.
+    /// Sessions towards the present servers that can have one.
     pub capacity: u64,
 }
 

@@ -176,6 +176,7 @@ fn apply_file(gateway: &Gateway, path: &Path) {
     let (config, warnings) = match Config::load(path) {
         Ok(loaded) => loaded,
         Err(errors) => {
+            gateway.refuse_unread();
             for error in &errors.0 {
                 tracing::error!("{error}");
             }

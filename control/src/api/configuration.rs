@@ -88,7 +88,11 @@ pub(super) async fn replace(
     let (format, body) = (format_of_body(&headers)?, body?);
     let condition = Condition::read(&headers);
     let apply = move || {
-        let (config, warnings) = read(format, &body, &named)?;
+        let unread = |refusal| {
+            api.gateway.refuse_unread();
+            refusal
+        };
+        let (config, warnings) = read(format, &body, &named).map_err(unread)?;
         let applied = replace_by(&api, |_, tag| {
             condition.allows_change("the configuration", tag)?;
             Ok(config.clone())

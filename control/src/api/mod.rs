@@ -113,6 +113,7 @@ use utoipa_axum::routes;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::metrics::answers;
 use condition::Tag;
 use peer::Peer;
 use refusal::Refusal;
@@ -178,8 +179,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let rights = Arc::new(socket.rights().clone());
+    let answering = Arc::clone(&gateway);
     let admitted = router(gateway).layer(from_fn_with_state(rights, peer::admit));
-    let service = admitted.into_make_service_with_connect_info::<Peer>();
+    // Outermost, so that who is not admitted counts too.
+    let counted = admitted.layer(from_fn_with_state(answering, answers::count));
+    let service = counted.into_make_service_with_connect_info::<Peer>();
     let listener = socket.listener()?;
     let serve = |told| {
         let serving = axum::serve(listener, service).with_graceful_shutdown(told);

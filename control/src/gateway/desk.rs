@@ -225,7 +225,7 @@ impl Gateway {
         }
         state.editor.set_timeouts(timeouts.clone());
         Arc::make_mut(&mut state.config).set_timeouts(timeouts);
-        state.revision += 1;
+        state.revise();
         self.publish(state);
         let what = "timeouts".to_owned();
         let changed = [EventKind::ConfigurationChanged { what }];

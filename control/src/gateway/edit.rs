@@ -70,7 +70,7 @@ impl Gateway {
             self.count(state, &names);
         }
         let moves = state.tell_editor(&done, &before);
-        state.revision += 1;
+        state.revise();
         let generation = self.publish(state);
         self.watchers.tell(state.revision, state.events(&done));
         self.reconfigured.notify_one();

@@ -6,6 +6,7 @@
 
 mod alarms;
 mod announce;
+mod applies;
 mod checked;
 mod compile;
 mod desk;
@@ -19,6 +20,7 @@ mod import;
 mod ledger;
 mod lines;
 mod listing;
+mod local_addresses;
 mod mirrored;
 mod pulse;
 mod readiness;
@@ -35,7 +37,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use dataplane::address::Address;
 use dataplane::counters::WorkerCounters;
@@ -54,6 +56,7 @@ use crate::linux::addresses::WantedAddress;
 use crate::linux::journal::AddressRole;
 use crate::linux::losses::Losses;
 use crate::linux::mirror::MirrorEvent;
+use crate::metrics::Answers;
 use crate::view::AppliedView;
 use announce::Announcing;
 use desk::CountedLock;
@@ -63,6 +66,7 @@ use pulse::Pulse;
 use readiness::Phase;
 
 pub use alarms::Alarms;
+pub use applies::Applies;
 pub use compile::marks;
 pub use drain::DrainError;
 pub use edit::{Edit, EditError, Guard};
@@ -127,6 +131,7 @@ struct State {
     standings: compile::Standings,
     /// Counts the changes of the configuration.
     revision: u64,
+    changed_at: SystemTime,
     published: Arc<Snapshot>,
     published_at: Instant,
     ledger: Ledger,
@@ -167,6 +172,8 @@ pub struct Gateway {
     /// The servers that were overloaded when somebody last listened.
     overloaded: Mutex<HashSet<ServerName>>,
     announcing: Mutex<Announcing>,
+    applies: Mutex<Applies>,
+    answers: Answers,
 }
 
 impl Gateway {
@@ -195,6 +202,7 @@ impl Gateway {
                 table: Arc::new(table),
                 standings,
                 revision: 0,
+                changed_at: SystemTime::now(),
                 published,
                 published_at: Instant::now(),
                 ledger: Ledger::default(),
@@ -219,6 +227,8 @@ impl Gateway {
             counted: CountedLock::default(),
             overloaded: Mutex::default(),
             announcing: Mutex::default(),
+            applies: Mutex::default(),
+            answers: Answers::default(),
         };
         let state = gateway.state.lock();
         gateway.count(&state, &desk::names(&state.config));
@@ -237,6 +247,11 @@ impl Gateway {
     #[must_use]
     pub const fn plane(&self) -> &Plane {
         &self.plane
+    }
+
+    /// What it answered.
+    pub(crate) const fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Makes the services, pools, marks, time-outs and variables of IPVS those of `config`: all of
@@ -263,7 +278,10 @@ impl Gateway {
         if revision.is_some_and(|revision| revision != state.revision) {
             return Err(ApplyError::Stale);
         }
-        fixed::check(&state.config, &config)?;
+        if let Err(error) = fixed::check(&state.config, &config) {
+            self.note_apply(false);
+            return Err(error);
+        }
         state.editor.set_timeouts(config.timeouts().clone());
         state.editor.set_knobs(config.ipvs().knobs.clone());
         state.editor.set_marks(compile::marks(&config));
@@ -276,8 +294,9 @@ impl Gateway {
         let specs = state.sources(&state.config.ipvs().knobs).services();
         state.editor.set_services(&specs);
         state.forget_services_gone();
-        state.revision += 1;
+        state.revise();
         let generation = self.publish(&mut state);
+        self.note_apply(true);
         let applied = state.applied(generation);
         let revision = state.revision;
         self.watchers

@@ -9,14 +9,15 @@ use dataplane::drop_reason::DropReason;
 use dataplane::id::InterfaceId;
 use dataplane::punt::PuntClass;
 use dataplane::service::{RealServer, Service, ServiceKey};
-use dataplane::snapshot::{Role, Snapshot};
+use dataplane::snapshot::Snapshot;
 
-use super::{Gateway, standing_view};
+use super::standing_view::{self, Briefs};
+use super::{Gateway, local_addresses};
 use crate::config::Config;
 use crate::linux::mirror::InterfaceAddress;
 use crate::view::{
-    DropView, InterfaceView, LocalAddressView, ServerView, ServiceView, StatusView, TemplatesView,
-    TrafficView, WorkerView,
+    DropView, InterfaceView, ServerView, ServiceView, StatusView, TemplatesView, TrafficView,
+    WorkerView,
 };
 
 impl Gateway {
@@ -46,7 +47,7 @@ impl Gateway {
             sessions: workers.iter().map(|worker| worker.sessions).sum(),
             workers,
             interfaces: interfaces(&config, &snapshot, &addresses),
-            local_addresses: local_addresses(&snapshot),
+            local_addresses: local_addresses::views(&config, &snapshot),
             templates: templates(&snapshot),
             drops: drops(&self.plane.counters),
             warnings,
@@ -56,9 +57,19 @@ impl Gateway {
     /// The virtual services with their servers, in the order of the configuration.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceView> {
+        self.services_with(&self.briefs())
+    }
+
+    /// As [`Self::services`], without the states of servers that are watched and their reasons:
+    /// the lock of those who watch is not taken for it.
+    #[must_use]
+    pub(crate) fn counted_services(&self) -> Vec<ServiceView> {
+        self.services_with(&Briefs::default())
+    }
+
+    fn services_with(&self, briefs: &Briefs) -> Vec<ServiceView> {
         let (config, snapshot) = self.present();
         let gone = self.state.lock().ledger.clone();
-        let briefs = self.briefs();
         let by_key: HashMap<_, _> = (snapshot.services.iter().flatten())
             .map(|service| (service.key, service))
             .collect();
@@ -74,7 +85,7 @@ impl Gateway {
                 let draining = draining.remove(&key).unwrap_or_default();
                 let name = config.name.clone();
                 let mut view = service_view(name, service, &draining, gone.of(key));
-                standing_view::complete(&mut view, config, &briefs);
+                standing_view::complete(&mut view, config, briefs);
                 Some(view)
             })
             .collect()
@@ -241,21 +252,6 @@ const fn totals(view: TrafficView) -> TrafficTotals {
         out_packets,
         out_bytes,
     }
-}
-
-fn local_addresses(snapshot: &Snapshot) -> Vec<LocalAddressView> {
-    let mut views: Vec<_> = (snapshot.roles.values())
-        .filter_map(|role| match role {
-            Role::Local { pool, .. } => Some(LocalAddressView {
-                address: pool.addr(),
-                in_use: pool.in_use() as u64,
-                capacity: pool.capacity() as u64,
-            }),
-            Role::Host | Role::Vip(_) => None,
-        })
-        .collect();
-    views.sort_by_key(|view| view.address);
-    views
 }
 
 fn drops(counters: &[Arc<WorkerCounters>]) -> Vec<DropView> {

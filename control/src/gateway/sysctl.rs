@@ -42,7 +42,7 @@ impl Gateway {
                 let services = state.sources(&knobs).services();
                 state.editor.set_services(&services);
             }
-            state.revision += 1;
+            state.revise();
             self.publish(&mut state);
             let what = format!("sysctl {name}");
             let changed = [EventKind::ConfigurationChanged { what }];

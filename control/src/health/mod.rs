@@ -47,6 +47,9 @@ pub mod news;
 /// What is known of the servers, to be shown.
 pub mod report;
 
+/// What is known of the servers, for metrics.
+pub mod sample;
+
 /// When a server is checked next.
 pub mod pace;
 

@@ -18,7 +18,7 @@ use super::asked::{RunId, Timed};
 use super::lateness::Lateness;
 use super::news::News;
 use super::probe::{ProbeFailure, ProbeOutcome, ProbeTarget};
-use super::server::WatchedServer;
+use super::server::{ServerState, WatchedServer};
 use super::service::WatchedService;
 use super::standing::{Standing, health_of};
 use super::verdict::Verdict;
@@ -100,7 +100,7 @@ pub struct Changes {
 pub struct Watched {
     pub(super) services: IndexMap<ServiceKey, WatchedService>,
     /// Whom each run is about.
-    runs: FastMap<RunId, (ServiceKey, Endpoint<IpAddr>)>,
+    pub(super) runs: FastMap<RunId, (ServiceKey, Endpoint<IpAddr>)>,
     last_id: u64,
     /// Services of which something may have followed.
     unsettled: FastSet<ServiceKey>,
@@ -108,6 +108,8 @@ pub struct Watched {
     pub(super) lateness: Lateness,
     /// Runs that left a turn out because they took too long.
     pub(super) overruns: u64,
+    /// How often a server came into each state, in the order of [`ServerState::ALL`].
+    pub(super) state_changes: [u64; ServerState::ALL.len()],
     /// What was heard since the last settlement that is to be told.
     heard: Vec<News>,
     unasked: Unasked,
@@ -242,6 +244,11 @@ impl Watched {
                 && let Some(standing) = service.settle(now, &mut news)
             {
                 standings.push((key, standing));
+            }
+        }
+        for it in &news {
+            if let News::Server { state, .. } = it {
+                self.state_changes[*state as usize] += 1;
             }
         }
         (standings, news)

@@ -1,6 +1,7 @@
 //! Each twin, and the mirror of Linux's tables.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dataplane::counters::Counter;
 
@@ -77,5 +78,32 @@ pub(super) fn gather(
     let of_mirror = MIRROR.iter().map(|(name, help, read)| {
         Family::counter(name, help).each(mirror, |counters| ([], read(counters).get()))
     });
-    of_twins.chain([removed]).chain(of_mirror).collect()
+    let families = of_twins.chain([removed]).chain(of_mirror);
+    families.chain(contents(mirror)).collect()
+}
+
+/// What the mirror holds.
+fn contents(mirror: Option<&MirrorCounters>) -> [Family; 2] {
+    let entries = mirror.into_iter().flat_map(|it| {
+        [
+            ("address", &it.addresses),
+            ("route", &it.routes),
+            ("neighbour", &it.neighbours),
+        ]
+    });
+    let changed_at = mirror.map(|it| Duration::from_millis(it.changed_at.get()));
+    [
+        Family::gauge(
+            "sluice_mirror_entries",
+            "Addresses on the twins, prefixes with a route, and resolved neighbours that Linux told.",
+        )
+        .each(entries, |(kind, counter)| {
+            ([("kind", kind.to_owned())], counter.get())
+        }),
+        Family::gauge(
+            "sluice_mirror_last_change_timestamp_seconds",
+            "When Linux told of a change last; seconds since 1970.",
+        )
+        .seconds(changed_at.map(|it| ([], it.as_secs_f64()))),
+    ]
 }

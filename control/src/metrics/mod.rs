@@ -16,6 +16,9 @@ mod family;
 /// The gateway as a whole, its local addresses and its persistence templates.
 mod overview;
 
+/// The configuration, and whether the gateway is ready.
+mod configuration;
+
 /// Each worker.
 mod workers;
 
@@ -34,8 +37,12 @@ mod linux;
 /// The way of checks to VIPs.
 mod checks;
 
+/// What the gateway answered.
+pub(crate) mod answers;
+
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -52,6 +59,8 @@ use crate::health::check_path::CheckPath;
 use crate::linux::mirror::MirrorCounters;
 use crate::linux::pump::TwinCounters;
 use crate::linux::twin::TwinLink;
+
+pub use answers::Answers;
 
 /// Where the numbers come from.
 #[derive(Clone)]
@@ -106,13 +115,15 @@ pub fn text(sources: &Sources) -> prometheus::Result<String> {
 fn gather(sources: &Sources) -> Vec<MetricFamily> {
     let gateway = &sources.gateway;
     let mut families = overview::gather(&gateway.status());
+    families.extend(configuration::gather(gateway));
     families.extend(overview::announcements(&gateway.maintenance()));
     families.extend(workers::gather(gateway.plane()));
-    families.extend(services::gather(&gateway.services()));
+    families.extend(services::gather(&gateway.counted_services()));
     families.extend(health::gather(gateway.board()));
     families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
     families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
     families.extend(checks::gather(sources.checks.as_ref()));
+    families.extend(answers::gather(gateway.answers()));
     let families = families.into_iter().map(MetricFamily::from);
     families
         .filter(|family| !family.get_metric().is_empty())
@@ -120,7 +131,13 @@ fn gather(sources: &Sources) -> Vec<MetricFamily> {
 }
 
 async fn scrape(State(sources): State<Sources>) -> Response {
-    let text = aside(move || text(&sources)).await;
+    let gather = move || {
+        let begun = Instant::now();
+        let text = text(&sources);
+        sources.gateway.answers().note_scrape(begun.elapsed());
+        text
+    };
+    let text = aside(gather).await;
     match text
         .map_err(|error| error.to_string())
         .and_then(|text| text.map_err(|error| error.to_string()))

@@ -70,7 +70,7 @@ fn templates(templates: &TemplatesView) -> [Family; 3] {
     ]
 }
 
-fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 2] {
+fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 3] {
     let label = |view: &LocalAddressView| [("address", view.address.to_string())];
     [
         Family::gauge(
@@ -80,8 +80,15 @@ fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 2] {
         .each(addresses, |view| (label(view), view.in_use)),
         Family::gauge(
             "sluice_local_address_capacity",
-            "FULLNAT sessions that can have a port of the local address.",
+            "FULLNAT sessions towards the present servers that can have a port of the local address.",
         )
         .each(addresses, |view| (label(view), view.capacity)),
+        Family::gauge(
+            "sluice_local_address_free",
+            "FULLNAT sessions more that can have a port of the local address, over all workers.",
+        )
+        .each(addresses, |view| {
+            (label(view), view.capacity.saturating_sub(view.in_use))
+        }),
     ]
 }

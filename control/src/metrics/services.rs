@@ -71,7 +71,7 @@ const TRAFFIC: [Traffic; 5] = [
 type Read = fn(&ServerView) -> u64;
 
 /// What goes up and down about a server.
-const GAUGES: [(&str, &str, Read); 6] = [
+const GAUGES: [(&str, &str, Read); 7] = [
     (
         "sluice_server_active_sessions",
         "Sessions in an active state (TCP: established and alike).",
@@ -87,8 +87,13 @@ const GAUGES: [(&str, &str, Read); 6] = [
     ),
     (
         "sluice_server_weight",
-        "The real server's weight; 0 takes no new sessions.",
+        "The real server's weight now, as health, load and slow start leave it; 0 takes no new sessions.",
         |it| it.weight.into(),
+    ),
+    (
+        "sluice_server_configured_weight",
+        "The real server's weight as it is configured, or was when it was removed.",
+        |it| it.configured_weight.into(),
     ),
     (
         "sluice_server_overloaded",
@@ -97,7 +102,7 @@ const GAUGES: [(&str, &str, Read); 6] = [
     ),
     (
         "sluice_server_available",
-        "0 once the real server was removed and its last sessions have not ended yet.",
+        "0 while the real server is out of the packet path: removed, disabled or down.",
         |it| it.available.into(),
     ),
 ];
@@ -131,7 +136,21 @@ pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
     });
     let mut families: Vec<_> = of_services.chain(of_servers).chain(gauges).collect();
     families.push(scheduler_lock_waits(services));
+    families.push(names(services));
     families
+}
+
+fn names(services: &[ServiceView]) -> Family {
+    let named = services
+        .iter()
+        .filter_map(|it| Some((it, it.name.clone()?)));
+    Family::gauge(
+        "sluice_service_info",
+        "The operator's name of the service; always 1, and only where there is one.",
+    )
+    .each(named, |(service, name)| {
+        ([("service", service.key()), ("name", name)], 1)
+    })
 }
 
 fn scheduler_lock_waits(services: &[ServiceView]) -> Family {

@@ -204,6 +204,10 @@ fn each_metric_of_health_moves() {
         format!("sluice_server_check_seconds{{{server}}} 0.25"),
         "sluice_service_quorum{service=\"tcp 10.1.0.100:80\"} 0".to_owned(),
         "sluice_checks_late_total 3".to_owned(),
+        "sluice_checks 2".to_owned(),
+        "sluice_server_state_changes_total{state=\"up\"} 1".to_owned(),
+        "sluice_server_state_changes_total{state=\"down\"} 1".to_owned(),
+        "sluice_server_state_changes_total{state=\"disabled\"} 0".to_owned(),
         "sluice_check_lateness_seconds_bucket{le=\"0.003\"} 0".to_owned(),
         "sluice_check_lateness_seconds_bucket{le=\"0.005\"} 3".to_owned(),
     ] {

@@ -172,6 +172,36 @@ fn what_is_there_at_the_start_is_told_and_then_synchronised() {
 }
 
 #[test]
+fn what_the_mirror_holds_is_counted() {
+    in_namespace(|| {
+        let twin = lan();
+        let mut seen = Listener::synchronised(&twin);
+        let held = |seen: &Listener| {
+            let counters = seen.mirror.counters();
+            let held = [&counters.addresses, &counters.routes, &counters.neighbours];
+            held.map(|it| usize::try_from(it.get()).unwrap())
+        };
+        let told = |seen: &Listener| {
+            [
+                seen.addresses.len(),
+                seen.routes.len(),
+                seen.neighbours.len(),
+            ]
+        };
+
+        ip("route add 10.9.0.0/16 via 10.0.0.2");
+        ip("neighbour add 10.0.0.2 lladdr 02:00:00:00:00:22 dev lan0");
+
+        seen.until("all is counted", |seen| {
+            seen.routes.contains_key("10.9.0.0/16")
+                && seen.neighbours.contains_key("10.0.0.2")
+                && held(seen) == told(seen)
+        });
+        assert!(seen.mirror.counters().changed_at.get() > 0);
+    });
+}
+
+#[test]
 fn configured_tables_are_merged_and_the_first_wins() {
     in_namespace(|| {
         let twin = lan();

@@ -48,8 +48,6 @@ struct WorkerShare {
     classes: Box<[u16]>,
     /// Written by the worker alone.
     in_use: Cell32,
-    /// Sessions it can carry.
-    capacity: usize,
     /// Used by the worker alone.
     pool: PortPool,
 }
@@ -222,12 +220,17 @@ impl LocalAddress {
         shares.map(|share| share.in_use.get() as usize).sum()
     }
 
-    /// How many sessions it could carry at most, towards servers of all buckets. One server
-    /// takes at most as many as there are [`Self::ports`].
+    /// How many sessions it can carry at most towards these servers. One server takes at most as
+    /// many as there are [`Self::ports`], and without RSS so do all servers of a bucket; under RSS
+    /// each worker lends the same ports to those servers of a bucket whose replies come to it.
     #[must_use]
-    pub fn capacity(&self) -> usize {
-        let shares = self.shares.iter();
-        shares.map(|share| share.capacity).sum()
+    pub fn capacity_towards(&self, servers: ServersByBucket) -> usize {
+        let lenders = match &self.steering {
+            Steering::Software { .. } => 1,
+            Steering::Toeplitz(_) => self.shares.len(),
+        };
+        let times = servers.0.iter().map(|servers| lenders.min(*servers));
+        self.ports.len() * times.sum::<usize>()
     }
 
     /// The class of the hash of a reply from `server` to `port`.
@@ -263,7 +266,6 @@ impl WorkerShare {
         Self {
             classes: [0].into(),
             in_use: Cell32::default(),
-            capacity: usize::from(count) * BUCKETS,
             pool: PortPool::new((first.unwrap_or(1), workers.max(1), count), seed, 1, |_| 0),
         }
     }
@@ -284,8 +286,23 @@ impl WorkerShare {
         Self {
             classes: own.collect(),
             in_use: Cell32::default(),
-            capacity: usize::from(count) * BUCKETS,
             pool: PortPool::new((*ports.start(), 1, count), seed, rss.classes(), class_of),
+        }
+    }
+}
+
+/// How many servers there are in each bucket; each is to be counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServersByBucket([usize; BUCKETS]);
+
+impl Extend<Endpoint<IpAddr>> for ServersByBucket {
+    fn extend<T: IntoIterator<Item = Endpoint<IpAddr>>>(&mut self, servers: T) {
+        for Endpoint { addr, port } in servers {
+            let bucket = match addr {
+                IpAddr::V4(addr) => bucket_of(Endpoint::new(V4::from(addr), port)),
+                IpAddr::V6(addr) => bucket_of(Endpoint::new(V6::from(addr), port)),
+            };
+            self.0[bucket] += 1;
         }
     }
 }

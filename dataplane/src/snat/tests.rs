@@ -36,6 +36,13 @@ fn seconds(count: u32) -> u32 {
     count * TICKS_PER_SECOND
 }
 
+fn by_bucket(servers: impl IntoIterator<Item = Endpoint<V4>>) -> ServersByBucket {
+    let mut by_bucket = ServersByBucket::default();
+    let ends = servers.into_iter();
+    by_bucket.extend(ends.map(|it| Endpoint::new(it.addr.to_ip(), it.port)));
+    by_bucket
+}
+
 /// Lends until nothing is left.
 fn take_all(local: &LocalAddress, worker: WorkerId, server: Endpoint<V4>) -> Vec<u16> {
     std::iter::from_fn(|| local.take(worker, server, Protocol::Tcp, NOW))
@@ -141,7 +148,8 @@ fn a_pool_of_64_ports_ends_at_64_sessions_and_lends_again_what_comes_back() {
             })
         );
         assert_eq!(local.take(W0, server(0), Protocol::Tcp, NOW.plus(1)), None);
-        assert_eq!((local.in_use(), local.capacity()), (64, 256));
+        let capacity = local.capacity_towards(by_bucket([server(0)]));
+        assert_eq!((local.in_use(), capacity), (64, 64));
     }
 }
 
@@ -222,7 +230,8 @@ fn one_address_carries_all_ports_to_each_of_four_servers() {
     }
 
     assert_eq!(local.in_use(), 4 * 64_512);
-    assert_eq!(local.in_use(), local.capacity());
+    let capacity = local.capacity_towards(by_bucket((0..4).map(server)));
+    assert_eq!(local.in_use(), capacity);
 }
 
 /// Ports are shared by servers of different buckets: it is the tuple that must be unique.
@@ -241,6 +250,28 @@ fn one_address_carries_more_sessions_to_eight_servers_than_there_are_ports() {
         }
 
         assert_eq!(local.in_use(), 120_000);
+    }
+}
+
+#[test]
+fn no_more_is_lent_to_servers_of_one_bucket_than_the_capacity_says() {
+    // Given servers 0, 4, 8 and 12, which are of one bucket.
+    for (steering, most) in [(Steering::Software { workers: 3 }, 64), (rss(128, 2), 128)] {
+        let workers = steering.workers();
+        let local = LocalAddress::new(lip(), 2000..=2063, &steering, workers.into(), 0);
+        let servers = || [0, 4, 8, 12].map(server);
+
+        for worker in (0..workers).map(WorkerId) {
+            servers().map(|server| take_all(&local, worker, server));
+        }
+
+        assert_eq!(local.capacity_towards(by_bucket(servers())), most);
+        assert_eq!(local.capacity_towards(by_bucket([])), 0);
+        assert!(
+            local.in_use() >= 64 && local.in_use() <= most,
+            "{}",
+            local.in_use()
+        );
     }
 }
 

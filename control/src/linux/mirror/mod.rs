@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dataplane::counters::Counter;
 use netlink_packet_core::{NLM_F_REPLACE, NetlinkPayload};
@@ -69,6 +69,14 @@ pub struct MirrorCounters {
     pub resyncs: Counter,
     /// Times the kernel lost notifications because they were not read in time.
     pub overruns: Counter,
+    /// Addresses that Linux has on the twins (a gauge, as the next two).
+    pub addresses: Counter,
+    /// Prefixes that Linux has a route to, in the tables that are looked at.
+    pub routes: Counter,
+    /// Neighbours that Linux has resolved.
+    pub neighbours: Counter,
+    /// When something changed last, in milliseconds since 1970.
+    pub changed_at: Counter,
 }
 
 /// The running mirror. Dropping it ends its thread.
@@ -264,11 +272,25 @@ impl Reflector {
         Ok(events)
     }
 
+    fn count(&self, events: &[MirrorEvent]) {
+        let [addresses, routes, neighbours] = self.picture.view.sizes();
+        self.counters.addresses.set(addresses as u64);
+        self.counters.routes.set(routes as u64);
+        self.counters.neighbours.set(neighbours as u64);
+        self.counters.events.add(events.len() as u64);
+        if events.iter().any(|it| *it != MirrorEvent::Synchronised) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let millis = now.unwrap_or_default().as_millis();
+            let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+            self.counters.changed_at.set(millis);
+        }
+    }
+
     fn tell(&self, events: Vec<MirrorEvent>) -> Listener {
         if events.is_empty() {
             return Listener::Listens;
         }
-        self.counters.events.add(events.len() as u64);
+        self.count(&events);
         match self.listener.blocking_send(events) {
             Ok(()) => Listener::Listens,
             Err(_) => Listener::Left,

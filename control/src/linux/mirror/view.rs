@@ -43,6 +43,15 @@ impl View {
         }
     }
 
+    /// How many addresses, prefixes with a route, and neighbours there are.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [
+            self.addresses.len(),
+            self.routes.len(),
+            self.neighbours.len(),
+        ]
+    }
+
     /// Takes in one fact of a dump, in the dump's order.
     pub(super) fn fill(&mut self, fact: Fact) {
         match fact {
