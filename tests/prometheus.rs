@@ -153,7 +153,11 @@ fn config(lab: &Lab) -> String {
     };
     let check = "[[service.check]]\ntype = \"tcp\"\ninterval = \"500ms\"\ntimeout = \"5s\"\n";
     let text = GatewayConfig::of(lab).workers(2).text();
-    let text = text.replacen("[gateway]", "[gateway]\nannounce_table = 201", 1);
+    let text = text.replacen(
+        "[gateway]",
+        "[gateway]\nannounce_table = 201\nnode_ipvs_metrics = true",
+        1,
+    );
     let pool = format!(
         "\n[health]\ncheck_addresses = \"198.18.0.0/20\"\n\
          \n[[local_pool]]\nname = \"local\"\naddresses = [\"{}\"]\n",
@@ -244,6 +248,7 @@ fn a_real_prometheus_has_data_for_every_panel_variable_and_alert() {
     every_panel_has_data(&lab, &prometheus, &format!("tcp {web}"));
     every_variable_has_values(&prometheus);
     every_alert_is_evaluated(&prometheus);
+    node_exporters_names_are_there_too(&prometheus);
     drop(gateway);
 }
 
@@ -315,6 +320,19 @@ fn every_variable_has_values(prometheus: &Prometheus<'_>) {
             .unwrap_or_else(|| panic!("{query}"));
         let values = prometheus.ask(&format!("label/{label}/values"), &[("match[]", series)]);
         assert!(list(&values).count() > 0, "{query}");
+    }
+}
+
+/// What a dashboard for the kernel's IPVS asks for.
+fn node_exporters_names_are_there_too(prometheus: &Prometheus<'_>) {
+    for query in [
+        "node_ipvs_connections_total",
+        "rate(node_ipvs_incoming_bytes_total[1m])",
+        "sum by (proto) (node_ipvs_backend_connections_inactive{local_port=\"80\"})",
+        "max by (remote_address, remote_port) (node_ipvs_backend_weight{proto=\"TCP\"})",
+    ] {
+        let values = prometheus.query(query);
+        assert!(values.iter().any(|it| *it > 0.0), "{query}: {values:?}");
     }
 }
 

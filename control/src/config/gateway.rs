@@ -47,6 +47,8 @@ pub struct Gateway {
     /// Where `/metrics` listens; `None` is nowhere.
     #[serde(serialize_with = "socket_or_off")]
     pub metrics: Option<SocketAddr>,
+    /// Whether `/metrics` also has the names that node_exporter gives for the kernel's IPVS.
+    pub node_ipvs_metrics: bool,
     /// Places in each worker's session table.
     pub sessions_per_worker: u32,
     /// What a worker does when nothing arrives.
@@ -85,6 +87,7 @@ impl Default for Gateway {
             control_group: None,
             others: Others::Nothing,
             metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9911))),
+            node_ipvs_metrics: false,
             sessions_per_worker: 1_000_000,
             idle: Idle::Sleep,
             state_dir: PathBuf::from("/run/sluice"),
@@ -200,6 +203,11 @@ impl Gateway {
                 node.word(&[("nothing", Others::Nothing), ("read", Others::Read)])
             }),
             metrics: section.or("metrics", default.metrics, read_metrics),
+            node_ipvs_metrics: section.or(
+                "node_ipvs_metrics",
+                default.node_ipvs_metrics,
+                Node::boolean,
+            ),
             sessions_per_worker: section.or(
                 "sessions_per_worker",
                 default.sessions_per_worker,
@@ -385,7 +393,8 @@ mod tests {
         let config = config(
             "[gateway]\nworkers = [2, 1]\nhuge_pages = true\nmemory_mb = 1024\n\
              file_prefix = \"blue\"\nsocket = \"/run/blue.sock\"\ncontrol_group = \"adm\"\n\
-             others = \"read\"\nmetrics = \"off\"\nsessions_per_worker = 2048\nidle = \"spin\"\n\
+             others = \"read\"\nmetrics = \"off\"\nnode_ipvs_metrics = true\n\
+             sessions_per_worker = 2048\nidle = \"spin\"\n\
              state_dir = \"/run/blue\"\npool_buffers = 65535\nbuffer_bytes = 4096\n\
              route_tables = [\"main\", \"default\", 100]\n\
              announce_table = 201\nannounce = \"all\"\n\
@@ -403,6 +412,7 @@ mod tests {
                 control_group: Some("adm".to_owned()),
                 others: Others::Read,
                 metrics: None,
+                node_ipvs_metrics: true,
                 sessions_per_worker: 2048,
                 idle: Idle::Spin,
                 state_dir: PathBuf::from("/run/blue"),

@@ -28,6 +28,9 @@ mod services;
 /// What is known of the servers that are watched.
 mod health;
 
+/// Services and servers by the names that node_exporter has for the kernel's IPVS.
+mod node_ipvs;
+
 /// Each ethdev.
 mod ethdevs;
 
@@ -120,6 +123,9 @@ fn gather(sources: &Sources) -> Vec<MetricFamily> {
     families.extend(workers::gather(gateway.plane()));
     families.extend(services::gather(&gateway.counted_services()));
     families.extend(health::gather(gateway.board()));
+    if gateway.config().gateway().node_ipvs_metrics {
+        families.extend(node_ipvs::gather(&gateway.services(), gateway.total_traffic()));
+    }
     families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
     families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
     families.extend(checks::gather(sources.checks.as_ref()));
