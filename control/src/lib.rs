@@ -19,6 +19,9 @@ pub mod config;
 /// What LVS was told (keepalived.conf, saved rules of `ipvsadm`), said again in that file's words.
 pub mod import;
 
+/// What a real server needs for its forwarding method: commands and files, and how to undo them.
+pub mod realserver;
+
 /// Whether real servers are well, and what follows from it.
 pub mod health;
 

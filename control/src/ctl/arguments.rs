@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::host::{Doctor, SetupHost};
+use super::realserver_setup::Setup;
 
 /// Where the gateway answers when nobody says another place.
 pub(super) const DEFAULT_SOCKET: &str = "/run/sluice/sluice.sock";
@@ -145,6 +146,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         from: Import,
     },
+    /// Says what makes a real server of a machine; needs no running gateway.
+    ///
+    /// Writes the commands, for `sh -e` as root, which do no harm when done twice, and the files
+    /// that --persist asks for. It changes nothing unless --apply says so. Exits with 1 when that
+    /// cannot be, or a step fails.
+    RealserverSetup(Setup),
     /// Says whether every worker runs and has the newest configuration, and how the servers are.
     ///
     /// Exits with 1 when a worker does not, or when SERVICE is given and has no quorum.

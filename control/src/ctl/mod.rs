@@ -64,6 +64,9 @@ mod import;
 /// The machine the gateway runs on.
 mod host;
 
+/// What makes a real server of a machine.
+mod realserver_setup;
+
 /// The command line about itself: completions and manual.
 mod manual;
 
@@ -305,6 +308,7 @@ fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<Exit, Fai
         Command::Apply { file } => configuration::apply(&client()?, file, console),
         Command::Check { file } => configuration::check(file, console),
         Command::Config { toml, .. } => configuration::show(&client()?, *toml, console),
+        Command::RealserverSetup(setup) => realserver_setup::run(setup, console),
         Command::Import { from } => import::run(from, console),
         Command::Enable(servers) => health::enable(&client()?, servers, console),
         Command::Disable(servers) => health::disable(&client()?, servers, console),
