@@ -121,7 +121,7 @@ fn of_nic(tree: &Tree, nic: &Nic) -> Finding {
         },
         Some((VFIO, _)) => Finding::ok(NAME, format!("{name} is with vfio-pci, ready for a port")),
         Some((driver, Some(Way::Taken(ours)))) => Finding {
-            command: Some(format!("sluicectl setup-host --bind {}", nic.short_name())),
+            command: Some(bind_command(tree, nic)),
             ..Finding::ok(
                 NAME,
                 format!("{name} is with {driver} and free: DPDK's {ours} may take it"),
@@ -142,6 +142,15 @@ fn of_nic(tree: &Tree, nic: &Nic) -> Finding {
             format!("{name} is with {driver}, which DPDK does not know: use it by AF_PACKET"),
         ),
     }
+}
+
+/// What gives a NIC to vfio-pci, with all that its group has.
+fn bind_command(tree: &Tree, nic: &Nic) -> String {
+    let mut names = vec![nic.short_name().to_owned()];
+    let mut others = nics::neighbours(tree, nic);
+    others.retain(|other| other.driver.as_deref() != Some(VFIO));
+    names.extend(others.iter().map(|other| other.short_name().to_owned()));
+    format!("sluicectl setup-host --bind {}", names.join(","))
 }
 
 fn uses_of(tree: &Tree, nic: &Nic) -> Vec<Use> {
@@ -199,7 +208,7 @@ fn of_port(tree: &Tree, port: &Port) -> Finding {
             Finding::problem(
                 NAME,
                 format!("{named}, which is still Linux's ({driver}){uses}: DPDK cannot open it"),
-                format!("sluicectl setup-host --bind {}", nic.short_name()),
+                bind_command(tree, &nic),
             )
         }
         None => Finding::problem(

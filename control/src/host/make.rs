@@ -82,7 +82,7 @@ pub fn make(tree: &Tree, journal: &mut Journal, plan: &Plan) -> Result<Made, Mak
 
 fn shortfall(change: &Change, came_to: Option<&str>) -> String {
     let wanted = change.after.as_deref().unwrap_or_default();
-    let came_to = came_to.unwrap_or("nothing");
+    let came_to = came_to.filter(|text| !text.is_empty()).unwrap_or("nothing");
     let advice = if change.subject.ends_with("nr_hugepages") {
         "the memory is in pieces or in use; after a reboot there is more"
     } else {

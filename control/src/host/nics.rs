@@ -112,9 +112,13 @@ pub(super) fn neighbours(tree: &Tree, nic: &Nic) -> Vec<Nic> {
         .collect()
 }
 
-/// Whether the kernel has an IOMMU at work.
+/// Whether the kernel has an IOMMU at work. A NIC that vfio took without one has a group too.
 pub(super) fn has_iommu(tree: &Tree) -> bool {
-    !tree.names("/sys/kernel/iommu_groups").is_empty()
+    const GROUPS: &str = "/sys/kernel/iommu_groups";
+
+    let groups = tree.names(GROUPS);
+    let name = |group| tree.text(&format!("{GROUPS}/{group}/name"));
+    (groups.iter()).any(|group| name(group).as_deref() != Some("vfio-noiommu"))
 }
 
 /// Whether vfio may be used without one.

@@ -38,6 +38,6 @@ mod tests {
             assert_eq!(list(&parse(text)), text);
         }
         assert_eq!(parse("2-3,8\n"), [2, 3, 8]);
-        assert_eq!(parse("(null)"), []);
+        assert!(parse("(null)").is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The host as an operator meets it: looked at by `doctor`, changed by `setup-host`, and put back.
 //!
 //! Most of it is done to a tree of files in a temporary directory that looks like a machine with
-//! two NUMA nodes and NICs of several kinds; huge pages also to this machine.
+//! two NUMA nodes and NICs of several kinds; huge pages and kernel parameters also to this machine.
 
 #![allow(
     clippy::expect_used,
@@ -10,6 +10,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod doctor;
+mod failures;
 mod plans;
+mod real;
+mod refusals;
 mod tree;
 mod undo;
+mod unbind;
