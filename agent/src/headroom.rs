@@ -1,5 +1,6 @@
 //! What is free, the least of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ struct Seen {
     cpu: CpuHistory,
     /// What is free of the connections, and until when that is told.
     connections: Option<(Instant, Option<u64>)>,
+    /// What cannot be read, with why: it is said once.
+    troubles: BTreeMap<String, String>,
 }
 
 impl Headroom {
@@ -59,13 +62,9 @@ impl Headroom {
 
     /// Looks at the CPU again.
     pub(crate) fn look(&self) {
-        match self.read("stat") {
-            Ok(stat) => {
-                if let Some(time) = CpuTime::parse(&stat) {
-                    self.seen().cpu.push(time);
-                }
-            }
-            Err(error) => note(&format!("/proc/stat: {error}")),
+        let stat = self.tell("/proc/stat", self.read("stat"));
+        if let Some(time) = stat.as_deref().and_then(CpuTime::parse) {
+            self.seen().cpu.push(time);
         }
     }
 
@@ -109,16 +108,19 @@ impl Headroom {
     }
 
     fn left_of(&self, limit: ConnectionLimit) -> Option<u64> {
-        match established(&self.proc, limit.port) {
-            Ok(count) => {
-                let max = u64::from(limit.max);
-                Some(max.saturating_sub(count) * 100 / max)
-            }
-            Err(error) => {
-                note(&format!("the connections of port {}: {error}", limit.port));
-                None
-            }
+        let what = format!("the connections of port {}", limit.port);
+        let count = self.tell(&what, established(&self.proc, limit.port))?;
+        let max = u64::from(limit.max);
+        Some(max.saturating_sub(count) * 100 / max)
+    }
+
+    /// What was read; if it could not be, the operator hears of it.
+    fn tell<T>(&self, what: &str, read: io::Result<T>) -> Option<T> {
+        let why = read.as_ref().err().map(ToString::to_string);
+        if let Some(words) = self.seen().news(what, why) {
+            note(&words);
         }
+        read.ok()
     }
 
     fn read(&self, name: &str) -> io::Result<String> {
@@ -128,6 +130,19 @@ impl Headroom {
     /// Nothing that holds this can panic half-way.
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// What is to be said of something that could not be read just now, or could: only what is new.
+    fn news(&mut self, what: &str, why: Option<String>) -> Option<String> {
+        let Some(why) = why else {
+            let known = self.troubles.remove(what);
+            return known.map(|_| format!("{what}: can be read again"));
+        };
+        let words = format!("{what}: {why}");
+        let known = self.troubles.insert(what.to_owned(), why.clone());
+        (known != Some(why)).then_some(words)
     }
 }
 
@@ -216,6 +231,20 @@ mod tests {
         fs::remove_file(proc.0.join("loadavg")).unwrap();
 
         assert_eq!(headroom.percent(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_once_and_again_when_it_has_changed() {
+        let mut seen = Seen::default();
+        let mut read = |why: Option<&str>| seen.news("port 80", why.map(str::to_owned));
+
+        assert_eq!(read(None), None);
+        assert_eq!(read(Some("denied")), Some("port 80: denied".to_owned()));
+        assert_eq!(read(Some("denied")), None);
+        assert_eq!(read(Some("gone")), Some("port 80: gone".to_owned()));
+        let again = "port 80: can be read again".to_owned();
+        assert_eq!(read(None), Some(again));
+        assert_eq!(read(None), None);
     }
 
     #[test]

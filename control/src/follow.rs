@@ -18,6 +18,7 @@ use crate::linux::addresses::{AddressKeeper, PlacedBy, WantedAddress};
 use crate::linux::carrier::CarrierKeeper;
 use crate::linux::mirror::MirrorEvent;
 use crate::linux::neighbour::{NeighbourKeeper, REFRESH_INTERVAL};
+use crate::mending::{self, Mending};
 
 /// How often workers are asked which neighbours they miss; a held packet waits this long more.
 const ASKED_INTERVAL: Duration = Duration::from_millis(5);
@@ -75,6 +76,7 @@ pub struct Follower {
     checked: Option<u64>,
     synchronised: bool,
     alarms: Alarms,
+    mending: Mending,
 }
 
 impl Follower {
@@ -95,6 +97,7 @@ impl Follower {
             checked: None,
             synchronised: false,
             alarms: Alarms::default(),
+            mending: Mending::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl Follower {
         let mut looking = tokio::time::interval(LINK_INTERVAL);
         let mut collecting = tokio::time::interval(COLLECT_INTERVAL);
         let mut refreshing = tokio::time::interval(REFRESH_INTERVAL);
+        let mut mending = tokio::time::interval(mending::INTERVAL);
         loop {
             tokio::select! {
                 batch = news.recv() => match batch {
@@ -122,12 +126,14 @@ impl Follower {
                     if self.fulfil_wishes()
                         && let Some(settled) = settled.take()
                     {
+                        self.mending.look(&gateway);
                         let _nobody_waits = settled.send(());
                     }
                     self.ask_neighbours();
                 }
                 _ = looking.tick() => self.follow_links(),
                 _ = collecting.tick() => self.tidy(),
+                _ = mending.tick() => if settled.is_none() { self.mending.look(&gateway) },
                 _ = refreshing.tick() => report("refresh neighbours", self.keepers.neighbours.refresh()),
             }
         }

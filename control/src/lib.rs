@@ -38,6 +38,9 @@ pub mod announce;
 /// Keeps Linux and the packet path in step.
 pub mod follow;
 
+/// What an operator should mend on the machine, said once in the log and for as long in the status.
+mod mending;
+
 /// Linux as the slow path: twins, routes, neighbours, addresses.
 pub mod linux;
 

@@ -21,7 +21,7 @@ use dataplane::steering::{DEFAULT_KEY, Steering};
 use super::StartError;
 use super::pools::Pools;
 
-/// Entries of the logical redirection table: what most NICs have.
+/// Entries of the logical redirection table, unless a NIC has fewer: what most have.
 const REDIRECTION_ENTRIES: u16 = 128;
 
 /// All running ethdevs, with what they stand on. The fields are dropped in their order.
@@ -29,6 +29,8 @@ pub(super) struct Ethdevs {
     ethdevs: Vec<Ethdev>,
     /// Each ethdev's queue pairs, until the workers take them.
     queues: Vec<Vec<QueuePair>>,
+    /// Entries of the logical redirection table.
+    entries: u16,
     pools: Pools,
     pub(super) clock: Clock,
     pub(super) eal: Eal,
@@ -43,15 +45,17 @@ impl Ethdevs {
         let opened = open_ethdevs(&eal, config)?;
         let sockets: Vec<_> = opened.iter().map(OpenEthdev::socket).collect();
         let pools = Pools::create(&eal, config, &sockets)?;
+        let entries = redirection_entries(opened.iter().map(OpenEthdev::redirection_entries));
         let mut ethdevs = Vec::new();
         let mut queues = Vec::new();
         for (open, port) in opened.into_iter().zip(config.ports()) {
             let name = &port.interface.name;
-            let started =
-                start_ethdev(open, &pools, config, port).map_err(|source| StartError::Ethdev {
+            let started = start_ethdev(open, &pools, config, port, entries).map_err(|source| {
+                StartError::Ethdev {
                     port: name.clone(),
                     source,
-                })?;
+                }
+            })?;
             for note in &started.notes {
                 tracing::warn!("port {name}: {note}");
             }
@@ -67,6 +71,7 @@ impl Ethdevs {
         Ok(Self {
             ethdevs,
             queues,
+            entries,
             pools,
             clock: Clock::start(&eal),
             eal,
@@ -114,7 +119,7 @@ impl Ethdevs {
         if workers == 1 {
             return software;
         }
-        let wanted = rss_config(workers);
+        let wanted = rss_config(workers, self.entries);
         let agrees = |state: &RssState| {
             state.ports_hashed
                 && state.key.starts_with(&DEFAULT_KEY)
@@ -129,6 +134,13 @@ impl Ethdevs {
                 tracing::warn!("port {name} has no usable RSS: flows are steered by software");
                 return software;
             }
+        }
+        if let Some((most, all)) = uneven(workers, self.entries) {
+            tracing::warn!(
+                "{workers} workers share {all} entries of the NICs' redirection tables: some get \
+                 {most} and some {}; a power of two of workers gets the same",
+                most - 1
+            );
         }
         let workers: Vec<_> = wanted.reta.iter().map(|queue| WorkerId(queue.0)).collect();
         Steering::toeplitz(&DEFAULT_KEY, &workers).unwrap_or(software)
@@ -329,6 +341,7 @@ fn start_ethdev(
     pools: &Pools,
     config: &Config,
     port: &Port,
+    entries: u16,
 ) -> Result<StartedEthdev, EthdevError> {
     let workers = config.gateway().workers.count();
     let pool = pools.of(open.socket());
@@ -337,20 +350,33 @@ fn start_ethdev(
         rx_descriptors: port.rx_descriptors,
         tx_descriptors: port.tx_descriptors,
         mtu: port.interface.mtu,
-        rss: (workers > 1).then(|| rss_config(workers)),
+        rss: (workers > 1).then(|| rss_config(workers, entries)),
         one_pool: pools.is_one(),
     };
     open.start(&ethdev_config, &vec![pool.clone(); usize::from(workers)])
 }
 
 /// The same key and logical redirection table for every ethdev.
-fn rss_config(workers: u16) -> RssConfig {
+fn rss_config(workers: u16, entries: u16) -> RssConfig {
     RssConfig {
         key: DEFAULT_KEY.to_vec(),
-        reta: (0..REDIRECTION_ENTRIES)
-            .map(|entry| QueueId(entry % workers))
-            .collect(),
+        reta: (0..entries).map(|entry| QueueId(entry % workers)).collect(),
     }
+}
+
+/// Entries that the tables of all ethdevs have: a longer one repeats them, and a shorter one would
+/// cut them off, so that its low bits of the hash name other workers. Ethdevs without a table, or
+/// with one that is no power of two, are steered by software whatever is here.
+fn redirection_entries(of_ethdevs: impl Iterator<Item = u16>) -> u16 {
+    let usable = of_ethdevs.filter(|entries| entries.is_power_of_two());
+    usable.fold(REDIRECTION_ENTRIES, u16::min)
+}
+
+/// The most entries that a worker has, and all of them, if that is a quarter more than the least or
+/// worse.
+fn uneven(workers: u16, entries: u16) -> Option<(u16, u16)> {
+    let least = entries / workers.max(1);
+    (!entries.is_multiple_of(workers.max(1)) && least <= 4).then_some((least + 1, entries))
 }
 
 /// The cores this process may run on, lowest first.
@@ -371,4 +397,38 @@ pub(super) fn reachable_cores() -> Vec<CoreId> {
 
 fn first_core() -> CoreId {
     usable_cores().first().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_usable_table_is_that_of_all() {
+        assert_eq!(redirection_entries([128, 512].into_iter()), 128);
+        assert_eq!(redirection_entries([512, 64].into_iter()), 64);
+        assert_eq!(redirection_entries([0, 96].into_iter()), 128);
+    }
+
+    #[test]
+    fn a_table_of_64_names_the_same_worker_as_the_nic_whatever_their_number() {
+        let entries = redirection_entries([64].into_iter());
+        let logical = rss_config(3, entries).reta;
+        let nic: Vec<_> = logical.iter().copied().cycle().take(64).collect();
+
+        let steering = |hash: usize| logical[hash & (logical.len() - 1)];
+
+        for hash in [0, 63, 64, 100, 127, 4_000_000_001] {
+            assert_eq!(steering(hash), nic[hash & 63], "{hash}");
+        }
+    }
+
+    #[test]
+    fn workers_with_a_quarter_more_than_others_are_a_warning() {
+        assert_eq!(uneven(3, 64), None);
+        assert_eq!(uneven(16, 64), None);
+        assert_eq!(uneven(12, 64), None);
+        assert_eq!(uneven(24, 64), Some((3, 64)));
+        assert_eq!(uneven(48, 128), Some((3, 128)));
+    }
 }

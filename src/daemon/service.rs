@@ -20,7 +20,6 @@ use control::linux::journal::Journal;
 use control::linux::mirror::Mirror;
 use control::linux::neighbour::NeighbourKeeper;
 use control::linux::pump::Pump;
-use control::linux::sysctl;
 use control::linux::twin::TwinLink;
 use control::metrics;
 use tokio::net::TcpListener;
@@ -148,7 +147,6 @@ pub(super) async fn serve(
     let metrics = doors
         .metrics
         .map(|listener| tokio::spawn(metrics::serve(listener, sources, until(stopped.clone()))));
-    warn_about_sysctls(gateway, twins);
     let (settle, settled) = oneshot::channel();
     let mut duty = Duty::new(gateway, twins.checks, doors.beacon, orders);
     let told = duty.run(follower.run(news, settle), settled).await;
@@ -220,16 +218,4 @@ fn announcing(error: AnnounceError) -> StartError {
 /// Waits until told to stop.
 async fn until(mut stopped: watch::Receiver<bool>) {
     let _closed = stopped.wait_for(|stop| *stop).await.is_err();
-}
-
-fn warn_about_sysctls(gateway: &Gateway, twins: Twins<'_>) {
-    let names: Vec<&str> = twins.links.iter().map(|link| link.name.as_str()).collect();
-    let warnings: Vec<String> = sysctl::warnings(&names)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    gateway.set_warnings(warnings);
 }

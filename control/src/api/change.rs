@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::condition::Tag;
 use super::refusal::Refusal;
+use super::scripts;
 use crate::config::{Config, Edit, EditError, LocalPool, Service};
 use crate::gateway::Gateway;
 use crate::view::AppliedView;
@@ -73,6 +74,7 @@ pub(super) fn make<T>(
             edits,
             outcome,
         } = plan(&config)?;
+        scripts::admit_edits(&config, &edits)?;
         // Who holds it would make the gateway copy all of it.
         drop(config);
         let guard = |config: &Config| {

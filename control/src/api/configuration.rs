@@ -16,6 +16,7 @@ use super::Api;
 use super::body::{self, JSON, TOML, media_type, type_of};
 use super::condition::{Condition, Tag};
 use super::refusal::Refusal;
+use super::scripts;
 use super::server::aside;
 use crate::config::{Config, ConfigWarning, Warnings};
 use crate::gateway::{ApplyError, Gateway};
@@ -118,6 +119,7 @@ pub(super) fn replace_by(
     loop {
         let (config, revision) = api.gateway.running_and_revision();
         let wanted = plan(&config, &api.tag_at(revision))?;
+        scripts::admit(&config, wanted.services().iter())?;
         match api.gateway.apply_at(wanted, Some(revision)) {
             Err(ApplyError::Stale) => {}
             outcome => return Ok(outcome?),

@@ -29,6 +29,7 @@ pub(crate) mod server;
 
 /// What went wrong, as a status and sentences.
 mod refusal;
+mod scripts;
 
 /// Entity tags, and what a change depends on.
 mod condition;

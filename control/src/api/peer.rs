@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A request that may change something is refused here unless its peer may, before its handler
-//! sees it; what decides by what it is asked has the [`Asker`] to ask.
+//! sees it; what decides by what it is asked has the [`Asker`] to ask. What is asked far below a
+//! handler asks for the peer of its task: [`is_trusted`], [`is`].
 
 use std::io;
 use std::sync::Arc;
@@ -37,6 +38,22 @@ pub(super) struct Rights {
     pub(super) others: Others,
 }
 
+tokio::task_local! {
+    /// Who asks for what is being done; [`aside`](super::server::aside) hands it on.
+    pub(super) static PEER: Peer;
+}
+
+/// Whether root asks, or the gateway's own user, who may do what the gateway may.
+pub(super) fn is_trusted() -> bool {
+    PEER.try_with(Peer::is_trusted).unwrap_or(false)
+}
+
+/// Whether this user asks.
+pub(super) fn is(user: Uid) -> bool {
+    let is_his = |peer: &Peer| matches!(&peer.identity, Some((own, _)) if *own == user);
+    PEER.try_with(is_his).unwrap_or(false)
+}
+
 /// The process at the other end, as it was when it connected.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -62,15 +79,19 @@ impl Peer {
         }
     }
 
+    /// Whether it is root's, or of the gateway's own user.
+    fn is_trusted(&self) -> bool {
+        let user = self.identity.as_ref().map(|(user, _)| *user);
+        user.is_some_and(|user| user.is_root() || user == Uid::effective())
+    }
+
     /// Whether it may change the gateway.
     fn may_write(&self, rights: &Rights) -> bool {
-        let Some((user, groups)) = &self.identity else {
+        let Some((_, groups)) = &self.identity else {
             return false;
         };
         let group = rights.group.as_ref();
-        user.is_root()
-            || *user == Uid::effective()
-            || group.is_some_and(|group| groups.contains(&group.gid))
+        self.is_trusted() || group.is_some_and(|group| groups.contains(&group.gid))
     }
 
     /// Nothing if it may change the gateway.
@@ -135,8 +156,12 @@ pub(super) async fn admit(
     if rights.others == Others::Nothing || !(reads || decides_itself) {
         peer.writes(&rights)?;
     }
-    request.extensions_mut().insert(Asker { peer, rights });
-    Ok(next.run(request).await)
+    let asker = Asker {
+        peer: peer.clone(),
+        rights,
+    };
+    request.extensions_mut().insert(asker);
+    Ok(PEER.scope(peer, next.run(request)).await)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::peer::PEER;
+
 /// How long requests under way may take once the server was told to stop.
 const LAST_REQUESTS: Duration = Duration::from_millis(300);
 
@@ -36,7 +38,7 @@ where
 }
 
 /// Computes on a thread on which waiting hurts nobody, as with 100,000 servers it may take a
-/// while.
+/// while. Whoever asks for it on this task asks for it there.
 ///
 /// # Errors
 ///
@@ -44,6 +46,11 @@ where
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
+    let peer = PEER.try_with(Clone::clone).ok();
+    let work = move || match peer {
+        Some(peer) => PEER.sync_scope(peer, work),
+        None => work(),
+    };
     tokio::task::spawn_blocking(work)
         .await
         .map_err(io::Error::other)

@@ -63,6 +63,16 @@ pub(super) fn buffers_in_descriptors<'a>(
         .sum()
 }
 
+/// What a local address keeps of each port, once for each worker that may lend it (`snat` of the
+/// dataplane).
+const LOCAL_PORT_BYTES: u64 = 64;
+
+/// Megabytes of ordinary memory that so many ports of local addresses may take: where NICs steer by
+/// RSS every worker may lend each of them.
+pub(super) const fn local_ports_mb(ports: u64, workers: u16) -> u64 {
+    (ports * workers as u64 * LOCAL_PORT_BYTES).div_ceil(1 << 20)
+}
+
 /// Megabytes that this many buffers of this size need, with what DPDK needs besides.
 pub(super) fn memory_mb(buffers: u32, buffer_bytes: u16) -> u64 {
     let bytes = u64::from(buffers) * (u64::from(buffer_bytes) + BUFFER_KEEPING_BYTES);

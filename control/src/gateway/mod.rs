@@ -30,6 +30,7 @@ mod session_line;
 mod stand;
 mod standing_view;
 mod sysctl;
+mod unused_routes;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -159,3 +159,72 @@ fn whoever_connects_through_a_door_that_was_opened_by_hand_is_refused() {
         )
     );
 }
+
+#[test]
+fn a_script_that_the_group_brings_runs_as_who_brings_it_or_not_at_all() {
+    let Some(running) = started("control_group = \"daemon\"") else {
+        return;
+    };
+    let in_group = format!("--groups={}", group());
+    let add = |port: u16, user: &str| {
+        let body = format!(
+            "{{\"protocol\":\"tcp\",\"vip\":\"10.1.0.100\",\"port\":{port},\"scheduler\":\"rr\",\
+             \"check\":[{{\"type\":\"script\",\"command\":[\"/bin/true\"]{user}}}]}}"
+        );
+        let path = format!("http://sluice/v1/services/tcp-10.1.0.100-{port}");
+        let arguments = [
+            "--request",
+            "PUT",
+            "--header",
+            "Content-Type: application/json",
+            "--data",
+            &body,
+            &path,
+        ];
+        curl_as(&running, NOBODY, &in_group, &arguments)
+    };
+
+    let as_root = add(8_001, "");
+    let as_another = add(8_002, ",\"user\":\"daemon\"");
+    let as_himself = add(8_003, ",\"user\":\"nobody\"");
+    let text = running.gateway.config().to_toml().unwrap();
+    let with_script = text
+        + "\n[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 8004\n\
+           [[service.check]]\ntype = \"script\"\ncommand = [\"/bin/sh\"]\n";
+    let replace = |text: &str| {
+        let arguments = [
+            "--request",
+            "PUT",
+            "--header",
+            "Content-Type: application/toml",
+            "--header",
+            "If-Match: *",
+            "--data-binary",
+            text,
+            "http://sluice/v1/config",
+        ];
+        curl_as(&running, NOBODY, &in_group, &arguments)
+    };
+    let by_file = replace(&with_script);
+
+    assert_eq!(
+        as_root,
+        "{\"errors\":[\"service tcp 10.1.0.100:8001: only root may add a check that runs /bin/true \
+         as the gateway's user: let it run as yourself (`user`), or let root add it\"]} 403"
+    );
+    assert!(
+        as_another.contains("/bin/true as \\\"daemon\\\""),
+        "{as_another}"
+    );
+    assert!(as_another.ends_with(" 403"), "{as_another}");
+    assert!(as_himself.ends_with(" 201"), "{as_himself}");
+    assert!(by_file.ends_with(" 403"), "{by_file}");
+    // What root has added stays, whoever changes the rest.
+    let path = "PUT /v1/config";
+    let status = |text: &str| {
+        let headers = "If-Match: *\r\nContent-Type: application/toml\r\n";
+        ask(&running.socket, path, headers, text.as_bytes()).status
+    };
+    assert_eq!(status(&with_script), 200);
+    assert!(replace(&with_script).ends_with(" 200"));
+}

@@ -140,6 +140,15 @@ impl Editor {
             .collect()
     }
 
+    /// The ways to exactly this prefix, none if Linux sends its packets elsewhere. `None` if Linux
+    /// has no route to it, or it is of IPv6.
+    #[must_use]
+    pub fn ways_to(&self, prefix: IpAddr, len: u8) -> Option<&[NextHop]> {
+        let prefix = masked(V4::from_ip(prefix)?, len);
+        let route = self.routes.routes.get(&(prefix, len))?;
+        Some(&route.hops)
+    }
+
     /// All routers that routes go through, each once.
     pub fn routers(&self) -> impl Iterator<Item = (InterfaceId, IpAddr)> {
         let hops = self.routes.routes.values().flat_map(|route| &route.hops);

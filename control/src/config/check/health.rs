@@ -9,7 +9,7 @@ use dataplane::service::{Method, ServiceKey};
 use nix::unistd::User;
 
 use super::super::document::{Table, Value};
-use super::super::health::{Check, Span};
+use super::super::health::{Check, Span, Tls};
 use super::super::section::{Problems, Written};
 use super::super::service::{Server, Service};
 use super::super::{CheckKind, CheckPath, Health, RawConfig};
@@ -35,6 +35,7 @@ pub(super) fn check(service: &Written<'_, Service>, raw: &RawConfig<'_>, problem
             problems,
         };
         check_timing(&watched, &lines);
+        check_trust(watched.check, &lines);
         // Of edits somebody asks who holds no lock.
         if raw.edited.is_none() {
             check_machine(watched.check, &lines);
@@ -142,31 +143,42 @@ fn check_timing(watched: &Watched<'_>, lines: &Lines<'_>) {
     }
 }
 
-/// What a check needs of the machine: it may come later, or the file is for another one.
-fn check_machine(check: &Check, lines: &Lines<'_>) {
-    let tls = match &check.kind {
+/// Who names authorities wants certificates to be looked at, which `verify` alone does.
+fn check_trust(check: &Check, lines: &Lines<'_>) {
+    let has_idle_ca = |tls: &Tls| tls.ca.is_some() && !tls.verify;
+    if tls_of(check).is_some_and(has_idle_ca) {
+        let message = "`ca` is not used without `verify = true`: every certificate is taken";
+        lines.warn(check, "ca", message);
+    }
+}
+
+fn tls_of(check: &Check) -> Option<&Tls> {
+    match &check.kind {
         CheckKind::Http(http) => http.tls.as_ref(),
         CheckKind::Grpc(grpc) => grpc.tls.as_ref(),
-        CheckKind::Script(script) => {
-            let program = script.command.first().map(Path::new);
-            if let Some(Err(why)) = program.map(executable) {
-                lines.warn(
-                    check,
-                    "command",
-                    &format!("{why}: it asks nobody until it can be run"),
-                );
-            }
-            let user = script.user.as_deref();
-            let user = user.filter(|it| matches!(User::from_name(it), Ok(None)));
-            if let Some(user) = user {
-                let message = format!("there is no user \"{user}\": it asks nobody until there is");
-                lines.warn(check, "user", &message);
-            }
-            None
-        }
         _ => None,
-    };
-    let ca = tls.and_then(|tls| tls.ca.as_deref());
+    }
+}
+
+/// What a check needs of the machine: it may come later, or the file is for another one.
+fn check_machine(check: &Check, lines: &Lines<'_>) {
+    if let CheckKind::Script(script) = &check.kind {
+        let program = script.command.first().map(Path::new);
+        if let Some(Err(why)) = program.map(executable) {
+            lines.warn(
+                check,
+                "command",
+                &format!("{why}: it asks nobody until it can be run"),
+            );
+        }
+        let user = script.user.as_deref();
+        let user = user.filter(|it| matches!(User::from_name(it), Ok(None)));
+        if let Some(user) = user {
+            let message = format!("there is no user \"{user}\": it asks nobody until there is");
+            lines.warn(check, "user", &message);
+        }
+    }
+    let ca = tls_of(check).and_then(|tls| tls.ca.as_deref());
     if let Some((ca, Err(error))) = ca.map(|ca| (ca, File::open(ca))) {
         let message = format!(
             "{} cannot be read: {error}: it asks nobody until it can",
@@ -547,6 +559,26 @@ mod tests {
     }
 
     #[test]
+    fn authorities_that_nobody_asks_are_a_warning() {
+        let check = |lines: &str| service(&format!("[[service.check]]\n{lines}"), "");
+        let tls = ["type = \"https\"", "type = \"grpc\"\ntls = true"];
+
+        for (kind, line) in tls.into_iter().zip([7, 8]) {
+            let found = warnings(&check(&format!("{kind}\nca = \"/etc/passwd\"")));
+            let name = if line == 7 { "https" } else { "grpc" };
+            assert_eq!(
+                found,
+                [format!(
+                    "{line}: {name} check of tcp 10.1.0.1:80: `ca` is not used without `verify = \
+                     true`: every certificate is taken"
+                )]
+            );
+            let verified = check(&format!("{kind}\nverify = true\nca = \"/etc/passwd\""));
+            assert!(warnings(&verified).is_empty());
+        }
+    }
+
+    #[test]
     fn what_this_machine_lacks_is_a_warning() {
         let check = |lines: &str| service(&format!("[[service.check]]\n{lines}"), "");
         for (lines, warning) in [
@@ -566,8 +598,8 @@ mod tests {
                  nobody until there is",
             ),
             (
-                "type = \"https\"\nca = \"/nowhere/ca.pem\"",
-                "7: https check of tcp 10.1.0.1:80: /nowhere/ca.pem cannot be read: No such file or \
+                "type = \"https\"\nverify = true\nca = \"/nowhere/ca.pem\"",
+                "8: https check of tcp 10.1.0.1:80: /nowhere/ca.pem cannot be read: No such file or \
                  directory (os error 2): it asks nobody until it can",
             ),
         ] {

@@ -27,6 +27,7 @@ pub(super) fn all(raw: &RawConfig<'_>, problems: &Problems) {
     ports::check(raw, problems);
     marks::check(raw, &names, problems);
     pools::check(raw, &names, problems);
+    pools::check_memory(raw, problems);
     services::check(raw, &names, problems);
     addresses::check(raw, problems);
     check_range::check(raw, problems);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::super::RawConfig;
 use super::super::local_pool::LocalPool;
 use super::super::section::{Problems, Written};
+use super::super::sizing;
 use super::{Names, listed, see};
 
 pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems) {
@@ -27,6 +28,34 @@ pub(super) fn check(raw: &RawConfig<'_>, names: &Names<'_>, problems: &Problems)
         check_own(pool, &own, problems);
         check_ports(pool, raw.gateway.workers.count(), problems);
         check_interface(pool, names, problems);
+    }
+}
+
+/// Says what local addresses take of the memory, where that is much: no other key says it.
+pub(super) fn check_memory(raw: &RawConfig<'_>, problems: &Problems) {
+    const MUCH_MB: u64 = 1024;
+
+    let mut seen = HashSet::new();
+    let pools = raw.local_pools.iter();
+    let lips = pools.flat_map(|pool| pool.value.lips().map(|lip| (lip, pool.value.ports.count())));
+    let ports: u64 = lips
+        .filter(|(lip, _)| seen.insert(*lip))
+        .map(|(_, ports)| u64::from(ports))
+        .sum();
+    let workers = raw.gateway.workers.count();
+    let needed = sizing::local_ports_mb(ports, workers);
+    if let Some(pool) = raw.local_pools.first()
+        && workers > 1
+        && needed > MUCH_MB
+    {
+        let message = format!(
+            "the {} addresses of all local pools take {needed} MB beside `memory_mb` where NICs \
+             steer by RSS (each of {workers} workers may lend each port), {} MB otherwise: see that \
+             there is as much, or give fewer addresses or `ports`",
+            seen.len(),
+            sizing::local_ports_mb(ports, 1),
+        );
+        problems.warn(pool.at.line_of("addresses"), message);
     }
 }
 
@@ -152,6 +181,24 @@ mod tests {
             ["4: `ports` 2000-2002 are 3 for 4 workers: every worker needs at least one"]
         );
         config(&text.replace("2002", "2003"));
+    }
+
+    #[test]
+    fn much_memory_for_local_ports_is_said_with_both_figures() {
+        let workers = |count: u16| format!("[gateway]\nworkers = {count}\n");
+        let pools = pool("a", "10.2.0.1-10.2.0.64") + &pool("b", "10.2.0.1-10.2.0.32");
+
+        assert_eq!(
+            warnings(&(pools.clone() + &workers(8))),
+            [
+                "3: the 64 addresses of all local pools take 2016 MB beside `memory_mb` where NICs \
+                 steer by RSS (each of 8 workers may lend each port), 252 MB otherwise: see that \
+                 there is as much, or give fewer addresses or `ports`"
+            ]
+        );
+        let none: [&str; 0] = [];
+        assert_eq!(warnings(&(pools.clone() + &workers(4))), none);
+        assert_eq!(warnings(&(pools + &workers(1))), none);
     }
 
     #[test]

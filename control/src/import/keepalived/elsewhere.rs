@@ -49,6 +49,7 @@ pub(super) fn read<'a>(statement: &'a Statement, into: &mut Conversion<'a>) {
         }
         _ if is_its_own || ITS_OWN.contains(&keyword) => {
             place_vips(statement, into);
+            warn_of_vmac(statement, into);
             let interface = interface(statement);
             format!(
                 "{heading} stays with keepalived, which runs unmodified on the twins{interface}"
@@ -73,6 +74,19 @@ fn interface(statement: &Statement) -> String {
     match interface.and_then(Statement::argument) {
         Some(name) => format!(": {name} must be the name of one"),
         None => String::new(),
+    }
+}
+
+/// A MAC of its own for the VIP, which no port of the gateway takes frames for.
+fn warn_of_vmac(statement: &Statement, into: &mut Conversion<'_>) {
+    let mut lines = statement.statements().iter();
+    if let Some(line) = lines.find(|line| line.keyword() == "use_vmac") {
+        let message = format!(
+            "{}: `use_vmac` does not work on a twin, as the gateway takes frames for its port's own \
+             MAC alone: take it out for keepalived too, gratuitous ARP moves the VIP",
+            statement.heading()
+        );
+        into.draft.notes.push(Note::new(&line.place, message));
     }
 }
 

@@ -52,6 +52,12 @@ impl OpenEthdev {
         Ok(text(self.port.info()?.driver_name))
     }
 
+    /// Entries of its redirection table; 0 if it has none that could be set.
+    #[must_use]
+    pub fn redirection_entries(&self) -> u16 {
+        self.port.info().map_or(0, |info| info.reta_size)
+    }
+
     /// The NUMA socket it is attached to, if it is to one.
     #[must_use]
     pub fn socket(&self) -> Option<u16> {
