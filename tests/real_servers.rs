@@ -1,0 +1,324 @@
+//! `sluicectl realserver-setup`: a plain host becomes a real server, and is a plain host again.
+//!
+//! This kernel has no `ipip`. A TUN device by the name of `tunl0` stands in for its interface, so
+//! all but `modprobe` is done for real; the outer header is taken off by testnet's decapsulator.
+// Helpers of tests may panic as tests do.
+#![allow(clippy::panic)]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+use std::process::Output;
+
+use testnet::client::spread;
+use testnet::gateway_config::{GatewayConfig, IN_TURN};
+use testnet::lab::{self, SERVERS};
+use testnet::network::Network;
+use testnet::{Arms, Gateway, Lab, Method, Namespace, binaries, require_namespaces, run};
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 11);
+const VIP: &str = "10.2.0.100";
+const VIP6: &str = "2001:db8::100";
+
+/// Directories of a host's own, so that nothing of this machine's is written.
+const OWN: [&str; 3] = ["/etc", "/var/lib", "/usr/local/sbin"];
+
+/// A host that is to be a real server, and one on its segment that asks it.
+struct Segment {
+    server: Namespace,
+    asker: Namespace,
+    // Last: the cables go with the hosts.
+    _network: Network,
+}
+
+impl Segment {
+    fn build() -> Self {
+        let network = Network::create();
+        network.switch(SERVERS);
+        let host = |name: &str, last: u8| {
+            let host = Namespace::create(name);
+            network.cable(SERVERS, &host, "eth0");
+            // As on most hosts; the namespaces of tests have none.
+            for scope in ["all", "default", "lo", "eth0"] {
+                host.run(&format!(
+                    "sysctl -q -w net.ipv6.conf.{scope}.disable_ipv6=0"
+                ));
+            }
+            host.ip(&format!("addr add 10.2.0.{last}/24 dev eth0"));
+            host.ip(&format!("addr add 2001:db8::{last}/64 dev eth0 nodad"));
+            host
+        };
+        let server = host("server", 11);
+        server.ip("tuntap add dev tunl0 mode tun");
+        server.ip("route add default via 10.2.0.254");
+        server.sysctl("net.ipv4.conf.eth0.rp_filter", "1");
+        Self {
+            server,
+            asker: host("asker", 7),
+            _network: network,
+        }
+    }
+
+    /// Whether who has no other knowledge finds the address on the segment.
+    fn is_found(&self, address: &str) -> bool {
+        self.asker.ip("neigh flush dev eth0");
+        self.pings(address)
+    }
+
+    /// Whether the server answers who knows its MAC, as the gateway does.
+    fn is_accepted(&self, address: &str) -> bool {
+        let link = self.server.run("cat /sys/class/net/eth0/address");
+        let mac = link.trim();
+        self.asker
+            .ip(&format!("neigh replace {address} lladdr {mac} dev eth0"));
+        let is_accepted = self.pings(address);
+        self.asker.ip(&format!("neigh del {address} dev eth0"));
+        is_accepted
+    }
+
+    fn pings(&self, address: &str) -> bool {
+        let line = format!("ping -n -c 1 -W 2 {address}");
+        run::output(&mut self.asker.command(&line)).status.success()
+    }
+
+    /// What of the server a set-up may change.
+    fn picture(&self) -> String {
+        let settings = self.server.run("sysctl -a -r ^net.ipv4.conf");
+        let rules = self.server.run("nft list ruleset");
+        let [addresses, routes] = ["-br addr", "route"].map(|it| self.server.ip(it));
+        [addresses, routes, settings, rules].join("\n")
+    }
+
+    fn setup(&self, words: &str) -> Output {
+        let ctl = binaries!().sluicectl;
+        shell(&self.server, &format!("{ctl} realserver-setup {words}"))
+    }
+
+    /// Does what is printed.
+    fn do_printed(&self, words: &str) -> Output {
+        let ctl = binaries!().sluicectl;
+        let line = format!("{ctl} realserver-setup {words} | tee printed | sh -e");
+        shell(&self.server, &line)
+    }
+}
+
+/// Runs a line on a host that has [`OWN`] directories, in the host's own directory.
+fn shell(host: &Namespace, line: &str) -> Output {
+    let root = host.dir().display().to_string();
+    let mut script = format!("set -e; cd {root}\n");
+    for path in OWN {
+        let own = format!("{root}{path}");
+        std::fs::create_dir_all(&own).unwrap_or_else(|error| panic!("{own}: {error}"));
+        script += &format!("mount --bind {own} {path}\n");
+    }
+    let mut command = host.command("sh -c");
+    run::output(command.arg(format!("{script}{line}\n")))
+}
+
+fn well(output: &Output) -> String {
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        said(&output.stdout),
+        said(&output.stderr)
+    );
+    said(&output.stdout)
+}
+
+fn own_file(host: &Namespace, path: &str) -> std::path::PathBuf {
+    host.dir()
+        .join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
+}
+
+#[test]
+fn a_server_of_dr_takes_the_vips_and_tells_nobody_and_is_what_it_was_afterwards() {
+    require_namespaces!();
+    let segment = Segment::build();
+    let before = segment.picture();
+    let words = format!("--method dr --vip {VIP},{VIP6} --persist ifupdown");
+
+    well(&segment.do_printed(&words));
+    let made = segment.picture();
+    well(&segment.do_printed(&words));
+    let again = segment.setup(&format!("{words} --apply"));
+
+    assert_eq!(segment.picture(), made, "twice does no more than once");
+    let told = well(&again);
+    assert!(
+        told.contains(&format!("already: {VIP} is on lo\n")),
+        "{told}"
+    );
+    for vip in [VIP, VIP6] {
+        assert!(!segment.is_found(vip), "{vip} is not answered for");
+        assert!(segment.is_accepted(vip), "{vip} is taken");
+    }
+    assert!(segment.is_found(&SERVER.to_string()));
+    let kept = own_file(
+        &segment.server,
+        "/etc/sysctl.d/90-sluice-realserver-dr.conf",
+    );
+    well(&shell(
+        &segment.server,
+        &format!("sysctl -q -p {}", kept.display()),
+    ));
+
+    well(&segment.do_printed(&format!("--method dr --vip {VIP},{VIP6} --undo")));
+    assert_eq!(segment.picture(), before);
+    assert!(!kept.exists());
+    well(&segment.setup(&format!("--method dr --vip {VIP},{VIP6} --undo --apply")));
+    assert_eq!(segment.picture(), before);
+}
+
+#[test]
+fn what_two_methods_share_stays_until_the_last_vip_goes() {
+    require_namespaces!();
+    let segment = Segment::build();
+    segment.server.sysctl("net.ipv4.conf.all.arp_announce", "1");
+    let before = segment.picture();
+
+    well(&segment.setup("--method tun --vip 10.2.0.103 --apply"));
+    let tun_only = segment.picture();
+    well(&segment.setup(&format!("--method dr --vip {VIP} --apply")));
+    assert!(!segment.is_found("10.2.0.103"));
+    let rules = segment.server.run("nft list ruleset");
+    assert!(rules.contains("maxseg size set 1440"), "{rules}");
+    well(&segment.setup(&format!("--method dr --vip {VIP} --undo --apply")));
+    assert_eq!(segment.picture(), tun_only);
+    assert!(!segment.is_found("10.2.0.103"));
+
+    well(&segment.setup("--method tun --vip 10.2.0.103 --undo --apply"));
+    assert_eq!(segment.picture(), before);
+}
+
+#[test]
+fn the_default_route_of_nat_comes_and_goes() {
+    require_namespaces!();
+    let segment = Segment::build();
+    let before = segment.picture();
+
+    for _ in 0..2 {
+        well(&segment.setup("--method nat --gateway 10.2.0.1 --apply"));
+        let way = segment.server.ip("route get 10.1.0.2");
+        assert!(way.contains("via 10.2.0.1 "), "{way}");
+    }
+    well(&segment.setup("--method nat --gateway 10.2.0.1 --undo --apply"));
+
+    assert_eq!(segment.picture(), before);
+}
+
+#[test]
+fn the_script_starts_stops_and_tells_its_status() {
+    require_namespaces!();
+    let segment = Segment::build();
+    let before = segment.picture();
+    let words = format!("--method tun --vip {VIP} --script");
+    let script = well(&segment.setup(&words));
+    let file = segment.server.dir().join("lvs");
+    std::fs::write(&file, script).unwrap_or_else(|error| panic!("{error}"));
+    run::must(&mut run::command(&format!("shellcheck {}", file.display())));
+    let does = |verb: &str| shell(&segment.server, &format!("sh lvs {verb}"));
+
+    assert_eq!(does("status").status.code(), Some(3));
+    for verb in ["start", "start", "restart", "status"] {
+        well(&does(verb));
+    }
+    assert!(segment.is_accepted(VIP));
+    let rules = segment.server.run("nft list ruleset");
+    assert!(rules.contains("maxseg size set 1440"), "{rules}");
+    segment.server.ip(&format!("addr del {VIP}/32 dev tunl0"));
+    let status = does("status");
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert_eq!(status.status.code(), Some(3), "{said}");
+    assert!(said.contains(&format!("{VIP} is on tunl0")), "{said}");
+    for verb in ["stop", "stop"] {
+        well(&does(verb));
+    }
+    assert_eq!(segment.picture(), before);
+    assert_eq!(does("").status.code(), Some(2));
+}
+
+#[test]
+fn a_step_that_fails_is_the_last_one_and_is_named() {
+    require_namespaces!();
+    let segment = Segment::build();
+    segment.server.ip("link del tunl0");
+
+    let output = segment.setup(&format!("--method tun --vip {VIP} --apply"));
+
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.starts_with("could not see to it that ipip is loaded: "),
+        "{said}"
+    );
+    assert_eq!(segment.server.ip(&format!("-o addr show to {VIP}/32")), "");
+    well(&segment.setup(&format!("--method tun --vip {VIP} --undo --apply")));
+}
+
+/// All of it: servers that were plain hosts a moment ago answer clients by DR and by TUN.
+#[test]
+fn clients_are_served_by_servers_that_were_set_up_so() {
+    require_namespaces!();
+    let lab = Lab::build(Arms::Two);
+    let methods = [Method::Dr, Method::Tun];
+    for server in lab.servers() {
+        let host = server.namespace();
+        host.sysctl("net.ipv4.conf.all.arp_ignore", "0");
+        host.sysctl("net.ipv4.conf.all.arp_announce", "0");
+        host.sysctl("net.ipv4.conf.all.rp_filter", "1");
+        host.ip("tuntap add dev tunl0 mode tun");
+        for method in methods {
+            host.ip(&format!("addr del {}/32 dev lo", lab.vip(method)));
+        }
+        // What LVS's users do: the router is the default route.
+        host.ip(&format!(
+            "route replace default via {}",
+            lab::ROUTER_SERVER_SIDE
+        ));
+    }
+    let config = GatewayConfig::of(&lab)
+        .services_of(&lab, Method::Dr)
+        .services_of(&lab, Method::Tun);
+    let _gateway = Gateway::start(lab.gateway(), binaries!(), &config.text());
+
+    for server in lab.servers() {
+        for method in methods {
+            let words = format!(
+                "--method {} --vip {} --apply",
+                method.name(),
+                lab.vip(method)
+            );
+            let ctl = binaries!().sluicectl;
+            well(&shell(
+                server.namespace(),
+                &format!("{ctl} realserver-setup {words}"),
+            ));
+        }
+    }
+
+    for method in methods {
+        lab.client().wait_for(lab.at(method, IN_TURN));
+        let answers = lab.client().get(lab.at(method, IN_TURN), 30);
+        let even = ["server-1", "server-2", "server-3"].map(|name| (name, 10));
+        assert_eq!(spread(&answers), even.into());
+    }
+    assert_eq!(
+        segment_bytes(&lab, lab.at(Method::Dr, IN_TURN)),
+        1_460 - 12,
+        "the whole segment, less the time stamps"
+    );
+    assert_eq!(
+        segment_bytes(&lab, lab.at(Method::Tun, IN_TURN)),
+        1_440 - 12
+    );
+}
+
+/// How much a client puts into a segment to `target`, by what the SYN-ACK asked for.
+fn segment_bytes(lab: &Lab, target: SocketAddrV4) -> u32 {
+    lab.client().namespace().inside(|| {
+        let stream = std::net::TcpStream::connect(target);
+        let stream = stream.unwrap_or_else(|error| panic!("{target}: {error}"));
+        nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::TcpMaxSeg)
+            .unwrap_or_else(|error| panic!("{error}"))
+    })
+}
