@@ -64,6 +64,9 @@ mod import;
 /// The command line about itself: completions and manual.
 mod manual;
 
+#[cfg(test)]
+mod documented;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
