@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::size::Demand;
+
 /// Where the gateway answers when nobody says another place.
 pub(super) const DEFAULT_SOCKET: &str = "/run/sluice/sluice.sock";
 
@@ -138,6 +140,9 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "json")]
         toml: bool,
     },
+    /// Says how many cores, how much memory and how many local addresses traffic needs, with a
+    /// configuration for it; needs no running gateway.
+    Size(Demand),
     /// Turns a configuration of LVS into one of the gateway's; needs no running gateway.
     Import {
         #[command(subcommand)]
