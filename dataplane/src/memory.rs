@@ -21,7 +21,7 @@ use crate::session::{SessionFlags, State};
 use crate::time::Tick;
 
 /// The size of the huge pages asked for: 2 MiB, which every x86-64 and most others have.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// What an ordinary page is assumed to be; only for rounding up.
 const PAGE_BYTES: usize = 4 << 10;
@@ -153,6 +153,20 @@ impl<T: Zeroed> HugeSlice<T> {
             Backing::OrdinaryPages
         };
         Ok(Self::over(start, len, page_bytes, backing))
+    }
+
+    /// Bytes that [`Self::new`] takes for `len` values where there are huge pages enough: whole
+    /// ones, or less than one.
+    #[must_use]
+    pub const fn huge_bytes(len: usize) -> usize {
+        let bytes = len.saturating_mul(size_of::<T>());
+        if bytes < HUGE_PAGE_BYTES {
+            bytes
+        } else {
+            bytes
+                .div_ceil(HUGE_PAGE_BYTES)
+                .saturating_mul(HUGE_PAGE_BYTES)
+        }
     }
 
     const fn over(start: NonNull<u8>, len: usize, mapped_bytes: usize, backing: Backing) -> Self {

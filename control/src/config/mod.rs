@@ -303,6 +303,11 @@ impl Config {
         sizing::pool_buffers(&self.gateway, self.ports.iter())
     }
 
+    /// The least `memory_mb` that holds the packet buffers.
+    pub(crate) fn memory_mb_needed(&self) -> u64 {
+        sizing::memory_mb(self.pool_buffers(), self.buffer_bytes())
+    }
+
     fn read(root: &Table, problems: &Problems) -> Option<Self> {
         RawConfig::read(root, problems).check(problems)
     }

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::host::{Doctor, SetupHost};
 use super::realserver_setup::Setup;
+use super::size::Demand;
 
 /// Where the gateway answers when nobody says another place.
 pub(super) const DEFAULT_SOCKET: &str = "/run/sluice/sluice.sock";
@@ -141,6 +142,9 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "json")]
         toml: bool,
     },
+    /// Says how many cores, how much memory and how many local addresses traffic needs, with a
+    /// configuration for it; needs no running gateway.
+    Size(Demand),
     /// Turns a configuration of LVS into one of the gateway's; needs no running gateway.
     Import {
         #[command(subcommand)]

@@ -50,7 +50,7 @@ fn difference(client: &Client, file: &Path) -> Result<Difference, Failure> {
     Ok(Difference::between(&running, &wanted))
 }
 
-fn refused(ConfigErrors(errors): ConfigErrors) -> Failure {
+pub(super) fn refused(ConfigErrors(errors): ConfigErrors) -> Failure {
     Failure::Refused(errors.iter().map(ToString::to_string).collect())
 }
 

@@ -58,6 +58,9 @@ mod configuration;
 /// The programs of LVS, under their names.
 mod ipvsadm;
 
+/// What a gateway needs for an operator's traffic.
+mod size;
+
 /// What LVS was told, as a configuration.
 mod import;
 
@@ -69,6 +72,9 @@ mod realserver_setup;
 
 /// The command line about itself: completions and manual.
 mod manual;
+
+#[cfg(test)]
+mod documented;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -309,6 +315,7 @@ fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<Exit, Fai
         Command::Check { file } => configuration::check(file, console),
         Command::Config { toml, .. } => configuration::show(&client()?, *toml, console),
         Command::RealserverSetup(setup) => realserver_setup::run(setup, console),
+        Command::Size(demand) => size::run(demand, console),
         Command::Import { from } => import::run(from, console),
         Command::Enable(servers) => health::enable(&client()?, servers, console),
         Command::Disable(servers) => health::disable(&client()?, servers, console),

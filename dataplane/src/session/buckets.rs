@@ -80,10 +80,19 @@ impl Buckets {
     ///
     /// [`MapError`] when there is not that much memory.
     pub(super) fn new(entries: usize) -> Result<Self, MapError> {
+        let buckets = HugeSlice::new(Self::count(entries))?;
+        Ok(Self { buckets })
+    }
+
+    /// Bytes in huge pages that an index with room for `entries` entries takes.
+    pub(super) fn huge_bytes(entries: usize) -> usize {
+        HugeSlice::<Bucket>::huge_bytes(Self::count(entries))
+    }
+
+    fn count(entries: usize) -> usize {
         let places = entries.saturating_mul(100).div_ceil(LOAD_PERCENT);
         // Two at least, so that an entry that finds its bucket full has another to go to.
-        let buckets = HugeSlice::new(places.div_ceil(PLACES).max(2))?;
-        Ok(Self { buckets })
+        places.div_ceil(PLACES).max(2)
     }
 
     /// Hints the CPU to fetch the bucket of `hash`.

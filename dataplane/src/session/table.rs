@@ -35,6 +35,16 @@ pub enum KeysPerSession {
     Two,
 }
 
+impl KeysPerSession {
+    /// Keys of a table for so many sessions.
+    const fn of(self, capacity: usize) -> usize {
+        match self {
+            Self::One => capacity,
+            Self::Two => 2 * capacity,
+        }
+    }
+}
+
 /// Sessions whose ends are taken together.
 const BATCH: usize = 16;
 
@@ -96,10 +106,7 @@ impl<A: Address> SessionTable<A> {
                 source: std::io::Error::from(std::io::ErrorKind::InvalidInput),
             });
         }
-        let keys_max = match keys {
-            KeysPerSession::One => capacity,
-            KeysPerSession::Two => 2 * capacity,
-        };
+        let keys_max = keys.of(capacity);
         Ok(Self {
             // One more for the session that is put aside.
             sessions: HugeSlice::new(capacity + 1)?,
@@ -114,6 +121,13 @@ impl<A: Address> SessionTable<A> {
             next_serial: 0,
             hand: 0,
         })
+    }
+
+    /// Bytes in huge pages that [`Self::new`] asks for; what the wheel takes is ordinary memory.
+    #[must_use]
+    pub fn huge_bytes(capacity: usize, keys: KeysPerSession) -> usize {
+        let sessions = HugeSlice::<Session<A>>::huge_bytes(capacity + 1);
+        sessions + Buckets::huge_bytes(keys.of(capacity))
     }
 
     /// The hash of a flow, which the look-up and its prefetches are given.

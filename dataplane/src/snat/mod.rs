@@ -30,6 +30,12 @@ mod reuse;
 /// The ports of a local address when the configuration names none.
 pub const DEFAULT_PORTS: RangeInclusive<u16> = 1024..=65_535;
 
+/// Buckets into which servers fall: a port is lent once in each.
+pub const SERVER_BUCKETS: usize = BUCKETS;
+
+/// Bytes for a port, for each worker that may lend it.
+pub const PORT_BYTES: usize = port_pool::PORT_BYTES;
+
 /// One local address with its ports. It outlives the snapshots that name it.
 ///
 /// What lends, reserves, takes back or asks for a port of a worker is called by that worker alone.

@@ -50,6 +50,9 @@ struct PortRecord {
 
 const _: () = assert!(size_of::<PortRecord>() == 16);
 
+/// What a port takes in a pool.
+pub(super) const PORT_BYTES: usize = BUCKETS * size_of::<PortRecord>();
+
 impl PortRecord {
     #[inline]
     fn release(&self) -> Release {
