@@ -111,6 +111,23 @@ pub struct NumberedInterface<'a> {
     pub interface: &'a Interface,
 }
 
+/// What the devices of these drivers are made of, which a gateway does not have in its hands.
+const MADE_OF_OTHERS: [(&str, &str); 6] = [
+    ("net_bonding", BOND),
+    ("eth_bond", BOND),
+    ("net_failsafe", HYPER_V),
+    ("net_netvsc", HYPER_V),
+    ("net_vdev_netvsc", HYPER_V),
+    ("vdev_netvsc", HYPER_V),
+];
+
+const BOND: &str = "DPDK may touch only what a [[port]] names, and a port's NIC is no part of a bond; \
+                    give each NIC a [[port]], or take a bond of Linux's as \
+                    \"net_af_packet0,iface=bond0,framecnt=4096\"";
+
+const HYPER_V: &str = "what Hyper-V and Azure have is on another bus than PCI; take the Linux \
+                       interface as \"net_af_packet0,iface=NAME,framecnt=4096\"";
+
 /// Which NIC or vdev a port is, as DPDK's devargs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Device {
@@ -212,7 +229,10 @@ impl FromStr for Device {
                 options => format!("{address},{options}"),
             }));
         }
-        let is_vdev = ["net_", "eth_", "virtio_user", "vdev_netvsc"]
+        if let Some(why) = not_in_hand(name) {
+            return Err(format!("\"{text}\" cannot be opened: {why}"));
+        }
+        let is_vdev = ["net_", "eth_", "virtio_user"]
             .iter()
             .any(|prefix| name.starts_with(prefix));
         if is_vdev && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
@@ -372,6 +392,19 @@ pub(crate) fn normal_pci_address(text: &str) -> Option<String> {
         .then(|| format!("{domain}:{bus}:{device}.{function}").to_ascii_lowercase())
 }
 
+/// Why DPDK knows a device and the gateway cannot have it.
+fn not_in_hand(name: &str) -> Option<&'static str> {
+    let mut made_of_others = MADE_OF_OTHERS.iter();
+    let of_driver = made_of_others.find(|(driver, _)| name.starts_with(driver));
+    // Hyper-V's bus calls them by GUIDs: 8-4-4-4-12 hexadecimal digits.
+    let parts = name.split('-').map(str::len);
+    let is_guid = parts.eq([8, 4, 4, 4, 12])
+        && (name.bytes()).all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    of_driver
+        .map(|(_, why)| *why)
+        .or(is_guid.then_some(HYPER_V))
+}
+
 fn vlan_number<S: Serializer>(id: &VlanId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(id.0)
 }
@@ -407,6 +440,32 @@ mod tests {
         assert_eq!(device.linux_interface(), Some("veth-gw"));
         let tap: Device = "net_tap0,iface=tap7".parse().unwrap();
         assert_eq!(tap.linux_interface(), None);
+    }
+
+    #[test]
+    fn devices_that_the_gateway_cannot_have_say_why_and_what_to_take() {
+        let refused = |device: &str| device.parse::<Device>().unwrap_err();
+
+        assert_eq!(
+            refused("net_bonding0,mode=4,slave=0000:3b:00.0"),
+            "\"net_bonding0,mode=4,slave=0000:3b:00.0\" cannot be opened: DPDK may touch only what \
+             a [[port]] names, and a port's NIC is no part of a bond; give each NIC a [[port]], or \
+             take a bond of Linux's as \"net_af_packet0,iface=bond0,framecnt=4096\""
+        );
+        for device in [
+            "net_failsafe0,dev(0000:3b:00.0)",
+            "net_vdev_netvsc0,iface=eth1",
+            "000d3a7b-1c5e-000d-3a7b-1c5e000d3a7b",
+        ] {
+            assert_eq!(
+                refused(device),
+                format!(
+                    "\"{device}\" cannot be opened: what Hyper-V and Azure have is on another bus \
+                     than PCI; take the Linux interface as \
+                     \"net_af_packet0,iface=NAME,framecnt=4096\""
+                )
+            );
+        }
     }
 
     #[test]

@@ -64,6 +64,17 @@ pub enum EthdevError {
         /// The device as configured.
         device: String,
     },
+    /// Its driver makes several ports of one device, as `mlx4` does of a ConnectX-3.
+    #[error(
+        "DPDK calls a port of the device {device} \"{port}\": a device of several ports cannot be \
+         opened; use its Linux interface, as net_af_packet0,iface=NAME,framecnt=4096"
+    )]
+    SeveralPorts {
+        /// The device as configured.
+        device: String,
+        /// The first of its ports, by DPDK's name.
+        port: String,
+    },
     /// It has fewer queues than there are workers.
     #[error("{device} has {max} queues, but {asked} workers need one each")]
     TooFewQueues {
@@ -319,11 +330,20 @@ fn add(device: &str, name: &str) -> Result<u16, EthdevError> {
     Cause::check(|| unsafe { sys::rte_dev_probe(arguments.as_ptr()) })
         .map_err(|cause| explain(device.to_owned(), cause))?;
     find(name).ok_or_else(|| {
+        let error = nameless(device, name, |name| find(name).is_some());
         remove_by_name(name);
-        EthdevError::NotAnEthdev {
-            device: device.to_owned(),
-        }
+        error
     })
+}
+
+/// Why a device that is there has no port of its name.
+fn nameless(device: &str, name: &str, is_port: impl Fn(&str) -> bool) -> EthdevError {
+    let device = device.to_owned();
+    let mut ports = (0..2).map(|number| format!("{name} port {number}"));
+    match ports.find(|port| is_port(port)) {
+        Some(port) => EthdevError::SeveralPorts { device, port },
+        None => EthdevError::NotAnEthdev { device },
+    }
 }
 
 fn explain(device: String, cause: Cause) -> EthdevError {
@@ -359,6 +379,25 @@ mod tests {
 
         assert!(error.to_string().contains("0000:3b:00.0"), "{error}");
         assert!(error.to_string().contains("vfio-pci"), "{error}");
+    }
+
+    #[test]
+    fn a_device_of_several_ports_says_so_and_what_to_use() {
+        let name = "0000:3b:00.0";
+
+        let mlx4 = nameless(name, name, |port| port == "0000:3b:00.0 port 0");
+        let crypto = nameless(name, name, |_| false);
+
+        assert_eq!(
+            mlx4.to_string(),
+            "DPDK calls a port of the device 0000:3b:00.0 \"0000:3b:00.0 port 0\": a device of \
+             several ports cannot be opened; use its Linux interface, as \
+             net_af_packet0,iface=NAME,framecnt=4096"
+        );
+        assert_eq!(
+            crypto.to_string(),
+            "the device 0000:3b:00.0 is no network interface"
+        );
     }
 
     #[test]
