@@ -8,8 +8,9 @@ mod daemon;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use control::config::Config;
+use control::describe::{self, Form};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -37,6 +38,9 @@ struct Arguments {
         value_parser = filter
     )]
     log: String,
+    /// Write the manual's page, or what completes words in a shell, and exit.
+    #[arg(long, hide = true, value_name = "FORM", value_enum)]
+    describe: Option<Form>,
 }
 
 /// A filter as `EnvFilter` reads it; a lone word must be a level, as it takes others for the name
@@ -54,6 +58,12 @@ fn filter(text: &str) -> Result<String, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(form) = arguments.describe {
+        return match describe::write(Arguments::command(), form, &mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&arguments.log))
         .with_target(false)

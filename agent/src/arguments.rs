@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Look for a second, print the line and end.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Write the manual's page and end.
+    #[arg(long, hide = true)]
+    pub(crate) man: bool,
     /// Where the kernel tells about itself.
     #[arg(long, value_name = "PATH", default_value = "/proc", hide = true)]
     pub(crate) proc: PathBuf,

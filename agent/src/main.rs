@@ -29,11 +29,12 @@ mod state_file;
 /// Connections, one after the other.
 mod serve;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::arguments::Arguments;
@@ -52,6 +53,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
+    if arguments.man {
+        let page = clap_mangen::Man::new(Arguments::command());
+        return (page.render(&mut io::stdout())).map_err(|error| format!("cannot write: {error}"));
+    }
     let headroom = Arc::new(Headroom::new(&arguments)?);
     let desk = Desk::new(Arc::clone(&headroom), arguments.file.map(StateFile::new));
     if arguments.once {

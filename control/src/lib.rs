@@ -7,6 +7,9 @@
 /// `sluicectl`: what an operator types, asked of the API and shown as tables.
 pub mod ctl;
 
+/// What a command line says about itself: a page of the manual, and completions for shells.
+pub mod describe;
+
 /// `ipvsadm`: the language of LVS, its texts and its listings.
 pub mod ipvs;
 

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# The demo's hosts and networks. Sourced by scripts/demo, never run.
+# The demo's hosts and networks. Sourced by scripts/demo and scripts/test-package, never run.
 #
 # The same picture as the tests' (tests/testnet/src/lab.rs): whoever knows one knows the other.
 
 # shellcheck disable=SC2154  # colours and say come from say.sh
-prefix=sluice-demo
+prefix=${prefix:-sluice-demo} # of all namespaces
 state=/run/$prefix
 socket=$state/sluice.sock
 programs=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/release

@@ -1,10 +1,31 @@
 # shellcheck shell=bash
-# The demo's table: who answered, beside what the gateway counted. Sourced by scripts/demo.
+# The demo's requests, and the table of who answered beside what the gateway counted. Sourced, never run.
+# Who sources it has two functions: gateway_counters prints `sluicectl --json services`, and why says
+# where to look when something fails.
 
 # shellcheck disable=SC2154  # these come from say.sh and demo_network.sh
 
-gateway_counters() {
-    "$programs/sluicectl" --socket "$socket" --json services
+requests=30 # to each VIP; a multiple of three, so that turns come out even
+
+# The first packet to a host that nobody spoke to yet may be lost while its MAC is asked for.
+warm_up() {
+    local method
+    for method in "${methods[@]}"; do
+        inside client curl --silent --output /dev/null --max-time 2 \
+            --retry 5 --retry-all-errors --retry-delay 0 "http://$(vip_of "$method")/" ||
+            fail "nobody answers at $(vip_of "$method") ($method); see $(why)"
+    done
+}
+
+ask() {
+    local method
+    say "Asking $requests times by each method"
+    gateway_counters >"$state/before.json" || fail "sluicectl gets no answer; see $(why)"
+    for method in "${methods[@]}"; do
+        inside client curl --silent --max-time 5 --header 'Connection: close' \
+            "http://$(vip_of "$method")/?[1-$requests]" >"$state/$method.answers" || true
+    done
+    gateway_counters >"$state/after.json"
 }
 
 # answers_of METHOD SERVER: how often the server answered.
@@ -29,9 +50,9 @@ seen_by() {
     awk '{ print $3 }' "$state/$1.answers" | sort --unique | paste --serial --delimiters ' '
 }
 
-# print_table REQUESTS: fails when a request was not answered, or not counted.
+# Fails when a request was not answered, or not counted.
 print_table() {
-    local wanted=$1 method number answers counted cells total good=0
+    local method number answers counted cells total good=0
     printf '\n  %sRequests answered by each server, and (in brackets) the sessions the gateway counted%s\n\n' \
         "$bold" "$plain"
     printf '  %-8s %-11s %12s %12s %12s   %-9s %s\n' \
@@ -45,9 +66,9 @@ print_table() {
             total=$((total + answers))
             [ "$answers" -eq "$counted" ] && [ "$answers" -gt 0 ] || good=1
         done
-        [ "$total" -eq "$wanted" ] || good=1
+        [ "$total" -eq "$requests" ] || good=1
         printf '  %-8s %-11s%s   %-9s %s\n' \
-            "$method" "$(vip_of "$method")" "$cells" "$total of $wanted" "$(seen_by "$method")"
+            "$method" "$(vip_of "$method")" "$cells" "$total of $requests" "$(seen_by "$method")"
     done
     printf '\n'
     return "$good"

@@ -6,28 +6,20 @@ use std::io;
 use std::path::Path;
 
 use clap::CommandFactory;
-use clap_complete::generate;
-use clap_mangen::Man;
 
 use super::arguments::{Arguments, Shell};
 use super::failure::Failure;
 use super::{Console, Exit};
-
-/// The program's name.
-const NAME: &str = "sluicectl";
+use crate::describe::{self, Form};
 
 /// Writes what completes words in `shell`.
 pub(super) fn completions(shell: Shell, console: &mut Console<'_>) -> Result<Exit, Failure> {
-    let mut command = Arguments::command();
-    // The generators panic when they cannot write; memory always can.
-    let mut script = Vec::new();
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
+    let form = match shell {
+        Shell::Bash => Form::Bash,
+        Shell::Zsh => Form::Zsh,
+        Shell::Fish => Form::Fish,
     };
-    generate(shell, &mut command, NAME, &mut script);
-    console.out.write_all(&script)?;
+    describe::write(Arguments::command(), form, console.out)?;
     Ok(Exit::Well)
 }
 
@@ -64,11 +56,7 @@ fn manual() -> io::Result<Vec<(String, Vec<u8>)>> {
     while let Some(command) = waiting.pop() {
         let inner: Vec<_> = command.get_subcommands().cloned().collect();
         waiting.extend(inner.into_iter().rev());
-        let page = Man::new(command);
-        let page = page.source(format!("{NAME} {}", env!("CARGO_PKG_VERSION")));
-        let mut text = Vec::new();
-        page.render(&mut text)?;
-        pages.push((page.get_filename(), text));
+        pages.push(describe::page(command)?);
     }
     Ok(pages)
 }
@@ -78,6 +66,9 @@ mod tests {
     use clap::Command;
 
     use super::*;
+
+    /// The program's name.
+    const NAME: &str = "sluicectl";
 
     /// Every command below `command`, itself included, with its path.
     fn all(command: &Command, path: &str) -> Vec<(String, Command)> {

@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# The Dockerfile's image, and the gateway in a container of it. Sourced by scripts/test-package, never run.
+#
+# No registry is asked: both base images are the clean Debian of debian_root.sh, and the stage that
+# compiles is replaced by the packages that are there already.
+
+# shellcheck disable=SC2154
+storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver vfs)
+
+build_image() {
+    say "Building the image"
+    local base_image name
+    tar --create --numeric-owner --directory "$base" . |
+        podman "${storage[@]}" import --quiet - debian:bookworm >"$work/image.log" 2>&1 ||
+        fail "the base image cannot be made: $(tail -n 5 "$work/image.log")"
+    podman "${storage[@]}" tag debian:bookworm debian:bookworm-slim
+    buildah "${storage[@]}" bud --isolation chroot --network host --pull-never --format docker \
+        --build-context package="$packages" --tag sluice . >"$work/image.log" 2>&1 ||
+        fail "the image cannot be built: $(tail -n 15 "$work/image.log")"
+    note "$(podman "${storage[@]}" image inspect --format '{{.Size}}' sluice) bytes, $(
+        podman "${storage[@]}" image inspect --format '{{.Size}}' debian:bookworm) of them Debian's"
+}
+
+# Runs it in the place of the demo's gateway, with the rights that docs/packages.md names.
+start_container() {
+    local tries=0
+    say "Starting the container"
+    write_gateway_configuration | sed '/^file_prefix/d; /^socket/d; /^state_dir/d' >"$work/sluice.toml"
+    podman "${storage[@]}" run --detach --name sluice --runtime runc --cgroups disabled \
+        --ulimit nofile=1024:20000 --ulimit nproc=1000:1000 \
+        --network "ns:/run/netns/$prefix-gateway" --device /dev/net/tun \
+        --cap-add NET_ADMIN --cap-add NET_RAW --cap-add IPC_LOCK \
+        --volume "$work/sluice.toml:/etc/sluice/sluice.toml:ro" sluice >"$work/container.log" 2>&1 ||
+        fail "the container does not start: $(tail -n 5 "$work/container.log")"
+    until in_container sluicectl ready --quiet; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || fail "the gateway in the container is not ready; see $(place=container why)"
+        sleep 0.2
+    done
+}
+
+in_container() {
+    podman "${storage[@]}" exec sluice "$@"
+}
+
+log_of_container() {
+    podman "${storage[@]}" logs sluice
+}
+
+check_container() {
+    [ "$(in_container id --user --name)" = sluice ] || fail "the gateway in the container is not sluice's"
+    podman "${storage[@]}" healthcheck run sluice || fail "the container is not healthy"
+}
+
+end_container() {
+    podman "${storage[@]}" rm --force --time 10 sluice >/dev/null 2>&1 || true
+}
+
+in_a_container() {
+    build_image
+    start_container
+    check_container
+    serve container
+    podman "${storage[@]}" stop --time 10 sluice >/dev/null || fail "the container does not stop"
+    [ "$(podman "${storage[@]}" inspect --format '{{.State.ExitCode}}' sluice)" = 0 ] ||
+        fail "the gateway in the container did not end well; see $(place=container why)"
+    end_container
+}
