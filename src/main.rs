@@ -4,12 +4,14 @@
 //! workers ([`daemon`]), and whatever goes wrong on the way is one sentence and exit code 1.
 
 mod daemon;
+mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use control::config::Config;
+use log::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -37,6 +39,14 @@ struct Arguments {
         value_parser = filter
     )]
     log: String,
+    /// What a line of the log is.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "SLUICE_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
 }
 
 /// A filter as `EnvFilter` reads it; a lone word must be a level, as it takes others for the name
@@ -54,12 +64,7 @@ fn filter(text: &str) -> Result<String, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log))
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .init();
+    log::start(&arguments.log, arguments.log_format);
     let (config, warnings) = match Config::load(&arguments.config) {
         Ok(loaded) => loaded,
         Err(errors) => {

@@ -24,6 +24,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::peer_groups;
 use super::refusal::Refusal;
 use crate::config::Others;
+use crate::gateway::actor;
 
 /// The path whose `POST` decides by what it is asked whether it changes something.
 const DECIDES_ITSELF: &str = "/v1/ipvsadm";
@@ -55,7 +56,7 @@ impl Peer {
             Ok((user, groups.map(Gid::from_raw).collect()))
         };
         let identity = identity().inspect_err(|error| {
-            tracing::warn!(%error, "a process connected, and the kernel does not say who it is");
+            tracing::warn!("a process connected, and the kernel does not say who it is: {error}");
         });
         Self {
             identity: identity.ok(),
@@ -135,8 +136,9 @@ pub(super) async fn admit(
     if rights.others == Others::Nothing || !(reads || decides_itself) {
         peer.writes(&rights)?;
     }
+    let user = peer.identity.as_ref().map(|(user, _)| *user);
     request.extensions_mut().insert(Asker { peer, rights });
-    Ok(next.run(request).await)
+    Ok(actor::awaited(user, next.run(request)).await)
 }
 
 #[cfg(test)]
