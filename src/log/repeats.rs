@@ -1,7 +1,8 @@
 //! Leaves out what comes again and again, and says how much that was.
 //!
 //! In ten seconds the same line is written three times, and what one place in the code has to say
-//! 500 times. `debug` and `trace` are for those who want to see everything.
+//! 500 times. Of changes of state only the latter holds, since the last of them is what is so now.
+//! `debug` and `trace` are for those who want to see everything.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -36,8 +37,11 @@ impl<S: Subscriber> Layer<S> for LeaveOut {
         }
         let mut line = Line::default();
         event.record(&mut line);
+        let is_change = metadata.fields().field("event").is_some();
+        let same = if is_change { OF_ONE_PLACE } else { SAME };
         // It names the file and the line.
-        REPEATS.lock().pass(metadata.name(), line.0, Instant::now())
+        let place = metadata.name();
+        REPEATS.lock().pass(place, line.0, same, Instant::now())
     }
 }
 
@@ -69,12 +73,12 @@ struct Place {
 }
 
 impl Repeats {
-    /// Whether this line may be written.
-    fn pass(&mut self, place: &'static str, line: String, now: Instant) -> bool {
+    /// Whether this line may be written, that may be so `same` times.
+    fn pass(&mut self, place: &'static str, line: String, same: u32, now: Instant) -> bool {
         self.since.get_or_insert(now);
         let place = self.places.entry(place).or_default();
         let known = place.lines.get(&line).copied().unwrap_or_default();
-        if known < SAME && place.written < OF_ONE_PLACE {
+        if known < same && place.written < OF_ONE_PLACE {
             place.written += 1;
             *place.lines.entry(line).or_default() += 1;
             return true;
@@ -116,7 +120,7 @@ mod tests {
     #[test]
     fn the_same_line_is_written_three_times_and_then_counted() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
-        let mut pass = |line: &str| repeats.pass("a.rs:1", line.to_owned(), start);
+        let mut pass = |line: &str| repeats.pass("a.rs:1", line.to_owned(), SAME, start);
 
         assert_eq!(
             [(); 5].map(|()| pass("again")),
@@ -126,7 +130,17 @@ mod tests {
 
         assert_eq!(repeats.over(start + WINDOW / 2), []);
         assert_eq!(repeats.over(start + WINDOW), [(2, "again".to_owned())]);
-        assert!(repeats.pass("a.rs:1", "again".to_owned(), start + WINDOW));
+        assert!(repeats.pass("a.rs:1", "again".to_owned(), SAME, start + WINDOW));
+    }
+
+    #[test]
+    fn a_change_that_comes_again_is_told_again() {
+        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let line = || "maintenance has begun".to_owned();
+
+        let mut written = (0..50).map(|_| repeats.pass("a.rs:1", line(), OF_ONE_PLACE, start));
+
+        assert!(written.all(|it| it));
     }
 
     #[test]
@@ -135,11 +149,11 @@ mod tests {
         let lines = (0..OF_ONE_PLACE + 7).map(|number| format!("line {number}"));
 
         let written = lines
-            .filter(|line| repeats.pass("a.rs:1", line.clone(), start))
+            .filter(|line| repeats.pass("a.rs:1", line.clone(), SAME, start))
             .count();
 
         assert_eq!(written, 500);
-        assert!(repeats.pass("b.rs:1", "line 0".to_owned(), start));
+        assert!(repeats.pass("b.rs:1", "line 0".to_owned(), SAME, start));
         assert_eq!(repeats.over(start + WINDOW), [(7, "line 500".to_owned())]);
     }
 }
