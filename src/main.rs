@@ -4,6 +4,7 @@
 //! workers ([`daemon`]), and whatever goes wrong on the way is one sentence and exit code 1.
 
 mod daemon;
+mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use control::config::Config;
 use control::describe::{self, Form};
+use log::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -41,6 +43,14 @@ struct Arguments {
     /// Write the manual's page, or what completes words in a shell, and exit.
     #[arg(long, hide = true, value_name = "FORM", value_enum)]
     describe: Option<Form>,
+    /// What a line of the log is.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "SLUICE_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
 }
 
 /// A filter as `EnvFilter` reads it; a lone word must be a level, as it takes others for the name
@@ -64,12 +74,7 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log))
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .init();
+    log::start(&arguments.log, arguments.log_format);
     let (config, warnings) = match Config::load(&arguments.config) {
         Ok(loaded) => loaded,
         Err(errors) => {

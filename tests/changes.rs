@@ -176,6 +176,9 @@ fn sighup_reads_the_file_again_all_of_it_or_nothing() {
         gateway.log()
     );
     assert!(has_edit());
+    // Who did it is in the log as well.
+    let edited = format!("server {first}:{port} of tcp {weighted} was changed (by user 0)");
+    assert!(gateway.log().contains(&edited), "{}", gateway.log());
 
     let larger = text.replace("sessions_per_worker = ", "sessions_per_worker = 1");
     gateway.reload(&larger);

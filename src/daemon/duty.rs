@@ -21,6 +21,7 @@ use super::beacon::Beacon;
 use super::hand_over::{End, HandOver, Sight, Traffic};
 use super::service::Orders;
 use super::signals::Told;
+use crate::log;
 
 /// How often the gateway looks at itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -106,6 +107,7 @@ impl<'a> Duty<'a> {
 
     fn look(&mut self) -> Next {
         let now = Instant::now();
+        log::tell_of_repeats();
         self.beacon.show(self.gateway, now);
         self.traffic.see(self.gateway.served_packets(), now);
         // What is seen takes a look at all VIPs, so only while it matters.

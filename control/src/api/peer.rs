@@ -8,7 +8,7 @@
 //!
 //! A request that may change something is refused here unless its peer may, before its handler
 //! sees it; what decides by what it is asked has the [`Asker`] to ask. What is asked far below a
-//! handler asks for the peer of its task: [`is_trusted`], [`is`].
+//! handler asks for the user of its task: [`is_trusted`], [`is`].
 
 use std::io;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::peer_groups;
 use super::refusal::Refusal;
 use crate::config::Others;
+use crate::gateway::actor;
 
 /// The path whose `POST` decides by what it is asked whether it changes something.
 const DECIDES_ITSELF: &str = "/v1/ipvsadm";
@@ -38,20 +39,18 @@ pub(super) struct Rights {
     pub(super) others: Others,
 }
 
-tokio::task_local! {
-    /// Who asks for what is being done; [`aside`](super::server::aside) hands it on.
-    pub(super) static PEER: Peer;
-}
-
 /// Whether root asks, or the gateway's own user, who may do what the gateway may.
 pub(super) fn is_trusted() -> bool {
-    PEER.try_with(Peer::is_trusted).unwrap_or(false)
+    actor::user().is_some_and(may_all)
 }
 
 /// Whether this user asks.
 pub(super) fn is(user: Uid) -> bool {
-    let is_his = |peer: &Peer| matches!(&peer.identity, Some((own, _)) if *own == user);
-    PEER.try_with(is_his).unwrap_or(false)
+    actor::user() == Some(user)
+}
+
+fn may_all(user: Uid) -> bool {
+    user.is_root() || user == Uid::effective()
 }
 
 /// The process at the other end, as it was when it connected.
@@ -72,26 +71,20 @@ impl Peer {
             Ok((user, groups.map(Gid::from_raw).collect()))
         };
         let identity = identity().inspect_err(|error| {
-            tracing::warn!(%error, "a process connected, and the kernel does not say who it is");
+            tracing::warn!("a process connected, and the kernel does not say who it is: {error}");
         });
         Self {
             identity: identity.ok(),
         }
     }
 
-    /// Whether it is root's, or of the gateway's own user.
-    fn is_trusted(&self) -> bool {
-        let user = self.identity.as_ref().map(|(user, _)| *user);
-        user.is_some_and(|user| user.is_root() || user == Uid::effective())
-    }
-
     /// Whether it may change the gateway.
     fn may_write(&self, rights: &Rights) -> bool {
-        let Some((_, groups)) = &self.identity else {
+        let Some((user, groups)) = &self.identity else {
             return false;
         };
         let group = rights.group.as_ref();
-        self.is_trusted() || group.is_some_and(|group| groups.contains(&group.gid))
+        may_all(*user) || group.is_some_and(|group| groups.contains(&group.gid))
     }
 
     /// Nothing if it may change the gateway.
@@ -156,12 +149,9 @@ pub(super) async fn admit(
     if rights.others == Others::Nothing || !(reads || decides_itself) {
         peer.writes(&rights)?;
     }
-    let asker = Asker {
-        peer: peer.clone(),
-        rights,
-    };
-    request.extensions_mut().insert(asker);
-    Ok(PEER.scope(peer, next.run(request)).await)
+    let user = peer.identity.as_ref().map(|(user, _)| *user);
+    request.extensions_mut().insert(Asker { peer, rights });
+    Ok(actor::awaited(user, next.run(request)).await)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::peer::PEER;
+use crate::gateway::actor;
 
 /// How long requests under way may take once the server was told to stop.
 const LAST_REQUESTS: Duration = Duration::from_millis(300);
@@ -38,7 +38,7 @@ where
 }
 
 /// Computes on a thread on which waiting hurts nobody, as with 100,000 servers it may take a
-/// while. Whoever asks for it on this task asks for it there.
+/// while. Who asked for it is known there, too.
 ///
 /// # Errors
 ///
@@ -46,12 +46,8 @@ where
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let peer = PEER.try_with(Clone::clone).ok();
-    let work = move || match peer {
-        Some(peer) => PEER.sync_scope(peer, work),
-        None => work(),
-    };
-    tokio::task::spawn_blocking(work)
+    let user = actor::user();
+    tokio::task::spawn_blocking(move || actor::done(user, work))
         .await
         .map_err(io::Error::other)
 }

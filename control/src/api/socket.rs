@@ -144,7 +144,7 @@ impl Drop for ApiSocket {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|there| (there.dev(), there.ino()) == self.file);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the socket could not be removed");
+            tracing::warn!("{} could not be removed: {error}", self.path.display());
         }
     }
 }

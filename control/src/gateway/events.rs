@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
 use super::Gateway;
+use super::diary::Entry;
 use crate::config::{Fate, Server, Service};
 
 /// Events that a slow watcher may fall behind before it misses some.
@@ -140,7 +141,7 @@ pub struct ServerName {
     pub server: Endpoint<IpAddr>,
 }
 
-/// Tells events to all who watch.
+/// Tells events to all who watch, and the log.
 #[derive(Debug)]
 pub(super) struct Watchers(broadcast::Sender<Event>);
 
@@ -156,10 +157,13 @@ impl Watchers {
             return;
         }
         let at = SystemTime::now();
+        let mut entry = Entry::default();
         for kind in kinds {
+            entry.note(&kind);
             // Who has gone away meanwhile need not know.
             let _watchers = self.0.send(Event { revision, at, kind });
         }
+        entry.end();
     }
 }
 

@@ -4,12 +4,14 @@
 //! packet path (a new configuration, news from Linux, slots that became free) goes through it
 //! and ends in one snapshot for all workers; questions are answered from shared counters.
 
+pub(crate) mod actor;
 mod alarms;
 mod announce;
 mod applies;
 mod checked;
 mod compile;
 mod desk;
+pub(crate) mod diary;
 mod drain;
 mod edit;
 mod events;

@@ -31,7 +31,7 @@ use super::pace::Pace;
 use super::probe::{Probe, ProbeFailure, ProbeOutcome, ProbeTarget};
 use super::watched::{Answer, Changes, Errand, Report, Watched, What};
 use crate::config::{Agent, Check, CheckPath as ConfiguredPath, Timing};
-use crate::gateway::{Gateway, ServerName};
+use crate::gateway::{Gateway, ServerName, diary};
 
 /// The thread's name.
 pub const THREAD: &str = "sluice-health";
@@ -294,10 +294,9 @@ impl<P: Prober> Crew<P> {
         for news in &news {
             if news.is_expected() {
                 tracing::debug!("{news}");
-            } else if news.is_bad() {
-                tracing::warn!("{news}");
             } else {
-                tracing::info!("{news}");
+                let event = news.event();
+                diary::write(news.is_bad(), event.as_ref(), &news.to_string());
             }
         }
         self.gateway.tell_news(&news);

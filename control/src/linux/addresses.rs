@@ -342,7 +342,7 @@ impl AddressKeeper {
             if self.sender.send(twin.interface, frame, 1, ANNOUNCEMENT_GAP) {
                 self.announced.insert(entry.clone());
             } else {
-                tracing::warn!(%addr, "too many addresses at once: not announced");
+                tracing::warn!("too many addresses at once: {addr} is not announced");
             }
         }
     }

@@ -124,7 +124,10 @@ fn gather(sources: &Sources) -> Vec<MetricFamily> {
     families.extend(services::gather(&gateway.counted_services()));
     families.extend(health::gather(gateway.board()));
     if gateway.config().gateway().node_ipvs_metrics {
-        families.extend(node_ipvs::gather(&gateway.services(), gateway.total_traffic()));
+        families.extend(node_ipvs::gather(
+            &gateway.services(),
+            gateway.total_traffic(),
+        ));
     }
     families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
     families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));

@@ -15,8 +15,11 @@ use crate::view::{ServerView, ServiceView};
 /// What tells a server of a service from all others, in the order in which Prometheus writes them.
 type Labels = [(&'static str, String); 6];
 
+/// Where a number stands.
+type Read<T, N> = fn(&T) -> N;
+
 /// What node_exporter says of the whole: name, help, and where it stands.
-const TOTALS: [(&str, &str, fn(&TrafficTotals) -> u64); 5] = [
+const TOTALS: [(&str, &str, Read<TrafficTotals, u64>); 5] = [
     (
         "node_ipvs_connections_total",
         "The total number of connections made.",
@@ -45,7 +48,7 @@ const TOTALS: [(&str, &str, fn(&TrafficTotals) -> u64); 5] = [
 ];
 
 /// What it says of each server.
-const BACKENDS: [(&str, &str, fn(&ServerView) -> u32); 3] = [
+const BACKENDS: [(&str, &str, Read<ServerView, u32>); 3] = [
     (
         "node_ipvs_backend_connections_active",
         "The current active connections by local and remote address.",

@@ -117,7 +117,7 @@ impl Mirror {
             .name("sluice-mirror".to_owned())
             .spawn(move || match reflector.run(&stopped) {
                 Ok(()) => {}
-                Err(error) => tracing::error!(%error, "the mirror of Linux's routes has failed"),
+                Err(error) => tracing::error!("the mirror of Linux's routes has failed: {error}"),
             })?;
         Ok(Self {
             counters,
