@@ -28,6 +28,7 @@ mod session_line;
 mod stand;
 mod standing_view;
 mod sysctl;
+mod visits;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -49,6 +50,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::health::Board;
+use crate::health::check_path::CheckPath;
 use crate::ipvs::Table;
 use crate::linux::addresses::WantedAddress;
 use crate::linux::journal::AddressRole;
@@ -73,6 +75,7 @@ pub use import::{Import, ImportError};
 pub use ledger::Ledger;
 pub use listing::ListingError;
 pub use mirrored::Mirrored;
+pub use visits::VisitError;
 
 /// What an ethdev counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,6 +170,10 @@ pub struct Gateway {
     /// The servers that were overloaded when somebody last listened.
     overloaded: Mutex<HashSet<ServerName>>,
     announcing: Mutex<Announcing>,
+    /// The way of checks to the VIP on a server.
+    check_path: Mutex<Option<CheckPath>>,
+    /// Whoever holds it looks at servers.
+    visiting: Mutex<()>,
 }
 
 impl Gateway {
@@ -219,6 +226,8 @@ impl Gateway {
             counted: CountedLock::default(),
             overloaded: Mutex::default(),
             announcing: Mutex::default(),
+            check_path: Mutex::default(),
+            visiting: Mutex::default(),
         };
         let state = gateway.state.lock();
         gateway.count(&state, &desk::names(&state.config));
