@@ -66,7 +66,8 @@ impl Gateway {
     fn prepare(&self, config: &Arc<Config>, service: ServiceKey, server: &Server) -> Visit {
         let snapshot = self.published();
         let path = self.check_path.lock().clone();
-        let way = V4::from_ip(server.endpoint.addr).and_then(|it| Way::towards(&snapshot, it));
+        let addr = V4::from_ip(server.endpoint.addr);
+        let way = addr.and_then(|addr| Way::towards(&snapshot, addr));
         let neighbour = way.filter(|way| way.is_neighbour).and_then(|way| {
             let mut interfaces = config.interfaces();
             let twin = interfaces.find(|it| it.id == way.interface)?;
@@ -85,6 +86,7 @@ impl Gateway {
             source: path.as_ref().map(CheckPath::source),
             check: (path.filter(|_| by_vip)).and_then(|it| it.address(service, server.endpoint)),
             mtu: way.map_or(0, |way| way.mtu),
+            is_local: addr.is_some_and(|addr| snapshot.is_local(addr)),
         }
     }
 }

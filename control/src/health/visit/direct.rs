@@ -24,9 +24,16 @@ const NO_CHECK_ADDRESS: &str = "the server has no check address: give `[health]`
 pub(super) fn look(visit: &Visit, address: &Heard) -> Vec<LookView> {
     let mut looks = vec![visit.own_address(address)];
     looks.push(arp(visit));
-    let (Some(IpAddr::V4(_)), Some(source), Some(check)) = (visit.vip(), visit.source, visit.check)
-    else {
-        looks.extend(["vip", "path_mtu"].map(|about| unseen(about, NO_CHECK_ADDRESS.to_owned())));
+    let reach = visit.source.zip(visit.check);
+    let (Some(_), Some((source, check))) = (visit.service, reach) else {
+        let says = match visit.service {
+            Some(_) => NO_CHECK_ADDRESS,
+            None => "the service is of a mark, which has no VIP to ask at",
+        };
+        looks.push(unseen("vip", says.to_owned()));
+        if visit.method == Method::Tun {
+            looks.push(unseen("path_mtu", says.to_owned()));
+        }
         return looks;
     };
     looks.push(match visit.protocol() {

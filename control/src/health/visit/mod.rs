@@ -52,6 +52,8 @@ pub struct Visit {
     pub check: Option<Ipv4Addr>,
     /// The largest packet that goes to it, in bytes.
     pub mtu: u16,
+    /// Whether its address is one of the gateway's.
+    pub is_local: bool,
 }
 
 impl Visit {
@@ -59,6 +61,9 @@ impl Visit {
     /// hurts nobody.
     #[must_use]
     pub fn look(&self) -> Vec<LookView> {
+        if let Some(says) = self.is_beyond_looking() {
+            return vec![unseen("address", says.to_owned())];
+        }
         if self.own.is_none() {
             let says = format!(
                 "the gateway has no way to {}: no route, no MAC, or no own address on the twin",
@@ -75,6 +80,17 @@ impl Visit {
             Method::Nat => vec![self.own_address(&address), routed::way_back(self, &address)],
             Method::Dr | Method::Tun => direct::look(self, &address),
             _ => vec![self.own_address(&address)],
+        }
+    }
+
+    /// Why nobody could look at it, if so.
+    fn is_beyond_looking(&self) -> Option<&'static str> {
+        if self.server.is_ipv6() {
+            Some("the server is of IPv6, which this gateway leaves to Linux")
+        } else if self.is_local {
+            Some("the server is the gateway itself")
+        } else {
+            None
         }
     }
 
@@ -151,5 +167,84 @@ fn look(about: &str, outcome: &str, says: String, mend: Option<String>) -> LookV
         outcome: outcome.to_owned(),
         says,
         mend,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(server: &str) -> Visit {
+        Visit {
+            method: Method::Dr,
+            service: Some((Protocol::Tcp, "10.1.0.100:80".parse().unwrap())),
+            server: server.parse().unwrap(),
+            neighbour: None,
+            own: Some(Ipv4Addr::LOCALHOST),
+            source: None,
+            check: None,
+            mtu: 1_500,
+            is_local: false,
+        }
+    }
+
+    fn outcomes(visit: &Visit) -> Vec<(String, String)> {
+        let looks = visit.look().into_iter();
+        looks.map(|look| (look.about, look.outcome)).collect()
+    }
+
+    fn said(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(about, outcome): &(&str, &str)| ((*about).to_owned(), (*outcome).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn nobody_looks_at_ipv6_nor_at_the_gateway_itself() {
+        let local = Visit {
+            is_local: true,
+            own: None,
+            ..visit("10.1.0.1:80")
+        };
+
+        for visit in [local, visit("[2001:db8::1]:80")] {
+            assert_eq!(outcomes(&visit), said(&[("address", "not_looked_at")]));
+        }
+    }
+
+    #[test]
+    fn without_segment_and_check_address_only_the_servers_own_address_is_known() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dr = visit(&listener.local_addr().unwrap().to_string());
+        let nat = Visit {
+            method: Method::Nat,
+            ..dr.clone()
+        };
+
+        let expected = [
+            ("address", "well"),
+            ("arp", "not_looked_at"),
+            ("vip", "not_looked_at"),
+        ];
+        assert_eq!(outcomes(&dr), said(&expected));
+        assert_eq!(
+            outcomes(&nat),
+            said(&[("address", "well"), ("way_back", "not_looked_at")])
+        );
+        drop(listener);
+        let looks = dr.look();
+        assert_eq!(looks[0].outcome, "wrong");
+        assert!(
+            looks[0].says.contains("refuses connections"),
+            "{}",
+            looks[0].says
+        );
+    }
+
+    #[test]
+    fn the_mend_is_a_whole_command() {
+        assert_eq!(
+            visit("10.2.0.11:80").setup(""),
+            "on the server: sluicectl realserver-setup --method dr --vip 10.1.0.100 --apply"
+        );
     }
 }
