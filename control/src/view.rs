@@ -23,12 +23,14 @@ mod explain;
 mod health;
 mod maintenance;
 mod readiness;
+mod visit;
 
 pub use drain::{DrainQuery, DrainView, DrainedView};
 pub use explain::{ExplainQuery, ExplainView, HopView, StepView};
 pub use health::{AgentView, CheckView, RunsView, ServerHealthView, ServiceHealthView};
 pub use maintenance::{AnnouncedView, MaintenanceView, MaintenanceWish};
 pub use readiness::ReadinessView;
+pub use visit::{LookView, VisitQuery, VisitedView};
 
 /// The gateway as a whole (`GET /v1/status`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -97,6 +97,9 @@ impl<'a> Duty<'a> {
         self.gateway.settled();
         // Not before: what Linux cannot reach yet would be taken for down.
         let engine = Engine::start(Arc::clone(self.gateway), self.checks.cloned())?;
+        if let Some(path) = self.checks {
+            self.gateway.use_check_path(path.clone());
+        }
         self.engine = Some(engine);
         let config = self.gateway.config();
         let workers = config.gateway().workers.count();

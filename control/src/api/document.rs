@@ -117,7 +117,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Operation) {
         let unchanged = Response::new("It is still what the ETag in If-None-Match stands for.");
         responses.insert("304".to_owned(), unchanged.into());
     }
-    if matches!(path, "/v1/drain" | "/v1/undrain") {
+    if matches!(path, "/v1/drain" | "/v1/undrain" | "/v1/realserver-check") {
         refusals.push((404, "No service has such a server."));
     }
     if path.starts_with("/v1/sessions") || path == "/v1/explain" {

@@ -79,6 +79,9 @@ mod health;
 /// What would become of a packet.
 mod explain;
 
+/// Real servers, looked at from the gateway's side.
+mod visit;
+
 /// The variables of IPVS: shown, set.
 mod sysctl;
 
@@ -254,6 +257,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::disable))
         .routes(routes!(health::enable))
         .routes(routes!(explain::explain))
+        .routes(routes!(visit::visit))
         .routes(routes!(ipvsadm::at_gateway))
         .routes(routes!(sysctl::list))
         .routes(routes!(sysctl::show, sysctl::set))

@@ -8,7 +8,7 @@ use dataplane::knobs::{KnobError, KnobProblem, Knobs};
 
 use super::condition::Tag;
 use crate::config::{ConfigErrors, EditError, near};
-use crate::gateway::{ApplyError, DrainError, ExplainError, ImportError, ListingError};
+use crate::gateway::{ApplyError, DrainError, ExplainError, ImportError, ListingError, VisitError};
 use crate::view::ErrorView;
 
 /// A request that was not done, and why.
@@ -108,6 +108,17 @@ impl From<DrainError> for Refusal {
             DrainError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<VisitError> for Refusal {
+    fn from(error: VisitError) -> Self {
+        match error {
+            VisitError::Nobody(error) => error.into(),
+            VisitError::Nothing(_) => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            VisitError::TooMany(_) => Self::new(StatusCode::BAD_REQUEST, error.to_string()),
+            VisitError::Busy => Self::new(StatusCode::CONFLICT, error.to_string()),
+        }
     }
 }
 

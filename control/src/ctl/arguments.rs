@@ -10,6 +10,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::host::{Doctor, SetupHost};
+use super::realserver_check::Check;
 use super::realserver_setup::Setup;
 use super::size::Demand;
 
@@ -156,6 +157,13 @@ pub(super) enum Command {
     /// that --persist asks for. It changes nothing unless --apply says so. Exits with 1 when that
     /// cannot be, or a step fails.
     RealserverSetup(Setup),
+    /// Looks at real servers from the gateway's side for the mistakes of setting them up.
+    ///
+    /// Asks each by ARP, TCP, UDP and ICMP, as far as its method goes: does it answer ARP for the
+    /// VIP, take the VIP's packets, answer from the VIP, take full-size packets from a tunnel, answer
+    /// by the gateway. Takes some seconds for each. Exits with 1 when something is wrong; what could
+    /// not be looked at is said.
+    RealserverCheck(Check),
     /// Says whether every worker runs and has the newest configuration, and how the servers are.
     ///
     /// Exits with 1 when a worker does not, or when SERVICE is given and has no quorum.

@@ -70,6 +70,9 @@ mod host;
 /// What makes a real server of a machine.
 mod realserver_setup;
 
+/// Real servers, looked at from the gateway's side.
+mod realserver_check;
+
 /// The command line about itself: completions and manual.
 mod manual;
 
@@ -316,6 +319,7 @@ fn execute(arguments: &Arguments, console: &mut Console<'_>) -> Result<Exit, Fai
         Command::Config { toml, .. } => configuration::show(&client()?, *toml, console),
         Command::RealserverSetup(setup) => realserver_setup::run(setup, console),
         Command::Size(demand) => size::run(demand, console),
+        Command::RealserverCheck(check) => realserver_check::show(client()?, check, console),
         Command::Import { from } => import::run(from, console),
         Command::Enable(servers) => health::enable(&client()?, servers, console),
         Command::Disable(servers) => health::disable(&client()?, servers, console),

@@ -143,3 +143,58 @@ fn apply(plan: &Plan, is_undone: bool, console: &mut Console<'_>) -> Result<Exit
     outcome.map_err(|error| refused(error.to_string()))?;
     Ok(Exit::Well)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::Exit;
+
+    fn setup(words: &str) -> (Exit, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let words = format!("sluicectl realserver-setup {words}");
+        let exit = super::super::run(words.split(' '), &mut out, &mut err);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (exit, text(out), text(err))
+    }
+
+    #[test]
+    fn commands_are_printed_and_nothing_is_done() {
+        let (exit, out, err) = setup("--method dr --vip 10.2.0.100");
+
+        assert_eq!((exit, err.as_str()), (Exit::Well, ""));
+        assert!(
+            out.contains("ip address add 10.2.0.100/32 dev lo\n"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn json_has_each_step_with_its_condition_its_commands_and_those_that_undo_it() {
+        let (_, out, _) = setup("--json --method dr --vip 10.2.0.100");
+
+        let view: Value = serde_json::from_str(&out).unwrap();
+        let steps = view["steps"].as_array().unwrap();
+        let address = steps.last().unwrap();
+        assert_eq!(address["what"], "10.2.0.100 is on lo");
+        assert_eq!(address["run"][0], "ip address add 10.2.0.100/32 dev lo");
+        assert!(address["holds"].is_string() && address["undo"][0].is_string());
+    }
+
+    #[test]
+    fn what_cannot_be_exits_with_1_and_says_why() {
+        for (words, expected) in [
+            (
+                "--method tun",
+                "a server of tun has the VIP itself: name it with --vip\n",
+            ),
+            (
+                "--method dr --vip 10.2.0.100 --os freebsd --apply",
+                "--apply is for Linux: run the commands on the server itself\n",
+            ),
+        ] {
+            let (exit, out, err) = setup(words);
+            assert_eq!((exit, out.as_str(), err.as_str()), (Exit::No, "", expected));
+        }
+    }
+}

@@ -235,6 +235,11 @@ fn weight_of(config: &Config, name: &ServerName) -> Option<Weight> {
     find(config, name).map(|server| server.weight)
 }
 
+/// The servers that are meant: of all that have it, or of one service.
+pub(super) fn meant(config: &Config, query: &DrainQuery) -> Result<Vec<ServerName>, DrainError> {
+    Meant::read(query)?.servers(config)
+}
+
 /// Which servers are meant.
 struct Meant<'a> {
     query: &'a DrainQuery,
@@ -258,11 +263,8 @@ impl<'a> Meant<'a> {
     }
 
     fn is_service(&self, service: &Service) -> bool {
-        let Some(wanted) = &self.query.service else {
-            return true;
-        };
-        let is_name = service.name.as_ref() == Some(wanted);
-        is_name || spellings(service.key()).contains(wanted)
+        let wanted = self.query.service.as_ref();
+        wanted.is_none_or(|wanted| is_called(service, wanted))
     }
 
     /// The servers; at least one.
@@ -299,6 +301,12 @@ impl<'a> Meant<'a> {
         }
         Ok(meant)
     }
+}
+
+/// Whether that names a service.
+pub(super) fn is_called(service: &Service, wanted: &str) -> bool {
+    let is_name = service.name.as_deref() == Some(wanted);
+    is_name || spellings(service.key()).iter().any(|it| it == wanted)
 }
 
 /// All that a service's key may be written as.

@@ -33,6 +33,7 @@ mod stand;
 mod standing_view;
 mod sysctl;
 mod unused_routes;
+mod visits;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -54,6 +55,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::health::Board;
+use crate::health::check_path::CheckPath;
 use crate::ipvs::Table;
 use crate::linux::addresses::WantedAddress;
 use crate::linux::journal::AddressRole;
@@ -80,6 +82,7 @@ pub use import::{Import, ImportError};
 pub use ledger::Ledger;
 pub use listing::ListingError;
 pub use mirrored::Mirrored;
+pub use visits::VisitError;
 
 /// What an ethdev counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,6 +180,10 @@ pub struct Gateway {
     announcing: Mutex<Announcing>,
     applies: Mutex<Applies>,
     answers: Answers,
+    /// The way of checks to the VIP on a server.
+    check_path: Mutex<Option<CheckPath>>,
+    /// Whoever holds it looks at servers.
+    visiting: Mutex<()>,
 }
 
 impl Gateway {
@@ -232,6 +239,8 @@ impl Gateway {
             announcing: Mutex::default(),
             applies: Mutex::default(),
             answers: Answers::default(),
+            check_path: Mutex::default(),
+            visiting: Mutex::default(),
         };
         let state = gateway.state.lock();
         gateway.count(&state, &desk::names(&state.config));

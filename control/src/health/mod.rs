@@ -26,6 +26,9 @@ pub mod weight;
 /// The way of checks that go where the traffic goes: to the VIP on one server.
 pub mod check_path;
 
+/// Looks at a server from the gateway's side for the mistakes of setting it up.
+pub mod visit;
+
 /// Which servers of a service are in the packet path.
 pub mod standing;
 

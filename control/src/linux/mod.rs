@@ -49,6 +49,9 @@ pub mod mirror;
 /// Keeps the MACs of next hops known.
 pub mod neighbour;
 
+/// Asks one host whether it answers ARP for an address.
+pub mod ask_arp;
+
 /// Puts VIPs and LIPs on the twins, and takes away what it put there.
 pub mod addresses;
 /// Tells the neighbours that an address is here now.

@@ -112,9 +112,7 @@ fn netplan(wanted: &Wanted) -> String {
     let head = "network:\n  version: 2\n  ethernets:\n";
     match (wanted.method, wanted.gateway, &wanted.interface) {
         (Method::Dr, ..) => {
-            let line =
-                |vip: &IpAddr| format!("        - \"{vip}/{}\"\n", place(Method::Dr, *vip).1);
-            let lines: String = wanted.vips.iter().map(line).collect();
+            let lines: String = wanted.vips.iter().map(netplan_address).collect();
             format!("{head}    lo:\n      match:\n        name: lo\n      addresses:\n{lines}")
         }
         (Method::Nat, Some(gateway), Some(interface)) => format!(
@@ -122,6 +120,16 @@ fn netplan(wanted: &Wanted) -> String {
         ),
         _ => String::new(),
     }
+}
+
+fn netplan_address(vip: &IpAddr) -> String {
+    // One of IPv6 would otherwise be a source of what the server begins.
+    let more = if vip.is_ipv6() {
+        ":\n            lifetime: 0"
+    } else {
+        ""
+    };
+    format!("        - \"{vip}/{}\"{more}\n", place(Method::Dr, *vip).1)
 }
 
 /// Stanzas beside those that the interfaces have already; ifupdown does both.

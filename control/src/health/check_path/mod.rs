@@ -35,6 +35,7 @@ use range::AddressBook;
 pub(crate) use carrier::Carrier;
 pub use range::{CheckRange, MAX_PREFIX_LEN, MIN_PREFIX_LEN};
 pub use refusal::Refusal;
+pub(crate) use way::Way;
 
 /// A server that is to have a check address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,27 +1,31 @@
 //! The way to a server, as the packet path takes it.
 
-use dataplane::address::{MacAddr, V4};
+use dataplane::address::{Address, MacAddr, V4};
 use dataplane::id::InterfaceId;
 use dataplane::route::select;
 use dataplane::snapshot::Snapshot;
 
 /// Where packets to a server leave, and in whose name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(crate) struct Way {
     /// The interface.
-    pub(super) interface: InterfaceId,
+    pub(crate) interface: InterfaceId,
     /// Its MAC.
-    pub(super) own_mac: MacAddr,
+    pub(crate) own_mac: MacAddr,
     /// The gateway's own address there, to which the server answers.
-    pub(super) own_addr: V4,
+    pub(crate) own_addr: V4,
     /// The next hop's MAC.
-    pub(super) mac: MacAddr,
+    pub(crate) mac: MacAddr,
+    /// Whether the next hop is the server itself.
+    pub(crate) is_neighbour: bool,
+    /// The largest packet that goes this way, in bytes.
+    pub(crate) mtu: u16,
 }
 
 impl Way {
     /// The way to `server`; `None` without a route, a known MAC or an own address, or when the
     /// gateway itself is the server.
-    pub(super) fn towards(snapshot: &Snapshot, server: V4) -> Option<Self> {
+    pub(crate) fn towards(snapshot: &Snapshot, server: V4) -> Option<Self> {
         if snapshot.is_local(server) {
             return None;
         }
@@ -35,13 +39,14 @@ impl Way {
             own_mac: interface.mac,
             own_addr: interface.address?,
             mac: adjacency.mac?,
+            is_neighbour: adjacency.neighbour(server.to_ip()) == server.to_ip(),
+            mtu: adjacency.mtu,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use dataplane::address::Address;
     use dataplane::testing::{
         DIP_SERVER_SIDE, GATEWAY_SERVER_MAC, RIP_1, RIP_1_MAC, SERVER_SIDE, Setup, endpoint,
     };
@@ -59,6 +64,8 @@ mod tests {
             own_mac: GATEWAY_SERVER_MAC,
             own_addr: DIP_SERVER_SIDE,
             mac: RIP_1_MAC,
+            is_neighbour: true,
+            mtu: 1_500,
         };
         assert_eq!(way, Some(expected));
     }
