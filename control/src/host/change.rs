@@ -252,6 +252,12 @@ fn give(tree: &Tree, device: &str, to: &Binding) -> io::Result<()> {
     if current == to.driver {
         return Ok(());
     }
+    // The kernel would wait for that program without an end.
+    if let Some(holder) = nics::holder(tree, device) {
+        return Err(io::Error::other(format!(
+            "{holder} is using it, stop it first"
+        )));
+    }
     if current.is_some() {
         tree.poke(&format!("{place}/driver/unbind"), device)?;
     }
