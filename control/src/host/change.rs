@@ -246,6 +246,12 @@ fn binding(nic: &nics::Nic) -> Binding {
 /// Gives a device to a driver, or takes it from the one it has.
 fn give(tree: &Tree, device: &str, to: &Binding) -> io::Result<()> {
     let place = nics::place(device);
+    // The kernel would wait for that program without an end.
+    if let Some(holder) = nics::holder(tree, device) {
+        return Err(io::Error::other(format!(
+            "{holder} is using it, stop it first"
+        )));
+    }
     let only = to.only.as_deref().unwrap_or_default();
     tree.poke(&format!("{place}/driver_override"), only)?;
     let current = tree.link(&format!("{place}/driver"));

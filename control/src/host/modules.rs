@@ -1,6 +1,7 @@
 //! Loadable parts of the kernel.
 
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
 use super::imitation;
@@ -31,7 +32,14 @@ pub(super) fn unload(tree: &Tree, name: &str) -> io::Result<()> {
 }
 
 fn modprobe(words: &[&str]) -> io::Result<()> {
-    let done = Command::new("modprobe").args(words).output()?;
+    // Whoever became root by `su` may have no path to it.
+    let place = Path::new("/sbin/modprobe");
+    let program = if place.exists() {
+        place
+    } else {
+        Path::new("modprobe")
+    };
+    let done = Command::new(program).args(words).output()?;
     if done.status.success() {
         return Ok(());
     }

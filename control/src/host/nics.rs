@@ -112,6 +112,27 @@ pub(super) fn neighbours(tree: &Tree, nic: &Nic) -> Vec<Nic> {
         .collect()
 }
 
+/// The program that has a device by vfio, with its process number.
+pub(super) fn holder(tree: &Tree, device: &str) -> Option<String> {
+    let group = one(tree, device)?.group?;
+    let files = [
+        format!("/dev/vfio/{group}"),
+        format!("/dev/vfio/noiommu-{group}"),
+    ];
+    let is_number = |name: &String| name.bytes().all(|digit| digit.is_ascii_digit());
+    let mut processes = tree.names("/proc").into_iter().filter(is_number);
+    let holder = processes.find(|process| {
+        let place = format!("/proc/{process}/fd");
+        let mut open = tree.names(&place).into_iter();
+        open.any(|file| {
+            let target = fs::read_link(tree.at(&format!("{place}/{file}")));
+            target.is_ok_and(|target| files.iter().any(|file| target == Path::new(file)))
+        })
+    })?;
+    let name = tree.text(&format!("/proc/{holder}/comm"));
+    Some(format!("{} (process {holder})", name.unwrap_or_default()))
+}
+
 /// Whether the kernel has an IOMMU at work. A NIC that vfio took without one has a group too.
 pub(super) fn has_iommu(tree: &Tree) -> bool {
     const GROUPS: &str = "/sys/kernel/iommu_groups";

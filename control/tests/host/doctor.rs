@@ -354,3 +354,31 @@ fn a_file_or_host_that_cannot_be_seen_gives_no_answer() {
         "there is no /proc/meminfo: without /proc and /sys nothing can be said of this machine\n"
     );
 }
+
+#[test]
+fn every_finding_has_its_place_in_the_book() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/host-setup.md");
+    let page = fs::read_to_string(page).unwrap();
+    let machine = Machine::new();
+    machine.write("proc/77/comm", "irqbalance\n");
+    machine.write("etc/systemd/system/sluice.service", "[Service]\n");
+    let named = configured(&machine, "workers = [2, 4]", &["0000:02:00.0"]);
+
+    let ran = [
+        machine.run("doctor --json"),
+        machine.run(&format!("doctor --json {named}")),
+    ];
+
+    let mut names = 0;
+    for ran in ran {
+        let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        for finding in said["findings"].as_array().unwrap() {
+            let name = finding["name"].as_str().unwrap();
+            let headings = page.lines().filter(|line| line.starts_with("### "));
+            let mut words = headings.flat_map(|line| line.split([' ', ',']));
+            assert!(words.any(|word| word == name), "{name}");
+            names += 1;
+        }
+    }
+    assert!(names > 25, "only {names} findings were made");
+}

@@ -119,6 +119,8 @@ fn a_journal_that_cannot_be_used_changes_nothing() {
     assert_eq!(ran.exit, Exit::Failed);
     let begin = "/var/lib/sluice/setup-host.json does not say what was changed (EOF";
     assert!(ran.err.starts_with(begin), "{}", ran.err);
+    let end = "): look at it, then move it away\n";
+    assert!(ran.err.ends_with(end), "{}", ran.err);
 
     fs::remove_file(machine.at(JOURNAL)).unwrap();
     let directory = File::open(machine.at("var/lib/sluice")).unwrap();

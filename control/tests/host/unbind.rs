@@ -1,5 +1,7 @@
 //! NICs that are given back.
 
+use control::ctl::Exit;
+
 use crate::tree::Machine;
 
 #[test]
@@ -62,5 +64,28 @@ fn one_that_is_linuxs_stays_linuxs() {
 
     let note = "note: 0000:01:00.0 (eno1) is Linux's already\nNothing to change.\n";
     assert_eq!(said, note);
+    assert_eq!(machine.contents(), before);
+}
+
+#[test]
+fn one_that_a_program_uses_is_not_taken_from_it() {
+    let machine = Machine::new();
+    let before = machine.contents();
+    machine.well("setup-host --bind eno3");
+    machine.write("proc/77/comm", "sluice\n");
+    machine.link("/dev/vfio/12", "proc/77/fd/9");
+
+    let end = "sluice (process 77) is using it, stop it first.";
+    let unbound = machine.run("setup-host --unbind eno3");
+    let wanted = format!("0000:02:00.0 failed: {end} What was changed before stays");
+    assert!(unbound.err.starts_with(&wanted), "{}", unbound.err);
+    let undone = machine.run("setup-host --undo");
+    let wanted = format!("0000:02:00.0 (eno3) could not be taken back: {end} Mend that");
+    assert!(undone.err.starts_with(&wanted), "{}", undone.err);
+    assert_eq!((unbound.exit, undone.exit), (Exit::Failed, Exit::Failed));
+    assert_eq!(machine.driver("0000:02:00.0").as_deref(), Some("vfio-pci"));
+
+    std::fs::remove_dir_all(machine.at("proc/77")).unwrap();
+    machine.well("setup-host --undo");
     assert_eq!(machine.contents(), before);
 }

@@ -38,7 +38,7 @@ pub enum EthdevError {
     /// No driver takes the PCI device as it is: most often it still belongs to Linux.
     #[error(
         "DPDK has no driver for the device {device} as it is; \
-         a NIC that Linux uses must first be bound to vfio-pci (dpdk-devbind.py does it)"
+         a NIC that Linux uses must first be bound to vfio-pci (`sluicectl setup-host --bind` does it)"
     )]
     NoDriver {
         /// The device as configured.
