@@ -8,6 +8,7 @@ mod log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser};
 use control::config::Config;
@@ -16,9 +17,13 @@ use log::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+/// The version, the commit it was built from, and the DPDK that this process runs with.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}, {}", daemon::VERSION, dataplane::io::dpdk::version()));
+
 /// A layer-4 gateway on DPDK: DR, NAT, TUN and FULLNAT for people who run LVS.
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version = daemon::VERSION)]
+#[command(name = "sluice", version = VERSION.as_str())]
 struct Arguments {
     /// The configuration file.
     #[arg(

@@ -88,9 +88,9 @@ fn blocks(page: PathBuf) -> Vec<Block> {
 }
 
 fn check(path: &Path, text: &str) {
-    if let Err(errors) = Config::from_toml(text, path) {
-        panic!("{errors}\n{text}");
-    }
+    let read = Config::from_toml(text, path);
+    let wrong = read.err().map(|errors| errors.to_string());
+    assert!(wrong.is_none(), "{}\n{text}", wrong.unwrap_or_default());
 }
 
 #[test]

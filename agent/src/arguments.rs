@@ -6,9 +6,12 @@ use std::str::FromStr;
 
 use clap::Parser;
 
+/// The version with the commit it was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SLUICE_COMMIT"), ")");
+
 /// Tells a gateway how much this server can bear, by HAProxy's agent-check protocol.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = VERSION)]
 pub(crate) struct Arguments {
     /// Where gateways ask.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9999")]

@@ -25,7 +25,7 @@ pub(super) const SOCKET_VARIABLE: &str = "SLUICE_SOCKET";
 /// Exits with 0 when all is well, 1 when the answer is no (a refused or wrong configuration, a
 /// gateway that is not healthy), 2 when there is no answer.
 #[derive(Debug, Parser)]
-#[command(name = "sluicectl", version)]
+#[command(name = "sluicectl", version = super::version())]
 pub(super) struct Arguments {
     /// The gateway's socket (`socket` in its [gateway] section).
     #[arg(

@@ -82,6 +82,7 @@ mod documented;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::AnsiColor;
@@ -205,9 +206,19 @@ impl Console<'_> {
     }
 }
 
-/// Does what the command line of this process says.
+/// What this program is built from, as its binary says.
+static VERSION: OnceLock<&str> = OnceLock::new();
+
+/// The version with the commit, or the version alone where no binary said more.
+fn version() -> &'static str {
+    VERSION.get().copied().unwrap_or(env!("CARGO_PKG_VERSION"))
+}
+
+/// Does what the command line of this process says. Only a binary knows its commit: a library
+/// that did would be built anew with each.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(version: &'static str) -> ExitCode {
+    VERSION.get_or_init(|| version);
     let screen = Screen::present();
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     run_on(screen, std::env::args_os(), &mut out, &mut err).into()

@@ -51,7 +51,7 @@ pub(super) fn show_health(client: &Client, console: &mut Console<'_>) -> Result<
 pub(super) fn show_version(client: &Client, console: &mut Console<'_>) -> Result<Exit, Failure> {
     if !console.json {
         // This much is known without a gateway.
-        writeln!(console.out, "sluicectl {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(console.out, "sluicectl {}", super::version())?;
     }
     let answer = client.get("/v1/version")?.accepted()?;
     if console.json {
