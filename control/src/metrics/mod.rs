@@ -120,7 +120,8 @@ fn gather(sources: &Sources) -> Vec<MetricFamily> {
     families.extend(workers::gather(gateway.plane()));
     families.extend(services::gather(&gateway.counted_services()));
     families.extend(health::gather(gateway.board()));
-    families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
+    let source = &gateway.plane().ethdevs;
+    families.extend(ethdevs::gather(&source.stats(), &source.mempools()));
     families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
     families.extend(checks::gather(sources.checks.as_ref()));
     families.extend(answers::gather(gateway.answers()));

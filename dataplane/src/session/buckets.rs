@@ -11,6 +11,7 @@
 //! behind. This index compares tags alone: whether an entry is the right one is asked of
 //! whoever knows the sessions. Entries are any numbers; equal hashes may have several.
 
+use super::probes::Probes;
 use crate::intrinsics::{equal_tags, prefetch_index};
 use crate::memory::{HugeSlice, MapError, plain_data};
 
@@ -71,6 +72,7 @@ pub(super) enum First {
 #[derive(Debug)]
 pub(super) struct Buckets {
     buckets: HugeSlice<Bucket>,
+    probes: Probes,
 }
 
 impl Buckets {
@@ -83,7 +85,10 @@ impl Buckets {
         let places = entries.saturating_mul(100).div_ceil(LOAD_PERCENT);
         // Two at least, so that an entry that finds its bucket full has another to go to.
         let buckets = HugeSlice::new(places.div_ceil(PLACES).max(2))?;
-        Ok(Self { buckets })
+        Ok(Self {
+            buckets,
+            probes: Probes::default(),
+        })
     }
 
     /// Hints the CPU to fetch the bucket of `hash`.
@@ -142,7 +147,11 @@ impl Buckets {
             if place < PLACES {
                 self.buckets[at].tags[place] = tag(hash);
                 self.buckets[at].entries[place] = entry;
-                self.count_overflow(home, at, |count| count.saturating_add(1));
+                self.probes.count();
+                if at != home {
+                    self.count_overflow(home, at, |count| count.saturating_add(1));
+                    self.note_passed(home, at);
+                }
                 return true;
             }
             at = self.after(at);
@@ -190,6 +199,17 @@ impl Buckets {
             at = self.after(at);
         }
         None
+    }
+
+    /// How far entries had to go until now.
+    pub(super) const fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    #[cold]
+    fn note_passed(&mut self, home: usize, stands: usize) {
+        let around = if stands < home { self.buckets.len() } else { 0 };
+        self.probes.note_passed(stands + around - home);
     }
 
     /// Bytes the index takes.
@@ -285,6 +305,8 @@ mod tests {
             assert!(buckets.insert(hash, entry));
         }
         assert_eq!(buckets.first_candidate(hash ^ 1), First::Unknown);
+        let looked_at = 10 + 10 * 2 + 5 * 3;
+        assert_eq!(buckets.probes().counts(), ([10, 10, 5, 0, 0], looked_at));
 
         // When entries are removed, each is found until then and not after.
         for entry in 0..25 {
