@@ -9,6 +9,8 @@
 mod bare;
 /// The median, which every figure is.
 mod median;
+/// A gateway without ethdevs whose worker polls.
+mod polled;
 /// What all pictures are drawn with.
 mod svg;
 
@@ -32,6 +34,9 @@ pub mod replay;
 
 /// What changes of the configuration cost, and what a worker notices of them.
 pub mod changes;
+
+/// What a scrape of many services takes, and whom it holds up.
+pub mod scrape;
 
 /// What checks of many servers cost, and whether they keep their times.
 pub mod health;

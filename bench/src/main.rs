@@ -7,6 +7,7 @@ use bench::generator;
 use bench::health;
 use bench::latency::{self, response_times, sum_of_servers};
 use bench::replay;
+use bench::scrape;
 use clap::Parser;
 
 /// Measures sluice.
@@ -32,6 +33,8 @@ enum Command {
     Changes(changes::Options),
     /// Checking 2,000 servers once a second: CPU of the thread, and how late checks begin.
     Health(health::Options),
+    /// Scraping 10,000 services: how long it takes, how much it is, and whom it holds up.
+    Scrape(scrape::Options),
     /// A VIP against the sum of the servers behind it.
     Servers(sum_of_servers::Options),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Latency(options) => latency::measure(|| response_times::run(&options)),
         Command::Changes(options) => ended(changes::run(&options)),
         Command::Health(options) => ended(health::run(&options)),
+        Command::Scrape(options) => ended(scrape::run(&options)),
         Command::Servers(options) => latency::measure(|| sum_of_servers::run(&options)),
     }
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::burst_sizes::BurstSizes;
 use crate::drop_reason::DropReason;
 use crate::latency::LatencyHistogram;
 use crate::punt::PuntClass;
-use crate::session::Direction;
+use crate::session::{Direction, ProbeCounters};
 
 /// A number that one worker writes and others read.
 #[derive(Debug, Default)]
@@ -192,10 +193,17 @@ pub struct WorkerCounters {
     pub busy_turns: Counter,
     /// Loop turns that found none.
     pub idle_turns: Counter,
+    /// Nanoseconds of turns that found packets, or made or ended sessions.
+    pub busy_nanos: Counter,
+    /// How many packets came at a time.
+    pub bursts: BurstSizes,
+    /// How far the table's entries stand from where look-ups begin.
+    pub probes: ProbeCounters,
     /// How long packets stayed.
     pub latency: LatencyHistogram,
     drops: [Counter; DropReason::COUNT],
     punts: [Counter; PuntClass::COUNT],
+    punt_limits: [Counter; PuntClass::COUNT],
 }
 
 impl Default for WorkerCounters {
@@ -225,9 +233,13 @@ impl Default for WorkerCounters {
             rss_mismatches: Counter::default(),
             busy_turns: Counter::default(),
             idle_turns: Counter::default(),
+            busy_nanos: Counter::default(),
+            bursts: BurstSizes::default(),
+            probes: ProbeCounters::default(),
             latency: LatencyHistogram::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             punts: std::array::from_fn(|_| Counter::default()),
+            punt_limits: std::array::from_fn(|_| Counter::default()),
         }
     }
 }
@@ -245,5 +257,11 @@ impl WorkerCounters {
     #[must_use]
     pub fn punts(&self, class: PuntClass) -> &Counter {
         &self.punts[class as usize]
+    }
+
+    /// The counter of packets in `class` that were over its limit, or found its ring full.
+    #[must_use]
+    pub fn punt_limits(&self, class: PuntClass) -> &Counter {
+        &self.punt_limits[class as usize]
     }
 }

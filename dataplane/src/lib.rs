@@ -43,6 +43,9 @@ pub mod parse;
 /// Why a packet was not forwarded.
 pub mod drop_reason;
 
+/// How many packets came at a time.
+pub mod burst_sizes;
+
 /// Remembers which server a flow goes to.
 pub mod session;
 

@@ -67,6 +67,22 @@ impl Idle {
     }
 }
 
+/// What was done in a turn.
+#[derive(Clone, Copy)]
+struct Done {
+    packets: usize,
+    /// Sessions that come in that were looked at.
+    imported: usize,
+    /// Sessions that ended.
+    expired: u32,
+}
+
+impl Done {
+    const fn handled(self) -> usize {
+        self.packets + self.imported
+    }
+}
+
 /// A worker with everything it owns.
 pub struct Worker<I: Io> {
     mailbox: Arc<Mailbox>,
@@ -133,25 +149,27 @@ impl<I: Io> Worker<I> {
     /// what [`Self::turn`] does, and when it ended.
     #[inline]
     pub fn timed_turn(&mut self, start: u64, clock: &mut impl FnMut() -> u64) -> (usize, u64) {
-        let (packets, sessions) = self.work(start);
+        let done = self.work(start);
         let end = clock();
-        if packets > 0 {
-            let latency = &self.pipeline.counters().latency;
-            latency.record(end.saturating_sub(start), packets as u64);
+        let (took, counters) = (end.saturating_sub(start), self.pipeline.counters());
+        if done.packets > 0 {
+            counters.latency.record(took, done.packets as u64);
         }
-        (packets + sessions, end)
+        if done.handled() > 0 || done.expired > 0 {
+            counters.busy_nanos.add(took);
+        }
+        (done.handled(), end)
     }
 
     /// Does one turn at the time `nanos`; returns how many packets and sessions that come in
     /// it handled.
     pub fn turn(&mut self, nanos: u64) -> usize {
-        let (packets, sessions) = self.work(nanos);
-        packets + sessions
+        self.work(nanos).handled()
     }
 
-    /// One turn; returns how many packets and how many sessions that come in it handled.
+    /// One turn.
     #[inline]
-    fn work(&mut self, nanos: u64) -> (usize, usize) {
+    fn work(&mut self, nanos: u64) -> Done {
         let now = Tick::from_nanos(nanos);
         let adopted = self.mailbox.adopt(&mut self.snapshot);
         if adopted {
@@ -165,6 +183,7 @@ impl<I: Io> Worker<I> {
         let mut burst = Burst::new();
         for (ethdev, queue) in &mut self.receive {
             let count = queue.receive(&mut burst);
+            self.pipeline.counters().bursts.record(count);
             if count > 0 {
                 self.pipeline
                     .receive(&self.snapshot, now, *ethdev, &mut burst);
@@ -175,7 +194,11 @@ impl<I: Io> Worker<I> {
         let made = self.pipeline.counters().sessions_created.get() - made_before;
         let made = u32::try_from(made).unwrap_or(u32::MAX);
         let budget = EXPIRY_BUDGET.saturating_add(made.saturating_mul(EXPIRY_STEPS_PER_SESSION));
-        self.pipeline.expire(&self.snapshot, now, budget);
+        let expired = self.pipeline.expire(&self.snapshot, now, budget);
+        if made > 0 {
+            let probes = self.pipeline.sessions.probes();
+            self.pipeline.counters().probes.tell(probes);
+        }
         self.pipeline.defend(&self.snapshot, now);
         self.pipeline.sweep(&self.snapshot, now);
         handled += self.inject(now);
@@ -183,7 +206,11 @@ impl<I: Io> Worker<I> {
         self.explain(now);
         let imported = self.import_sessions(now);
         self.pipeline.out.flush();
-        (handled, imported)
+        Done {
+            packets: handled,
+            imported,
+            expired,
+        }
     }
 
     /// Takes over what other workers handed on, up to a burst for each queue: what arrives at the

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use control::config::{Config, Device, HugePages, Port};
-use control::gateway::{EthdevSource, EthdevStats};
 use control::linux::carrier::Links;
 use control::linux::device;
 use control::linux::fence::Fence;
@@ -20,6 +19,7 @@ use dataplane::steering::{DEFAULT_KEY, Steering};
 
 use super::StartError;
 use super::pools::Pools;
+use super::stats::StatsReader;
 
 /// Entries of the logical redirection table, unless a NIC has fewer: what most have.
 const REDIRECTION_ENTRIES: u16 = 128;
@@ -146,13 +146,12 @@ impl Ethdevs {
         Steering::toeplitz(&DEFAULT_KEY, &workers).unwrap_or(software)
     }
 
-    /// A reader of the ethdevs' own counters.
-    pub(super) fn stats(&self, config: &Config) -> StatsReader {
-        let names = config
-            .ports()
-            .iter()
-            .map(|port| port.interface.name.clone());
-        StatsReader(names.zip(self.ethdevs.iter().cloned()).collect())
+    /// A reader of what ethdevs and mempools count themselves.
+    pub(super) fn stats(&self, config: &Config) -> std::io::Result<StatsReader> {
+        let ports = config.ports().iter().zip(&self.ethdevs);
+        let ports = ports.map(|(port, ethdev)| (port, ethdev.clone()));
+        let workers = config.gateway().workers.count();
+        StatsReader::new(ports, workers, self.pools.named())
     }
 
     /// A reader of the ethdevs' links.
@@ -188,28 +187,6 @@ impl Ethdevs {
             tracing::warn!("{error}");
         }
         drop(fences);
-    }
-}
-
-/// Reads the ethdevs' own counters.
-pub(super) struct StatsReader(Vec<(String, Ethdev)>);
-
-impl EthdevSource for StatsReader {
-    fn stats(&self) -> Vec<EthdevStats> {
-        (self.0.iter())
-            .filter_map(|(name, ethdev)| {
-                let stats = ethdev.stats().ok()?;
-                Some(EthdevStats {
-                    name: name.clone(),
-                    received: (stats.rx_packets, stats.rx_bytes),
-                    transmitted: (stats.tx_packets, stats.tx_bytes),
-                    missed: stats.rx_missed,
-                    receive_errors: stats.rx_errors,
-                    transmit_errors: stats.tx_errors,
-                    no_buffer: stats.rx_no_buffer,
-                })
-            })
-            .collect()
     }
 }
 

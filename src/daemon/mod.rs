@@ -19,6 +19,7 @@ mod hand_over;
 mod pools;
 mod service;
 mod signals;
+mod stats;
 mod supervisor;
 mod twins;
 mod workers;
@@ -85,7 +86,7 @@ pub(crate) fn run(config: Config, path: &Path) -> Result<(), StartError> {
         counters: crew.counters(),
         cores: crew.cores(),
         session_capacity: u64::from(config.gateway().sessions_per_worker),
-        ethdevs: Box::new(ethdevs.stats(&config)),
+        ethdevs: Box::new(ethdevs.stats(&config)?),
         version: VERSION.to_owned(),
         // It says its own name first: `DPDK 22.11.11`.
         dpdk: dataplane::io::dpdk::version().replace("DPDK ", ""),

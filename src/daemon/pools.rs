@@ -12,6 +12,8 @@ const HEADROOM: u16 = 128;
 /// The mempools by socket; at least one.
 pub(super) struct Pools {
     first: Mempool,
+    /// The socket that the first one was made for.
+    first_socket: Option<u16>,
     others: Vec<(Option<u16>, Mempool)>,
 }
 
@@ -29,6 +31,7 @@ impl Pools {
         };
         Ok(Self {
             first: create(eal, config, first)?,
+            first_socket: first,
             others: (others.iter())
                 .map(|socket| Ok((*socket, create(eal, config, *socket)?)))
                 .collect::<Result<_, _>>()?,
@@ -44,6 +47,18 @@ impl Pools {
     /// Where packets come from that no ethdev received: ICMP errors, fragments, Linux's frames.
     pub(super) const fn own(&self) -> &Mempool {
         &self.first
+    }
+
+    /// Every pool by the socket that it was made for.
+    pub(super) fn named(&self) -> Vec<(String, Mempool)> {
+        let name = |socket: Option<u16>| match socket {
+            Some(socket) => format!("socket {socket}"),
+            None => "any socket".to_owned(),
+        };
+        let first = (name(self.first_socket), self.first.clone());
+        let others = self.others.iter();
+        let others = others.map(|(socket, pool)| (name(*socket), pool.clone()));
+        std::iter::once(first).chain(others).collect()
     }
 
     /// Whether every packet comes from the same pool.

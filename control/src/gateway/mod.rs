@@ -14,6 +14,7 @@ mod desk;
 pub(crate) mod diary;
 mod drain;
 mod edit;
+mod ethdevs;
 mod events;
 mod explain;
 mod fixed;
@@ -75,6 +76,7 @@ pub use applies::Applies;
 pub use compile::marks;
 pub use drain::DrainError;
 pub use edit::{Edit, EditError, Guard};
+pub use ethdevs::{EthdevSource, EthdevStats, LinkStats, MempoolStats, QueueStats};
 pub use events::{Event, EventKind, ServerName};
 pub use explain::ExplainError;
 pub use fixed::ApplyError;
@@ -83,31 +85,6 @@ pub use ledger::Ledger;
 pub use listing::ListingError;
 pub use mirrored::Mirrored;
 pub use visits::VisitError;
-
-/// What an ethdev counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EthdevStats {
-    /// The port's name in the configuration.
-    pub name: String,
-    /// Packets and bytes received.
-    pub received: (u64, u64),
-    /// Packets and bytes sent.
-    pub transmitted: (u64, u64),
-    /// Packets the ethdev had no descriptor for.
-    pub missed: u64,
-    /// Packets received with errors.
-    pub receive_errors: u64,
-    /// Packets that could not be sent.
-    pub transmit_errors: u64,
-    /// Packets for which no buffer was free.
-    pub no_buffer: u64,
-}
-
-/// Reads the ethdevs' own counters.
-pub trait EthdevSource: Send + Sync {
-    /// What each ethdev counted, in the order of the configuration.
-    fn stats(&self) -> Vec<EthdevStats>;
-}
 
 /// The packet path as control holds it.
 pub struct Plane {

@@ -51,17 +51,13 @@ impl Family {
         self
     }
 
-    /// This metric with a time in seconds for each of `items`.
+    /// This metric with a number in seconds for each of `items`.
     pub(super) fn seconds<const N: usize>(
         mut self,
         items: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
     ) -> Self {
         for (labels, value) in items {
-            let mut metric = labelled(labels);
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-            self.samples.push(metric);
+            self.push_float(labels, value);
         }
         self
     }
@@ -76,25 +72,45 @@ impl Family {
     /// `bounds` long but longer than the one before, last those that were longer than all, and
     /// the sum of all; in nanoseconds, which Prometheus shows as seconds.
     pub(super) fn times<T, const N: usize>(
+        self,
+        bounds: &[u64],
+        items: impl IntoIterator<Item = T>,
+        sample: impl for<'a> Fn(&'a T) -> ([(&'static str, String); N], &'a [u64], u64),
+    ) -> Self {
+        self.distribution(1e9, bounds, items, sample)
+    }
+
+    /// As [`Self::times`], of numbers that are no times.
+    pub(super) fn sizes<T, const N: usize>(
+        self,
+        bounds: &[u64],
+        items: impl IntoIterator<Item = T>,
+        sample: impl for<'a> Fn(&'a T) -> ([(&'static str, String); N], &'a [u64], u64),
+    ) -> Self {
+        self.distribution(1.0, bounds, items, sample)
+    }
+
+    fn distribution<T, const N: usize>(
         mut self,
+        per_unit: f64,
         bounds: &[u64],
         items: impl IntoIterator<Item = T>,
         sample: impl for<'a> Fn(&'a T) -> ([(&'static str, String); N], &'a [u64], u64),
     ) -> Self {
         for item in items {
-            let (labels, counts, nanos) = sample(&item);
+            let (labels, counts, sum) = sample(&item);
             let mut below = 0;
             let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
                 below += count;
                 let mut bucket = Bucket::default();
-                bucket.set_upper_bound(seconds(*bound));
+                bucket.set_upper_bound(float(*bound) / per_unit);
                 bucket.set_cumulative_count(below);
                 bucket
             });
             let mut histogram = Histogram::default();
             histogram.set_bucket(buckets.collect());
             histogram.set_sample_count(counts.iter().sum());
-            histogram.set_sample_sum(seconds(nanos));
+            histogram.set_sample_sum(float(sum) / per_unit);
             let mut metric = labelled(labels);
             metric.set_histogram(histogram);
             self.samples.push(metric);
@@ -102,19 +118,19 @@ impl Family {
         self
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "Prometheus counts in f64, which is exact up to 2^53"
-    )]
     fn push<const N: usize>(&mut self, labels: [(&'static str, String); N], value: u64) {
+        self.push_float(labels, float(value));
+    }
+
+    fn push_float<const N: usize>(&mut self, labels: [(&'static str, String); N], value: f64) {
         let mut metric = labelled(labels);
         if self.kind == MetricType::COUNTER {
             let mut counter = Counter::default();
-            counter.set_value(value as f64);
+            counter.set_value(value);
             metric.set_counter(counter);
         } else {
             let mut gauge = Gauge::default();
-            gauge.set_value(value as f64);
+            gauge.set_value(value);
             metric.set_gauge(gauge);
         }
         self.samples.push(metric);
@@ -133,10 +149,10 @@ fn labelled<const N: usize>(labels: [(&'static str, String); N]) -> Metric {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "exact up to 104 days; Prometheus knows f64 only"
+    reason = "Prometheus counts in f64, which is exact up to 2^53"
 )]
-fn seconds(nanos: u64) -> f64 {
-    nanos as f64 / 1e9
+const fn float(value: u64) -> f64 {
+    value as f64
 }
 
 impl From<Family> for MetricFamily {

@@ -129,7 +129,8 @@ fn gather(sources: &Sources) -> Vec<MetricFamily> {
             gateway.total_traffic(),
         ));
     }
-    families.extend(ethdevs::gather(&gateway.plane().ethdevs.stats()));
+    let source = &gateway.plane().ethdevs;
+    families.extend(ethdevs::gather(&source.stats(), &source.mempools()));
     families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
     families.extend(checks::gather(sources.checks.as_ref()));
     families.extend(answers::gather(gateway.answers()));

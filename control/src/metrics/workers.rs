@@ -1,12 +1,15 @@
 //! Each worker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use dataplane::burst_sizes::BurstSizes;
 use dataplane::counters::{Counter, WorkerCounters};
 use dataplane::drop_reason::DropReason;
 use dataplane::latency::LatencyHistogram;
 use dataplane::mailbox::Mailbox;
 use dataplane::punt::PuntClass;
+use dataplane::session::Probes;
 
 use super::family::Family;
 use crate::gateway::Plane;
@@ -130,8 +133,9 @@ pub(super) fn gather(plane: &Plane) -> Vec<Family> {
             })
         })
         .collect();
-    families.extend([turns(counters), latency(counters)]);
-    families.extend([drops(counters), punts(counters)]);
+    families.extend([turns(counters), busy(counters), bursts(counters)]);
+    families.extend([latency(counters), drops(counters)]);
+    families.extend([punts(counters), punt_limits(counters), probes(counters)]);
     families.extend(tables(plane));
     families.push(generations(&plane.mailboxes));
     families
@@ -154,6 +158,47 @@ fn turns(counters: &[Arc<WorkerCounters>]) -> Family {
         let labels = [("worker", id.to_string()), ("kind", kind.to_owned())];
         (labels, counter.get())
     })
+}
+
+fn busy(counters: &[Arc<WorkerCounters>]) -> Family {
+    let busy = counters.iter().enumerate().map(|(id, counters)| {
+        let busy = Duration::from_nanos(counters.busy_nanos.get());
+        (worker(id), busy.as_secs_f64())
+    });
+    Family::counter(
+        "sluice_worker_busy_seconds_total",
+        "Time of the worker's turns that found packets, or made or ended sessions.",
+    )
+    .seconds(busy)
+}
+
+fn bursts(counters: &[Arc<WorkerCounters>]) -> Family {
+    let bursts = counters.iter().map(|counters| {
+        let packets = counters.received_packets.get();
+        (counters.bursts.counts(), packets)
+    });
+    Family::histogram(
+        "sluice_burst_packets",
+        "Bursts by how many packets the ethdev had for the worker when it asked.",
+    )
+    .sizes(
+        &BurstSizes::BOUNDS,
+        bursts.enumerate(),
+        |(id, (counts, packets))| (worker(*id), counts, *packets),
+    )
+}
+
+fn probes(counters: &[Arc<WorkerCounters>]) -> Family {
+    let probes = counters.iter().map(|counters| counters.probes.counts());
+    Family::histogram(
+        "sluice_session_probe_buckets",
+        "Entries put into the worker's session table by the buckets of the table that were looked at.",
+    )
+    .sizes(
+        &Probes::BOUNDS,
+        probes.enumerate(),
+        |(id, (counts, buckets))| (worker(*id), counts, *buckets),
+    )
 }
 
 fn latency(counters: &[Arc<WorkerCounters>]) -> Family {
@@ -184,16 +229,32 @@ fn drops(counters: &[Arc<WorkerCounters>]) -> Family {
 }
 
 fn punts(counters: &[Arc<WorkerCounters>]) -> Family {
-    let punts = counters.iter().enumerate().flat_map(|(id, counters)| {
-        (PuntClass::ALL.into_iter()).map(move |class| (id, class, counters.punts(class)))
-    });
     Family::counter(
         "sluice_punted_packets_total",
         "Packets given to Linux, by class.",
     )
-    .each(punts, |(id, class, counter)| {
-        let class = ("class", class.name().to_owned());
-        ([("worker", id.to_string()), class], counter.get())
+    .each(by_class(counters, WorkerCounters::punts), |it| it)
+}
+
+fn punt_limits(counters: &[Arc<WorkerCounters>]) -> Family {
+    Family::counter(
+        "sluice_punt_limited_packets_total",
+        "Packets for Linux that were over the limit of their class: the drops `punt_limit`.",
+    )
+    .each(by_class(counters, WorkerCounters::punt_limits), |it| it)
+}
+
+fn by_class(
+    counters: &[Arc<WorkerCounters>],
+    read: fn(&WorkerCounters, PuntClass) -> &Counter,
+) -> impl Iterator<Item = ([(&'static str, String); 2], u64)> {
+    let workers = counters.iter().enumerate();
+    workers.flat_map(move |(id, counters)| {
+        PuntClass::ALL.into_iter().map(move |class| {
+            let class_label = ("class", class.name().to_owned());
+            let labels = [("worker", id.to_string()), class_label];
+            (labels, read(counters, class).get())
+        })
     })
 }
 

@@ -2,25 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use control::metrics::{self, Sources};
+use control::metrics;
 
 use crate::fixture::{CONFIG, Running};
 use crate::http::{ANY, ask, get};
+use crate::metrics::{series, without_twins};
 
 /// Each series, its labels included, with its value.
 fn scrape(running: &Running) -> BTreeMap<String, f64> {
-    let sources = Sources {
-        gateway: running.gateway.clone(),
-        twins: vec![],
-        mirror: None,
-        checks: None,
-    };
-    let text = metrics::text(&sources).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let series = lines.filter_map(|line| line.rsplit_once(' '));
-    series
-        .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
-        .collect()
+    let sources = without_twins(&running.gateway);
+    series(&metrics::text(&sources).unwrap())
 }
 
 #[test]

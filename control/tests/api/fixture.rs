@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use control::api::ApiSocket;
 use control::config::Config;
-use control::gateway::{EthdevSource, EthdevStats, Gateway, Plane};
+use control::gateway::{
+    EthdevSource, EthdevStats, Gateway, LinkStats, MempoolStats, Plane, QueueStats,
+};
 use control::linux::mirror::{InterfaceAddress, MirrorEvent, NextHop, Prefix, Route, RouteTarget};
 use dataplane::address::{Address, Endpoint, MacAddr, V4};
 use dataplane::counters::WorkerCounters;
@@ -90,6 +92,24 @@ impl EthdevSource for Ethdevs {
             receive_errors: 6,
             transmit_errors: 7,
             no_buffer: 8,
+            link: Some(LinkStats {
+                up: true,
+                speed_mbps: Some(25_000),
+                full_duplex: Some(true),
+            }),
+            queues: vec![QueueStats {
+                received: (9, 10),
+                transmitted: (11, 12),
+                lost: 13,
+            }],
+        }]
+    }
+
+    fn mempools(&self) -> Vec<MempoolStats> {
+        vec![MempoolStats {
+            name: "socket 0".to_owned(),
+            buffers: 14,
+            in_use: 15,
         }]
     }
 }

@@ -148,7 +148,10 @@ impl<I: Io> Outputs<I> {
         };
         match outcome {
             Ok(()) => self.counters.punts(class).add(1),
-            Err(packet) => self.discard(packet, DropReason::PuntLimit),
+            Err(packet) => {
+                self.counters.punt_limits(class).add(1);
+                self.discard(packet, DropReason::PuntLimit);
+            }
         }
     }
 

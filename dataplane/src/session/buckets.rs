@@ -11,6 +11,7 @@
 //! behind. This index compares tags alone: whether an entry is the right one is asked of
 //! whoever knows the sessions. Entries are any numbers; equal hashes may have several.
 
+use super::probes::Probes;
 use crate::intrinsics::{equal_tags, prefetch_index};
 use crate::memory::{HugeSlice, MapError, plain_data};
 
@@ -71,6 +72,7 @@ pub(super) enum First {
 #[derive(Debug)]
 pub(super) struct Buckets {
     buckets: HugeSlice<Bucket>,
+    probes: Probes,
 }
 
 impl Buckets {
@@ -81,7 +83,10 @@ impl Buckets {
     /// [`MapError`] when there is not that much memory.
     pub(super) fn new(entries: usize) -> Result<Self, MapError> {
         let buckets = HugeSlice::new(Self::count(entries))?;
-        Ok(Self { buckets })
+        Ok(Self {
+            buckets,
+            probes: Probes::default(),
+        })
     }
 
     /// Bytes in huge pages that an index with room for `entries` entries takes.
@@ -151,7 +156,11 @@ impl Buckets {
             if place < PLACES {
                 self.buckets[at].tags[place] = tag(hash);
                 self.buckets[at].entries[place] = entry;
-                self.count_overflow(home, at, |count| count.saturating_add(1));
+                self.probes.count();
+                if at != home {
+                    self.count_overflow(home, at, |count| count.saturating_add(1));
+                    self.note_passed(home, at);
+                }
                 return true;
             }
             at = self.after(at);
@@ -199,6 +208,17 @@ impl Buckets {
             at = self.after(at);
         }
         None
+    }
+
+    /// How far entries had to go until now.
+    pub(super) const fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    #[cold]
+    fn note_passed(&mut self, home: usize, stands: usize) {
+        let around = if stands < home { self.buckets.len() } else { 0 };
+        self.probes.note_passed(stands + around - home);
     }
 
     /// Bytes the index takes.
@@ -294,6 +314,8 @@ mod tests {
             assert!(buckets.insert(hash, entry));
         }
         assert_eq!(buckets.first_candidate(hash ^ 1), First::Unknown);
+        let looked_at = 10 + 10 * 2 + 5 * 3;
+        assert_eq!(buckets.probes().counts(), ([10, 10, 5, 0, 0], looked_at));
 
         // When entries are removed, each is found until then and not after.
         for entry in 0..25 {

@@ -11,6 +11,7 @@ use super::buckets::Buckets;
 use super::candidate::direction;
 use super::entry::Session;
 use super::hash::HashSecret;
+use super::probes::Probes;
 use super::transition::Direction;
 use super::wheel::{MAX_NODES, Timed, Wheel};
 use crate::address::{Address, FlowKey, Protocol};
@@ -223,6 +224,12 @@ impl<A: Address> SessionTable<A> {
         self.keys += keys;
         self.len += 1;
         Ok(SessionId(id))
+    }
+
+    /// How far entries had to go until they found a place.
+    #[must_use]
+    pub const fn probes(&self) -> &Probes {
+        self.buckets.probes()
     }
 
     /// Puts a session where no packet finds it, until the next one is put there: it is for one

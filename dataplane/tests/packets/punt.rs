@@ -26,6 +26,11 @@ fn flood(gateway: &mut TestGateway, frame: &[u8], count: usize) {
     gateway.settle();
 }
 
+/// Packets of each class that were over its limit.
+fn limited(gateway: &TestGateway) -> [u64; PuntClass::COUNT] {
+    PuntClass::ALL.map(|class| gateway.sum(|c| c.punt_limits(class)))
+}
+
 #[test]
 fn a_flood_of_unserved_packets_leaves_room_for_arp_and_pings() {
     let mut gateway = gateway_with_vip();
@@ -42,6 +47,7 @@ fn a_flood_of_unserved_packets_leaves_room_for_arp_and_pings() {
     assert_eq!(punted.len(), 252);
     assert_eq!(punted[..3], [arp, ping, unserved]);
     assert_eq!(gateway.drops(DropReason::PuntLimit), 4_750);
+    assert_eq!(limited(&gateway), [0, 0, 0, 0, 4_750, 0]);
 }
 
 #[test]
@@ -56,6 +62,7 @@ fn a_flood_of_transit_fills_its_ring_and_no_other() {
     let counts = PuntClass::ALL.map(|class| gateway.sum(|c| c.punts(class)));
     assert_eq!(counts, [1, 0, 0, 0, 0, 256]);
     assert_eq!(gateway.drops(DropReason::PuntLimit), 744);
+    assert_eq!(limited(&gateway), [0, 0, 0, 0, 0, 744]);
     assert_eq!(gateway.punted(CLIENT_SIDE)[0], bgp);
 }
 

@@ -107,6 +107,26 @@ pub struct EthdevStats {
     pub tx_bytes: u64,
     /// Packets that could not be sent (`oerrors`).
     pub tx_errors: u64,
+    /// The first queues; all zeros where the driver does not count them.
+    pub queues: [QueueStats; COUNTED_QUEUES],
+}
+
+/// Queues that DPDK has counters for (`RTE_ETHDEV_QUEUE_STAT_CNTRS` as Debian builds it).
+pub const COUNTED_QUEUES: usize = 16;
+
+/// What one pair of queues has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets that the receive queue lost (`q_errors`).
+    pub rx_errors: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
 }
 
 /// A started ethdev. It stops and closes when this handle and all its queues are dropped.
@@ -190,6 +210,19 @@ impl Ethdev {
             tx_packets: stats.opackets,
             tx_bytes: stats.obytes,
             tx_errors: stats.oerrors,
+            queues: std::array::from_fn(|queue| queue_stats(&stats, queue)),
         })
+    }
+}
+
+/// A queue's counters; zeros where DPDK was built with fewer.
+fn queue_stats(stats: &sys::rte_eth_stats, queue: usize) -> QueueStats {
+    let of = |counters: &[u64]| counters.get(queue).copied().unwrap_or(0);
+    QueueStats {
+        rx_packets: of(&stats.q_ipackets),
+        rx_bytes: of(&stats.q_ibytes),
+        rx_errors: of(&stats.q_errors),
+        tx_packets: of(&stats.q_opackets),
+        tx_bytes: of(&stats.q_obytes),
     }
 }

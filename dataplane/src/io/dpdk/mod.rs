@@ -33,7 +33,7 @@ use dpdk_sys as sys;
 pub use cause::Cause;
 pub use clock::Clock;
 pub use eal::{Eal, EalConfig, EalError, Memory, arguments};
-pub use ethdev::{Ethdev, EthdevStats, LinkState, OpenEthdev};
+pub use ethdev::{COUNTED_QUEUES, Ethdev, EthdevStats, LinkState, OpenEthdev, QueueStats};
 pub use log::{LogLevel, LogSink};
 pub use mbuf::DpdkPacket;
 pub use mempool::{Mempool, MempoolConfig, MempoolError};

@@ -33,6 +33,9 @@ fn frames_come_out_of_a_pcap_and_go_into_another_byte_for_byte() {
     assert_eq!(read_pcap(tx), frames);
     assert_eq!((stats.rx_packets, stats.tx_packets), (70, 70));
     assert_eq!(stats.rx_no_buffer, 0);
+    let queue = stats.queues[0];
+    assert_eq!((queue.rx_packets, queue.tx_packets), (70, 70));
+    assert_eq!(stats.queues[1], QueueStats::default());
     assert_eq!(pool.in_use(), 0);
 }
 
