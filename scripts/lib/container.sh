@@ -9,7 +9,6 @@ storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver v
 
 build_image() {
     say "Building the image"
-    local base_image name
     tar --create --numeric-owner --directory "$base" . |
         podman "${storage[@]}" import --quiet - debian:bookworm >"$work/image.log" 2>&1 ||
         fail "the base image cannot be made: $(tail -n 5 "$work/image.log")"
@@ -26,7 +25,7 @@ start_container() {
     local tries=0
     say "Starting the container"
     write_gateway_configuration | sed '/^file_prefix/d; /^socket/d; /^state_dir/d' >"$work/sluice.toml"
-    podman "${storage[@]}" run --detach --name sluice --runtime runc --cgroups disabled \
+    podman "${storage[@]}" run --detach --name sluice --runtime runc \
         --ulimit nofile=1024:20000 --ulimit nproc=1000:1000 \
         --network "ns:/run/netns/$prefix-gateway" --device /dev/net/tun \
         --cap-add NET_ADMIN --cap-add NET_RAW --cap-add IPC_LOCK \
