@@ -5,7 +5,7 @@
 # compiles is replaced by the packages that are there already.
 
 # shellcheck disable=SC2154
-storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver vfs)
+storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver overlay)
 
 build_image() {
     say "Building the image"
@@ -60,7 +60,9 @@ in_a_container() {
     start_container
     check_container
     serve container
-    podman "${storage[@]}" stop --time 10 sluice >/dev/null || fail "the container does not stop"
+    # It says on standard error that there is no systemd to ask for the health.
+    podman "${storage[@]}" stop --time 10 sluice >"$work/container.log" 2>&1 ||
+        fail "the container does not stop: $(tail -n 5 "$work/container.log")"
     [ "$(podman "${storage[@]}" inspect --format '{{.State.ExitCode}}' sluice)" = 0 ] ||
         fail "the gateway in the container did not end well; see $(place=container why)"
     end_container

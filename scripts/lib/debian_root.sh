@@ -91,8 +91,8 @@ shut_down() {
     done
 }
 
-# What there is in the clean Debian: every path, and what stands in /etc. The records of dpkg, apt and
-# systemd, and copies that a change of users leaves, are not the packages'.
+# What there is in the clean Debian: every path, and what stands in /etc. Not the packages' are the records
+# of dpkg, apt and systemd, and users and groups: those of DPDK's dependencies (udev) stay, as Debian has it.
 inventory() {
     (
         cd "$root" || exit
@@ -100,6 +100,8 @@ inventory() {
             -o -path ./packages -o -path ./var/cache -o -path ./var/log -o -path ./var/lib/apt \
             -o -path ./var/lib/dpkg -o -path ./var/lib/systemd -o -path ./etc/ld.so.cache \
             -o -path './etc/*-' \) -prune -o -printf '%y %p\n'
-        find ./etc -xdev -type f ! -name '*-' ! -name ld.so.cache -exec sha256sum {} +
+        find ./etc -xdev -type f ! -name '*-' ! -name ld.so.cache ! -name passwd ! -name shadow \
+            ! -name group ! -name gshadow -exec sha256sum {} +
+        grep --recursive --ignore-case --files-with-matches --exclude '*-' sluice etc || true
     ) | sort
 }
