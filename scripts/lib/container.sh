@@ -5,11 +5,10 @@
 # compiles is replaced by the packages that are there already.
 
 # shellcheck disable=SC2154
-storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver vfs)
+storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver overlay)
 
 build_image() {
     say "Building the image"
-    local base_image name
     tar --create --numeric-owner --directory "$base" . |
         podman "${storage[@]}" import --quiet - debian:bookworm >"$work/image.log" 2>&1 ||
         fail "the base image cannot be made: $(tail -n 5 "$work/image.log")"
@@ -26,7 +25,7 @@ start_container() {
     local tries=0
     say "Starting the container"
     write_gateway_configuration | sed '/^file_prefix/d; /^socket/d; /^state_dir/d' >"$work/sluice.toml"
-    podman "${storage[@]}" run --detach --name sluice --runtime runc --cgroups disabled \
+    podman "${storage[@]}" run --detach --name sluice --runtime runc \
         --ulimit nofile=1024:20000 --ulimit nproc=1000:1000 \
         --network "ns:/run/netns/$prefix-gateway" --device /dev/net/tun \
         --cap-add NET_ADMIN --cap-add NET_RAW --cap-add IPC_LOCK \
@@ -61,7 +60,9 @@ in_a_container() {
     start_container
     check_container
     serve container
-    podman "${storage[@]}" stop --time 10 sluice >/dev/null || fail "the container does not stop"
+    # It says on standard error that there is no systemd to ask for the health.
+    podman "${storage[@]}" stop --time 10 sluice >"$work/container.log" 2>&1 ||
+        fail "the container does not stop: $(tail -n 5 "$work/container.log")"
     [ "$(podman "${storage[@]}" inspect --format '{{.State.ExitCode}}' sluice)" = 0 ] ||
         fail "the gateway in the container did not end well; see $(place=container why)"
     end_container

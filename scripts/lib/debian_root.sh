@@ -33,6 +33,8 @@ make_root() {
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     mkdir "$root/packages"
     cp "$@" "$root/packages/"
+    # Nobody needs this Debian after a power failure.
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     in_chroot apt-get update
     in_chroot apt-get install --yes --no-install-recommends systemd-sysv
     in_chroot sh -c 'apt-get install --yes --no-install-recommends --download-only /packages/*.deb'
@@ -89,15 +91,17 @@ shut_down() {
     done
 }
 
-# What there is in the clean Debian: every path, and what stands in /etc. The records of dpkg, apt and
-# systemd, and copies that a change of users leaves, are not the packages'.
+# What there is in the clean Debian: every path, and what stands in /etc. Not the packages' are the records
+# of dpkg, apt and systemd, and users and groups: those of DPDK's dependencies (udev) stay, as Debian has it.
 inventory() {
     (
-        cd "$root"
+        cd "$root" || exit
         find . -xdev \( -path ./proc -o -path ./sys -o -path ./run -o -path ./tmp -o -path ./dev \
             -o -path ./packages -o -path ./var/cache -o -path ./var/log -o -path ./var/lib/apt \
             -o -path ./var/lib/dpkg -o -path ./var/lib/systemd -o -path ./etc/ld.so.cache \
             -o -path './etc/*-' \) -prune -o -printf '%y %p\n'
-        find ./etc -xdev -type f ! -name '*-' ! -name ld.so.cache -exec sha256sum {} +
+        find ./etc -xdev -type f ! -name '*-' ! -name ld.so.cache ! -name passwd ! -name shadow \
+            ! -name group ! -name gshadow -exec sha256sum {} +
+        grep --recursive --ignore-case --files-with-matches --exclude '*-' sluice etc || true
     ) | sort
 }

@@ -1,13 +1,15 @@
 # shellcheck shell=bash
 # How releases are built, in every script the same, so that one build does for all. Sourced, never run.
 
-# release_environment: the same sources make the same bytes, wherever they lie.
+# release_environment: the same sources make the same bytes, wherever they lie. docs/releasing.md names it all.
 release_environment() {
-    local cargo_home=${CARGO_HOME:-$HOME/.cargo}
-    export RUSTFLAGS="--remap-path-prefix=$PWD=/usr/src/sluice --remap-path-prefix=$cargo_home=/usr/src/cargo"
-    # The time of the last change, also where the sources are no repository.
+    export CFLAGS="-ffile-prefix-map=$PWD=/sluice"
+    export RUSTFLAGS="--remap-path-prefix=$PWD=/sluice"
+    RUSTFLAGS+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+    # The commit and its time, also where the sources are no repository.
+    SLUICE_COMMIT=${SLUICE_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || true)}
     SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat --format=%Y CHANGELOG.md)}
-    export SOURCE_DATE_EPOCH
+    export SLUICE_COMMIT SOURCE_DATE_EPOCH
 }
 
 # build_release ARGUMENTS...: those of cargo build.
