@@ -140,10 +140,8 @@ impl<T: Zeroed> HugeSlice<T> {
 
         // Below one huge page there is nothing to win.
         let is_large = bytes >= HUGE_PAGE_BYTES;
-        if is_large {
-            if let Ok(start) = map(huge_bytes, libc::MAP_HUGETLB | libc::MAP_HUGE_2MB) {
-                return Ok(Self::over(start, len, huge_bytes, Backing::HugePages));
-            }
+        if is_large && let Ok(start) = map(huge_bytes, libc::MAP_HUGETLB | libc::MAP_HUGE_2MB) {
+            return Ok(Self::over(start, len, huge_bytes, Backing::HugePages));
         }
         let page_bytes = bytes.max(1).next_multiple_of(PAGE_BYTES);
         let start = map(page_bytes, 0).map_err(|source| MapError { bytes, source })?;

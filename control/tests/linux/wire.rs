@@ -79,18 +79,18 @@ impl TwinPort for WirePort {
     fn inject(&mut self, frame: &[u8]) -> bool {
         let mut state = self.wire.0.lock().unwrap();
         state.from_linux.push(frame.to_vec());
-        if let Some(question) = Arp::parse(frame).filter(|arp| !arp.reply) {
-            if let Some(&mac) = state.hosts.get(&question.target) {
-                let answer = Arp {
-                    reply: true,
-                    sender_mac: mac,
-                    sender: question.target,
-                    target_mac: question.sender_mac,
-                    target: question.sender,
-                };
-                let frame = answer.frame_to(question.sender_mac);
-                state.to_linux.push_back(frame);
-            }
+        if let Some(question) = Arp::parse(frame).filter(|arp| !arp.reply)
+            && let Some(&mac) = state.hosts.get(&question.target)
+        {
+            let answer = Arp {
+                reply: true,
+                sender_mac: mac,
+                sender: question.target,
+                target_mac: question.sender_mac,
+                target: question.sender,
+            };
+            let frame = answer.frame_to(question.sender_mac);
+            state.to_linux.push_back(frame);
         }
         true
     }

@@ -17,10 +17,10 @@ const MOST_OPTIONS: usize = 10;
 /// read as one, is left alone.
 #[inline]
 pub fn clamp(ip: &mut [u8], most: u16) {
-    if let Ok(Some(mut tcp)) = segment(ip) {
-        if tcp.view().flags().contains(Flags::SYN) {
-            lower(&mut tcp, most);
-        }
+    if let Ok(Some(mut tcp)) = segment(ip)
+        && tcp.view().flags().contains(Flags::SYN)
+    {
+        lower(&mut tcp, most);
     }
 }
 
