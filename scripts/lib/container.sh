@@ -7,17 +7,22 @@
 # shellcheck disable=SC2154
 storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver overlay)
 
+# pod ARGUMENTS...: podman, with all that it keeps in the directory that is removed.
+pod() {
+    podman "${storage[@]}" --tmpdir "$work/libpod" "$@"
+}
+
 build_image() {
     say "Building the image"
     tar --create --numeric-owner --directory "$base" . |
-        podman "${storage[@]}" import --quiet - debian:bookworm >"$work/image.log" 2>&1 ||
+        pod import --quiet - debian:bookworm >"$work/image.log" 2>&1 ||
         fail "the base image cannot be made: $(tail -n 5 "$work/image.log")"
-    podman "${storage[@]}" tag debian:bookworm debian:bookworm-slim
+    pod tag debian:bookworm debian:bookworm-slim
     buildah "${storage[@]}" bud --isolation chroot --network host --pull-never --format docker \
         --build-context package="$packages" --tag sluice . >"$work/image.log" 2>&1 ||
         fail "the image cannot be built: $(tail -n 15 "$work/image.log")"
-    note "$(podman "${storage[@]}" image inspect --format '{{.Size}}' sluice) bytes, $(
-        podman "${storage[@]}" image inspect --format '{{.Size}}' debian:bookworm) of them Debian's"
+    note "$(pod image inspect --format '{{.Size}}' sluice) bytes, $(
+        pod image inspect --format '{{.Size}}' debian:bookworm) of them Debian's"
 }
 
 # Runs it in the place of the demo's gateway, with the rights that docs/packages.md names.
@@ -25,7 +30,7 @@ start_container() {
     local tries=0
     say "Starting the container"
     write_gateway_configuration | sed '/^file_prefix/d; /^socket/d; /^state_dir/d' >"$work/sluice.toml"
-    podman "${storage[@]}" run --detach --name sluice --runtime runc \
+    pod run --detach --name sluice --runtime runc \
         --ulimit nofile=1024:20000 --ulimit nproc=1000:1000 \
         --network "ns:/run/netns/$prefix-gateway" --device /dev/net/tun \
         --cap-add NET_ADMIN --cap-add NET_RAW --cap-add IPC_LOCK \
@@ -39,20 +44,24 @@ start_container() {
 }
 
 in_container() {
-    podman "${storage[@]}" exec sluice "$@"
+    pod exec sluice "$@"
 }
 
 log_of_container() {
-    podman "${storage[@]}" logs sluice
+    pod logs sluice
 }
 
 check_container() {
     [ "$(in_container id --user --name)" = sluice ] || fail "the gateway in the container is not sluice's"
-    podman "${storage[@]}" healthcheck run sluice || fail "the container is not healthy"
+    pod healthcheck run sluice || fail "the container is not healthy"
 }
 
 end_container() {
-    podman "${storage[@]}" rm --force --time 10 sluice >/dev/null 2>&1 || true
+    pod rm --force --time 10 sluice >/dev/null 2>&1 || true
+    # The control groups that podman leaves where no systemd looks after them.
+    [ -d /run/systemd/system ] ||
+        find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null ||
+        true
 }
 
 in_a_container() {
@@ -61,9 +70,9 @@ in_a_container() {
     check_container
     serve container
     # It says on standard error that there is no systemd to ask for the health.
-    podman "${storage[@]}" stop --time 10 sluice >"$work/container.log" 2>&1 ||
+    pod stop --time 10 sluice >"$work/container.log" 2>&1 ||
         fail "the container does not stop: $(tail -n 5 "$work/container.log")"
-    [ "$(podman "${storage[@]}" inspect --format '{{.State.ExitCode}}' sluice)" = 0 ] ||
+    [ "$(pod inspect --format '{{.State.ExitCode}}' sluice)" = 0 ] ||
         fail "the gateway in the container did not end well; see $(place=container why)"
     end_container
 }
