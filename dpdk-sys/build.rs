@@ -1,7 +1,7 @@
 //! Finds DPDK with pkg-config, compiles the C shim and generates the bindings.
 //!
-//! Meant for every LTS that pkg-config finds: run with 22.11 (Debian 12), checked against the
-//! headers of 24.11 (Debian 13). DPDK is linked dynamically: its EAL
+//! Meant for every LTS that pkg-config finds; run with 22.11 (Debian 12) and 24.11 (Debian 13),
+//! without a difference between them here. DPDK is linked dynamically: its EAL
 //! loads the drivers of the distribution's plugin directory by itself, and the linker's
 //! `--as-needed` keeps the libraries nobody calls out of the binary.
 
