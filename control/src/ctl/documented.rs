@@ -35,7 +35,13 @@ impl Shown {
                 (Event::Text(text), Some(block)) => block.push_str(&text),
                 (Event::End(TagEnd::CodeBlock), _) => {
                     let block = block.take().unwrap_or_default().replace("\\\n", " ");
-                    shown.lines.extend(block.lines().map(str::to_owned));
+                    // Where a prompt shows what was typed, the rest is what came of it.
+                    let is_typed = |line: &&str| line.trim_start().starts_with("$ ");
+                    let shows_answers = block.lines().any(|line| is_typed(&line));
+                    let lines = block
+                        .lines()
+                        .filter(|line| !shows_answers || is_typed(line));
+                    shown.lines.extend(lines.map(str::to_owned));
                 }
                 (Event::Code(code), None) => shown.spans.push(code.into_string()),
                 _ => {}
