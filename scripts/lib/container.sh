@@ -9,7 +9,7 @@ storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver o
 
 # pod ARGUMENTS...: podman, with all that it keeps in the directory that is removed.
 pod() {
-    podman "${storage[@]}" --tmpdir "$work/libpod" "$@"
+    podman "${storage[@]}" --tmpdir "$work/libpod" "$@" 9>&-
 }
 
 build_image() {
