@@ -10,8 +10,8 @@ FROM debian:bookworm AS build
 # cargo-web and rustc-web are the Rust that Debian 12 keeps current.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        build-essential ca-certificates cargo-web clang git libclang-dev libdpdk-dev pkg-config \
-        rustc-web \
+        build-essential ca-certificates cargo-web clang git jq libclang-dev libdpdk-dev \
+        pkg-config rustc-web \
     && rm -rf /var/lib/apt/lists/* \
     && cargo install --locked --quiet cargo-deb
 WORKDIR /src
