@@ -10,8 +10,8 @@ FROM debian:bookworm AS build
 # cargo-web and rustc-web are the Rust that Debian 12 keeps current.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        build-essential ca-certificates cargo-web clang git libclang-dev libdpdk-dev pkg-config \
-        rustc-web \
+        build-essential ca-certificates cargo-web clang git jq libclang-dev libdpdk-dev \
+        pkg-config rustc-web \
     && rm -rf /var/lib/apt/lists/* \
     && cargo install --locked --quiet cargo-deb
 WORKDIR /src
@@ -24,18 +24,22 @@ COPY --from=build /src/target/debian/ /
 FROM debian:bookworm-slim
 # The user `sluice` runs the gateway. Its rights come with the program's file, as a container gives none to
 # users: each of them has to be among those that the container may have (--cap-add).
+# Its number is a fixed one, as volumes keep it: the next image's user has to be the same.
 RUN --mount=type=bind,from=package,source=/,target=/packages \
-    apt-get update \
+    groupadd --gid 10000 sluice \
+    && useradd --uid 10000 --gid sluice --no-create-home --shell /usr/sbin/nologin sluice \
+    && apt-get update \
     && apt-get install --yes --no-install-recommends \
         libcap2-bin systemd-standalone-sysusers /packages/sluice_*.deb \
-    && useradd --system --gid sluice --no-create-home --shell /usr/sbin/nologin sluice \
     && install -d -o sluice -g sluice /run/sluice \
     && setcap cap_net_admin,cap_net_raw,cap_ipc_lock=ep /usr/bin/sluice \
     && apt-get purge --yes --autoremove libcap2-bin \
     && rm -rf /var/lib/apt/lists/*
 USER sluice
-# Healthy is a gateway whose workers turn; whether it is ready for traffic is `sluicectl ready`.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["sh", "-c", "sluicectl status >/dev/null"]
+# Ill is a gateway with a worker that no longer turns, or without one of its twins; whether it is ready for
+# traffic is `sluicectl ready`. Exit code 1 is the only one that a health check may fail with.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["sh", "-c", "sluicectl --json health >/dev/null || exit 1"]
 # SIGTERM is how the gateway is asked to give back its addresses and end.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["sluice"]

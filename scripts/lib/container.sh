@@ -9,7 +9,7 @@ storage=(--root "$work/storage" --runroot "$work/storage-run" --storage-driver o
 
 # pod ARGUMENTS...: podman, with all that it keeps in the directory that is removed.
 pod() {
-    podman "${storage[@]}" --tmpdir "$work/libpod" "$@"
+    podman "${storage[@]}" --tmpdir "$work/libpod" "$@" 9>&-
 }
 
 build_image() {
@@ -29,12 +29,13 @@ build_image() {
 start_container() {
     local tries=0
     say "Starting the container"
-    write_gateway_configuration | sed '/^file_prefix/d; /^socket/d; /^state_dir/d' >"$work/sluice.toml"
+    install -d -m 755 "$work/etc"
+    write_gateway_configuration | sed '/^file_prefix/d; /^socket/d; /^state_dir/d' >"$work/etc/sluice.toml"
     pod run --detach --name sluice --runtime runc \
         --ulimit nofile=1024:20000 --ulimit nproc=1000:1000 \
         --network "ns:/run/netns/$prefix-gateway" --device /dev/net/tun \
         --cap-add NET_ADMIN --cap-add NET_RAW --cap-add IPC_LOCK \
-        --volume "$work/sluice.toml:/etc/sluice/sluice.toml:ro" sluice >"$work/container.log" 2>&1 ||
+        --volume "$work/etc:/etc/sluice:ro" sluice >"$work/container.log" 2>&1 ||
         fail "the container does not start: $(tail -n 5 "$work/container.log")"
     until in_container sluicectl ready --quiet; do
         tries=$((tries + 1))
@@ -56,6 +57,33 @@ check_container() {
     pod healthcheck run sluice || fail "the container is not healthy"
 }
 
+# What `sed --in-place` and editors leave is a new file; the container has to find that one.
+reload_container() {
+    local tries=0
+    sed --in-place 's/scheduler = "rr"/scheduler = "wrr"/' "$work/etc/sluice.toml"
+    in_container sluicectl check /etc/sluice/sluice.toml >/dev/null ||
+        fail "sluicectl check does not take the new file in the container"
+    pod kill --signal HUP sluice >/dev/null
+    until [[ $(in_container sluicectl services) == *wrr* ]]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 50 ] || fail "the container goes on with the old file; see $(place=container why)"
+        sleep 0.2
+    done
+}
+
+# A gateway without one of its twins is ill, and the container says so.
+make_container_ill() {
+    local tries=0
+    ip -n "$prefix-gateway" link delete tw-servers
+    while pod healthcheck run sluice >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 50 ] || fail "the container is healthy without one of its twins"
+        sleep 0.2
+    done
+    [[ $(in_container sluicectl health) == *"the twin tw-servers was removed"* ]] ||
+        fail "the container is ill, but not for want of a twin; see $(place=container why)"
+}
+
 end_container() {
     pod rm --force --time 10 sluice >/dev/null 2>&1 || true
     # The control groups that podman leaves where no systemd looks after them.
@@ -69,6 +97,8 @@ in_a_container() {
     start_container
     check_container
     serve container
+    reload_container
+    make_container_ill
     # It says on standard error that there is no systemd to ask for the health.
     pod stop --time 10 sluice >"$work/container.log" 2>&1 ||
         fail "the container does not stop: $(tail -n 5 "$work/container.log")"

@@ -58,7 +58,7 @@ boot() {
     say "Starting systemd in it"
     setsid systemd-nspawn --quiet --register=no --keep-unit --boot --directory "$root" \
         --network-namespace-path="/run/netns/$prefix-gateway" --machine "$prefix" \
-        --capability=all --system-call-filter=bpf --console=pipe </dev/null >"$boot_log" 2>&1 &
+        --capability=all --system-call-filter=bpf --console=pipe </dev/null >"$boot_log" 2>&1 9>&- &
     echo $! >"$work/nspawn.pid"
     disown $!
     until state=$(in_root systemctl is-system-running 2>/dev/null) || [ "$state" = degraded ]; do

@@ -33,7 +33,7 @@ inside() {
 inside_in_background() {
     local host=$1 log=$2
     shift 2
-    setsid ip netns exec "$prefix-$host" "$@" </dev/null >"$log" 2>&1 &
+    setsid ip netns exec "$prefix-$host" "$@" </dev/null >"$log" 2>&1 9>&- &
     # So that the shell does not report its end.
     disown $!
 }
@@ -196,26 +196,24 @@ is_up() {
     [ -d "$state" ] || [ -n "$(hosts)" ]
 }
 
-# Refuses to start beside another demo.
+# Refuses to start beside another with the same prefix, before anything of that one could be taken down.
+# The lock is this process's, on descriptor 9: what goes on after it does not inherit that.
 be_the_only_one() {
+    mkdir -p /run/lock
+    exec 9>"/run/lock/$prefix"
+    flock --nonblock 9 || fail "this is running already: let it end first"
     if [ -e "$state/kept" ]; then
         fail "a demo is already up: stop it with scripts/demo --stop"
     fi
-    local owner
-    owner=$(cat "$state/pid" 2>/dev/null || true)
-    if [ -n "$owner" ] && grep --quiet --text demo "/proc/$owner/cmdline" 2>/dev/null; then
-        fail "a demo is already running (process $owner): let it end first"
-    fi
 }
 
-# Takes the place of whoever was here before. What a killed demo left behind is taken down first.
+# Takes the place of whoever was here before. What one that was killed left behind is taken down first.
 claim() {
     if is_up; then
-        note "an earlier demo was killed; taking down what it left"
+        note "an earlier one was killed; taking down what it left"
         take_down
     fi
     mkdir "$state"
-    echo $$ >"$state/pid"
 }
 
 # Ends the gateway as an operator would, then everything else, then the hosts and the files.
