@@ -82,9 +82,12 @@ fn main() -> ExitCode {
     }
     log::start(&arguments.log, arguments.log_format);
     let ended = run(&arguments);
+    // Why it ends comes last; of that there may be more than is written, too.
+    log::end();
     for sentence in ended.as_ref().err().into_iter().flatten() {
         log::fatal(sentence);
     }
+    log::end();
     ended.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 

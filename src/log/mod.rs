@@ -57,6 +57,11 @@ pub(crate) fn fatal(sentence: &str) {
     }
 }
 
+/// The last that is logged: what was left out until now.
+pub(crate) fn end() {
+    repeats::tell_of_the_rest();
+}
+
 /// What writes the lines.
 fn lines(wished: LogFormat, journal: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     let base: Format = format().with_target(false);
