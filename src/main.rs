@@ -1,7 +1,8 @@
 //! `sluice`: the gateway's daemon.
 //!
 //! Arguments become a configuration, the configuration becomes running ethdevs, twins and
-//! workers ([`daemon`]), and whatever goes wrong on the way is one sentence and exit code 1.
+//! workers ([`daemon`]), and whatever goes wrong on the way is one sentence in the log and exit
+//! code 1.
 
 mod daemon;
 mod log;
@@ -80,27 +81,30 @@ fn main() -> ExitCode {
         };
     }
     log::start(&arguments.log, arguments.log_format);
-    let (config, warnings) = match Config::load(&arguments.config) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let ended = run(&arguments);
+    // Why it ends comes last; of that there may be more than is written, too.
+    log::end();
+    for sentence in ended.as_ref().err().into_iter().flatten() {
+        log::fatal(sentence);
+    }
+    log::end();
+    ended.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+/// Does what the arguments ask for, or says why not, a sentence for each mistake.
+fn run(arguments: &Arguments) -> Result<(), Vec<String>> {
+    let loaded = Config::load(&arguments.config);
+    let (config, warnings) =
+        loaded.map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     for warning in &warnings.0 {
         tracing::warn!("{warning}");
     }
     if arguments.check {
         println!("{}: the configuration is valid", arguments.config.display());
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
-    match daemon::run(config, &arguments.config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sluice: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    daemon::run(config, &arguments.config)
+        .map_err(|error| vec![format!("the gateway ends: {error}")])
 }
 
 #[cfg(test)]

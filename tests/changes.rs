@@ -177,7 +177,8 @@ fn sighup_reads_the_file_again_all_of_it_or_nothing() {
     );
     assert!(has_edit());
     // Who did it is in the log as well.
-    let edited = format!("server {first}:{port} of tcp {weighted} was changed (by user 0)");
+    let edited = format!("server {first}:{port} of tcp {weighted} was changed: weight 3 -> 77");
+    let edited = format!("{edited} (by user 0)");
     assert!(gateway.log().contains(&edited), "{}", gateway.log());
 
     let larger = text.replace("sessions_per_worker = ", "sessions_per_worker = 1");

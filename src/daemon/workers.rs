@@ -171,10 +171,9 @@ impl Drop for RunningCrew {
         for (mailbox, _) in &self.0 {
             mailbox.stop();
         }
-        for (mailbox, thread) in self.0.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("worker {} has panicked", mailbox.worker);
-            }
+        for (_, thread) in self.0.drain(..) {
+            // A panic has told of itself.
+            let _panicked = thread.join();
         }
     }
 }

@@ -4,15 +4,20 @@
 //! event ──► EnvFilter (--log) ──► Repeats (what comes again and again) ──► text or JSON
 //! ```
 //!
+//! Everything that is said is said there, to the last: why a start fails, and a panic, which ends the
+//! process before anybody else could tell of it.
+//!
 //! Where the journal of systemd reads it, it has the time from there, and each line begins with its
 //! priority (`sd-daemon(3)`), which the journal takes off.
 
 mod journal;
+mod panics;
 mod repeats;
 
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
+use tracing::Level;
 use tracing_subscriber::fmt::format::{Format, debug_fn, format};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -40,6 +45,21 @@ pub(crate) fn start(filter: &str, format: LogFormat) {
         .with(repeats::LeaveOut)
         .with(EnvFilter::new(filter))
         .init();
+    panics::are_told();
+}
+
+/// Says why the process ends, even if the filter lets nothing pass.
+pub(crate) fn fatal(sentence: &str) {
+    if tracing::enabled!(Level::ERROR) {
+        tracing::error!("{sentence}");
+    } else {
+        eprintln!("sluice: {sentence}");
+    }
+}
+
+/// The last that is logged: what was left out until now.
+pub(crate) fn end() {
+    repeats::tell_of_the_rest();
 }
 
 /// What writes the lines.

@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::scripts;
 use super::server::aside;
 use crate::config::{Config, ConfigWarning, Warnings};
-use crate::gateway::{ApplyError, Gateway};
+use crate::gateway::{ApplyError, Gateway, diary};
 use crate::view::{AppliedView, CheckedView, ConfigWritten};
 
 /// The languages a configuration is written in.
@@ -93,11 +93,13 @@ pub(super) async fn replace(
             api.gateway.refuse_unread();
             refusal
         };
-        let (config, warnings) = read(format, &body, &named).map_err(unread)?;
+        let read = read(format, &body, &named).map_err(unread);
+        let (config, warnings) = read.inspect_err(tell_refused)?;
         let applied = replace_by(&api, |_, tag| {
             condition.allows_change("the configuration", tag)?;
             Ok(config.clone())
-        })?;
+        });
+        let applied = applied.inspect_err(tell_refused)?;
         let tag = api.tag_at(applied.revision);
         let view = AppliedView {
             warnings: sentences(&warnings),
@@ -108,6 +110,12 @@ pub(super) async fn replace(
         Ok(response)
     };
     aside(apply).await?
+}
+
+/// Tells the log of a configuration that came to nothing.
+fn tell_refused(refusal: &Refusal) {
+    let why = refusal.in_a_line();
+    diary::write_request(true, &format!("a configuration was refused: {why}"));
 }
 
 /// Applies what `plan` makes of the present configuration and its tag. If somebody else changes

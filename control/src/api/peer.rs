@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -87,12 +87,21 @@ impl Peer {
         may_all(*user) || group.is_some_and(|group| groups.contains(&group.gid))
     }
 
+    /// As [`Self::may`]; what is refused is a line of the log, which names the `request`.
+    fn writes(&self, rights: &Rights, request: &str) -> Result<(), Refusal> {
+        self.may(rights).inspect_err(|_| {
+            let user = self.identity.as_ref().map(|(user, _)| user.as_raw());
+            let who = user.map_or_else(|| "an unknown user".to_owned(), |it| format!("user {it}"));
+            tracing::warn!(user, "{who} is not allowed {request}");
+        })
+    }
+
     /// Nothing if it may change the gateway.
     ///
     /// # Errors
     ///
     /// 403 with a sentence that names who may.
-    fn writes(&self, rights: &Rights) -> Result<(), Refusal> {
+    fn may(&self, rights: &Rights) -> Result<(), Refusal> {
         if self.may_write(rights) {
             return Ok(());
         }
@@ -123,6 +132,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 pub(super) struct Asker {
     peer: Peer,
     rights: Arc<Rights>,
+    request: String,
 }
 
 impl Asker {
@@ -132,7 +142,7 @@ impl Asker {
     ///
     /// 403 with a sentence that names who may.
     pub(super) fn writes(&self) -> Result<(), Refusal> {
-        self.peer.writes(&self.rights)
+        self.peer.writes(&self.rights, &self.request)
     }
 }
 
@@ -146,12 +156,32 @@ pub(super) async fn admit(
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let decides_itself =
         *request.method() == Method::POST && request.uri().path() == DECIDES_ITSELF;
+    let asked = asked(&request);
     if rights.others == Others::Nothing || !(reads || decides_itself) {
-        peer.writes(&rights)?;
+        peer.writes(&rights, &asked)?;
     }
     let user = peer.identity.as_ref().map(|(user, _)| *user);
-    request.extensions_mut().insert(Asker { peer, rights });
+    let asker = Asker {
+        peer,
+        rights,
+        request: asked,
+    };
+    request.extensions_mut().insert(asker);
     Ok(actor::awaited(user, next.run(request)).await)
+}
+
+/// What is asked for, in words that whoever asks does not choose: they go into the log.
+fn asked(request: &Request) -> String {
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("a path that there is not", MatchedPath::as_str);
+    match *request.method() {
+        Method::GET | Method::HEAD => format!("GET {path}"),
+        Method::POST => format!("POST {path}"),
+        Method::PUT => format!("PUT {path}"),
+        Method::PATCH => format!("PATCH {path}"),
+        Method::DELETE => format!("DELETE {path}"),
+        _ => path.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_who_may() {
-        let sentence = |peer: &Peer, rights| peer.writes(&rights).unwrap_err().sentences().concat();
+        let sentence = |peer: &Peer, rights| peer.may(&rights).unwrap_err().sentences().concat();
         let user = Uid::effective().as_raw() + 7_001;
 
         assert_eq!(

@@ -43,6 +43,16 @@ impl Refusal {
         &self.errors
     }
 
+    /// What is said, in a line: the first sentence, and how many there are besides.
+    pub(super) fn in_a_line(&self) -> String {
+        let first = self.errors.first().map_or("", |it| it.as_str());
+        let first = first.replace('\n', "; ");
+        match self.errors.len().saturating_sub(1) {
+            0 => first,
+            rest => format!("{first}; and {rest} mistakes more"),
+        }
+    }
+
     pub(super) fn no_such_path(path: &str) -> Self {
         let error = format!("there is no {path} here: the paths begin with /v1/");
         Self::new(StatusCode::NOT_FOUND, error)

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 
 use super::refusal::Refusal;
-use crate::gateway::{Gateway, ImportError};
+use crate::gateway::{Gateway, Import, ImportError, diary};
 use crate::view::{ImportView, SessionsQuery};
 
 /// The type of lines of JSON (github.com/ndjson/ndjson-spec, §3.3).
@@ -43,11 +43,41 @@ pub(super) async fn import(
     State(gateway): State<Arc<Gateway>>,
     body: Body,
 ) -> Result<Json<ImportView>, Refusal> {
-    let mut import = gateway.import()?;
+    let import = gateway.import()?;
+    // Who goes away in the middle leaves no other line.
+    diary::write_request(false, "sessions are being imported");
+    let imported = all_of(import, body).await;
+    match &imported {
+        Ok(view) => diary::write_request(false, &summary(view)),
+        Err(error) => {
+            let sentence = format!("the import of sessions has ended early: {error}");
+            diary::write_request(true, &sentence);
+        }
+    }
+    Ok(Json(imported?))
+}
+
+async fn all_of(mut import: Import, body: Body) -> Result<ImportView, ImportError> {
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| ImportError::BrokenOff(error.to_string()))?;
         import.take(&piece).await?;
     }
-    Ok(Json(import.finish().await?))
+    import.finish().await
+}
+
+fn summary(view: &ImportView) -> String {
+    let refused = [
+        view.no_such_service,
+        view.no_such_server,
+        view.local_port_not_free,
+        view.table_full,
+        view.not_understood,
+    ];
+    format!(
+        "sessions were imported: {} came in, {} were there, {} were refused",
+        view.imported,
+        view.already_there,
+        refused.iter().sum::<u64>()
+    )
 }

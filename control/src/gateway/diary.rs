@@ -3,13 +3,30 @@
 
 use std::net::SocketAddr;
 
+use dataplane::id::Weight;
 use serde_json::Value;
 
 use super::actor;
 use super::events::{EventKind, ServerName};
+use crate::config::Server;
+use crate::health::standing::is_disabled;
 
-/// The lines of one change; what it changes besides is counted.
+/// The lines about services and servers of one change; what it changes besides is counted.
 const LINES: usize = 20;
+
+/// Something that happened, and what the log says of it besides.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) kind: EventKind,
+    /// What became otherwise: `weight 5 -> 3`.
+    pub(super) what: Option<String>,
+}
+
+impl From<EventKind> for Change {
+    fn from(kind: EventKind) -> Self {
+        Self { kind, what: None }
+    }
+}
 
 /// What one change has brought about.
 #[derive(Debug, Default)]
@@ -18,14 +35,20 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Writes a line about `kind`, if nobody else does and there are not too many yet.
-    pub(super) fn note(&mut self, kind: &EventKind) {
-        let Some(sentence) = sentence(kind) else {
+    /// Writes a line about a change, if nobody else does and there are not too many yet. VIPs and
+    /// maintenance always have theirs.
+    pub(super) fn note(&mut self, Change { kind, what }: &Change) {
+        let Some(mut sentence) = sentence(kind) else {
             return;
         };
-        self.told += 1;
-        if self.told > LINES {
-            return;
+        if !is_of_vips(kind) {
+            self.told += 1;
+            if self.told > LINES {
+                return;
+            }
+        }
+        if let Some(what) = what {
+            sentence = format!("{sentence}: {what}");
         }
         let is_bad = matches!(kind, EventKind::ServerOverloaded(_));
         write(is_bad, Some(kind), &sentence);
@@ -102,6 +125,36 @@ fn sentence(kind: &EventKind) -> Option<String> {
     Some(sentence)
 }
 
+/// Whether all clients of VIPs meet it.
+const fn is_of_vips(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::MaintenanceChanged { .. }
+            | EventKind::VipAnnounced { .. }
+            | EventKind::VipWithdrawn { .. }
+    )
+}
+
+/// What of a server became otherwise, as far as one word says it.
+pub(super) fn difference(before: &Server, after: &Server) -> Option<String> {
+    let (old, new) = (before.weight, after.weight);
+    let weight = (old != new).then(|| match new {
+        Weight(0) => format!("drained, weight {old} -> 0"),
+        _ => format!("weight {old} -> {new}"),
+    });
+    let disabled = is_disabled(after);
+    let switch = (is_disabled(before) != disabled)
+        .then(|| if disabled { "disabled" } else { "enabled" }.to_owned());
+    let parts: Vec<_> = [weight, switch].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Writes a line about what somebody asked for that is no change of the configuration, or that was
+/// refused: a warning, if it `is_bad`.
+pub(crate) fn write_request(is_bad: bool, sentence: &str) {
+    write(is_bad, None, sentence);
+}
+
 /// A server as health names it.
 fn server(ServerName { service, server }: &ServerName) -> String {
     let server = SocketAddr::new(server.addr, server.port);
@@ -113,11 +166,14 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
+    use dataplane::service::ServiceKey;
     use nix::unistd::Uid;
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::gateway::Edit;
     use crate::gateway::testing::gateway;
+    use crate::view::DrainQuery;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -168,20 +224,64 @@ mod tests {
     }
 
     #[test]
-    fn a_large_change_is_told_in_part_and_counted() {
+    fn a_large_change_is_told_in_part_and_counted_but_for_its_vips() {
+        let service = |mark: u32| EventKind::ServiceAdded {
+            service: ServiceKey::Mark(mark),
+        };
         let vip = |last: u8| EventKind::VipWithdrawn {
             vip: [10, 0, 0, last].into(),
         };
 
         let lines = logged(|| {
             let mut entry = Entry::default();
-            (1..=30).for_each(|last| entry.note(&vip(last)));
+            (1..=30).for_each(|mark| entry.note(&service(mark).into()));
+            (1..=30).for_each(|last| entry.note(&vip(last).into()));
             entry.end();
         });
 
-        assert_eq!(lines.len(), LINES + 1);
-        assert_eq!(lines[0]["message"], "vip 10.0.0.1 is withdrawn");
-        assert_eq!(lines[0]["vip"], "10.0.0.1");
-        assert_eq!(lines[LINES]["message"], "and 10 changes more");
+        assert_eq!(lines.len(), LINES + 30 + 1);
+        assert_eq!(lines[0]["message"], "service mark 1 was added");
+        assert_eq!(lines[LINES]["message"], "vip 10.0.0.1 is withdrawn");
+        assert_eq!(lines[LINES]["vip"], "10.0.0.1");
+        assert_eq!(lines[LINES + 30]["message"], "and 10 changes more");
+    }
+
+    #[test]
+    fn who_drains_disables_and_weighs_a_server_is_told_though_nobody_watches() {
+        let gateway = gateway(
+            "[[service]]\nprotocol = \"tcp\"\nvip = \"10.1.0.100\"\nport = 80\n\
+             [[service.server]]\naddress = \"10.2.0.11\"\nweight = 5\n",
+        );
+        let server = DrainQuery {
+            server: "10.2.0.11".to_owned(),
+            service: None,
+        };
+        let by_seven = |work: &dyn Fn()| actor::done(Some(Uid::from_raw(7)), work);
+
+        let lines = logged(|| {
+            by_seven(&|| drop(gateway.drain(&server).unwrap()));
+            by_seven(&|| drop(gateway.undrain(&server).unwrap()));
+            by_seven(&|| drop(gateway.disable(&server).unwrap()));
+            by_seven(&|| drop(gateway.enable(&server).unwrap()));
+            let mut web = gateway.config().services()[0].clone();
+            web.servers[0].weight = Weight(9);
+            gateway.edit(vec![Edit::Put(web)], &|_| Ok(())).unwrap();
+        });
+
+        let begin = "server 10.2.0.11:80 of tcp 10.1.0.100:80 was changed: ";
+        let said: Vec<_> = (lines.iter())
+            .map(|it| it["message"].as_str().unwrap().strip_prefix(begin).unwrap())
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "drained, weight 5 -> 0 (by user 7)",
+                "weight 0 -> 5 (by user 7)",
+                "disabled (by user 7)",
+                "enabled (by user 7)",
+                "weight 5 -> 9",
+            ]
+        );
+        assert_eq!(lines[0]["event"], "server-changed");
     }
 }

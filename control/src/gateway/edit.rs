@@ -9,6 +9,7 @@ use std::sync::Arc;
 use dataplane::hasher::{FastMap, FastSet};
 use dataplane::service::{ServiceKey, Unserved};
 
+use super::diary::Change;
 use super::events::{self, EventKind};
 use super::{Gateway, State, compile};
 use crate::config::{Config, Done, Fate, Plan, Service};
@@ -184,10 +185,10 @@ impl State {
         moves
     }
 
-    fn events(&self, done: &Done) -> Vec<EventKind> {
+    fn events(&self, done: &Done) -> Vec<Change> {
         let pools = done.pools.iter().map(|fate| {
             let what = format!("local pool \"{}\"", fate.key);
-            EventKind::ConfigurationChanged { what }
+            EventKind::ConfigurationChanged { what }.into()
         });
         let services = done.services.iter();
         let services =

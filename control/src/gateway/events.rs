@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::broadcast;
 
 use super::Gateway;
-use super::diary::Entry;
+use super::diary::{self, Change, Entry};
 use crate::config::{Fate, Server, Service};
 
 /// Events that a slow watcher may fall behind before it misses some.
@@ -152,15 +152,18 @@ impl Default for Watchers {
 }
 
 impl Watchers {
-    pub(super) fn tell(&self, revision: u64, kinds: impl IntoIterator<Item = EventKind>) {
-        if self.0.receiver_count() == 0 {
-            return;
-        }
+    pub(super) fn tell<T: Into<Change>>(
+        &self,
+        revision: u64,
+        changes: impl IntoIterator<Item = T>,
+    ) {
         let at = SystemTime::now();
         let mut entry = Entry::default();
-        for kind in kinds {
-            entry.note(&kind);
-            // Who has gone away meanwhile need not know.
+        for change in changes {
+            let change = change.into();
+            entry.note(&change);
+            let kind = change.kind;
+            // The log knows it, whether anybody watches or not.
             let _watchers = self.0.send(Event { revision, at, kind });
         }
         entry.end();
@@ -168,12 +171,8 @@ impl Watchers {
 }
 
 impl Gateway {
-    /// Tells which servers became overloaded or available again since the last call, as far as
-    /// anybody listens.
+    /// Tells which servers became overloaded or available again since the last call.
     pub(super) fn look_at_loads(&self) {
-        if self.watchers.0.receiver_count() == 0 {
-            return;
-        }
         let state = self.state.lock();
         let (snapshot, revision) = (Arc::clone(&state.published), state.revision);
         drop(state);
@@ -201,45 +200,45 @@ impl Gateway {
 }
 
 /// What there is to tell of a service that was put or removed; `after` is what it is now.
-pub(super) fn of_service(
-    fate: &Fate<ServiceKey, Service>,
-    after: Option<&Service>,
-) -> Vec<EventKind> {
+pub(super) fn of_service(fate: &Fate<ServiceKey, Service>, after: Option<&Service>) -> Vec<Change> {
     let service = fate.key;
     match (&fate.before, after) {
         (None, None) => Vec::new(),
-        (None, Some(_)) => vec![EventKind::ServiceAdded { service }],
-        (Some(_), None) => vec![EventKind::ServiceRemoved { service }],
+        (None, Some(_)) => vec![EventKind::ServiceAdded { service }.into()],
+        (Some(_), None) => vec![EventKind::ServiceRemoved { service }.into()],
         (Some(_), Some(_)) if fate.left => vec![
-            EventKind::ServiceRemoved { service },
-            EventKind::ServiceAdded { service },
+            EventKind::ServiceRemoved { service }.into(),
+            EventKind::ServiceAdded { service }.into(),
         ],
         (Some(before), Some(after)) => {
-            let mut kinds = Vec::new();
+            let mut changes = Vec::new();
             if !before.is_like(after) {
-                kinds.push(EventKind::ServiceChanged { service });
+                changes.push(EventKind::ServiceChanged { service }.into());
             }
-            of_servers(before, after, &mut kinds);
-            kinds
+            of_servers(before, after, &mut changes);
+            changes
         }
     }
 }
 
-fn of_servers(before: &Service, after: &Service, kinds: &mut Vec<EventKind>) {
+fn of_servers(before: &Service, after: &Service, changes: &mut Vec<Change>) {
     let name = |server: &Server| ServerName {
         service: after.key(),
         server: server.endpoint,
     };
     for server in &before.servers {
         if find(&after.servers, server.endpoint).is_none() {
-            kinds.push(EventKind::ServerRemoved(name(server)));
+            changes.push(EventKind::ServerRemoved(name(server)).into());
         }
     }
     for server in &after.servers {
         match find(&before.servers, server.endpoint) {
-            None => kinds.push(EventKind::ServerAdded(name(server))),
+            None => changes.push(EventKind::ServerAdded(name(server)).into()),
             Some(before) if before != server => {
-                kinds.push(EventKind::ServerChanged(name(server)));
+                changes.push(Change {
+                    kind: EventKind::ServerChanged(name(server)),
+                    what: diary::difference(before, server),
+                });
             }
             Some(_) => {}
         }

@@ -152,7 +152,7 @@ pub struct Gateway {
     reconfigured: Notify,
     watchers: Watchers,
     counted: CountedLock,
-    /// The servers that were overloaded when somebody last listened.
+    /// The servers that were overloaded at the last look.
     overloaded: Mutex<HashSet<ServerName>>,
     announcing: Mutex<Announcing>,
     applies: Mutex<Applies>,

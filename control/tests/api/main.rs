@@ -16,6 +16,7 @@ mod explain;
 mod fixture;
 mod health;
 mod http;
+mod log;
 mod machine;
 mod maintenance;
 mod metrics;

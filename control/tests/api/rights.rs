@@ -68,6 +68,7 @@ fn others_may_read_if_the_file_says_so_and_the_group_may_write() {
     let Some(running) = started("control_group = \"daemon\"\nothers = \"read\"") else {
         return;
     };
+    crate::log::begin();
     let in_group = format!("--groups={}", group());
     let may_write = |group, groups: &str| curl_as(&running, group, groups, &WRITE);
 
@@ -84,6 +85,12 @@ fn others_may_read_if_the_file_says_so_and_the_group_may_write() {
              gateway: you are user {NOBODY}, and may read\"]}} 403"
         )
     );
+    let told = "is not allowed PUT /v1/sysctl/{name}";
+    let line = crate::log::line(&format!("user {NOBODY} {told}"));
+    assert_eq!(
+        (&line["level"], &line["user"]),
+        (&"WARN".into(), &NOBODY.into())
+    );
     assert!(supplementary.ends_with("200"), "{supplementary}");
     assert!(primary.ends_with("200"), "{primary}");
 }
@@ -93,6 +100,7 @@ fn who_may_read_may_list_with_ipvsadm_and_not_change() {
     let Some(running) = started("control_group = \"daemon\"\nothers = \"read\"") else {
         return;
     };
+    crate::log::begin();
     let ipvsadm = |args: &str| {
         let call = format!("{{\"args\": {args}}}");
         let arguments = ["--data", &call, "http://sluice/v1/ipvsadm"];
@@ -109,6 +117,7 @@ fn who_may_read_may_list_with_ipvsadm_and_not_change() {
         "{refused}"
     );
     assert!(refused.ends_with(" 403"), "{refused}");
+    crate::log::line(&format!("user {NOBODY} is not allowed POST /v1/ipvsadm"));
     assert_eq!(running.gateway.config().services().len(), 2);
 }
 

@@ -319,16 +319,34 @@ fn fullnat_of_dpvs_has_its_group_of_local_addresses_as_a_pool() {
             "10.2.0.11:8080 fullnat 100",
             "10.2.0.12:53 fullnat 1",
             "10.2.0.13:80 fullnat 1",
+            "10.2.0.14:80 fullnat 1",
         ]
     );
     let pools: Vec<_> = (config.services().iter())
         .map(|service| service.local_pool.as_deref())
         .collect();
-    assert_eq!(pools, [Some("lips"), Some("lips"), Some("lips"), None]);
+    let lips = Some("lips");
+    assert_eq!(pools, [lips, lips, lips, None, lips]);
     let [pool] = config.local_pools() else {
         panic!("{:?}", config.local_pools());
     };
     let addresses: Vec<_> = pool.lips().map(|addr| addr.to_string()).collect();
     // 10.2.0.11 is a server's own.
     assert_eq!(addresses, ["10.2.0.200", "10.2.0.201", "10.2.0.202"]);
+}
+
+#[test]
+fn conhash_of_dpvs_is_mh_and_its_snat_is_no_service() {
+    let config = takes_over("dpvs");
+
+    let last = config.services().last().unwrap();
+    assert_eq!(last.key().to_string(), "tcp 10.1.0.104:80");
+    assert_eq!(last.scheduler.name(), "mh");
+    let text = std::fs::read_to_string(corpus("dpvs.toml")).unwrap();
+    let kept = |line: &str| {
+        text.lines()
+            .any(|it| it.starts_with('#') && it.contains(line))
+    };
+    assert!(kept("virtual_server 10.1.0.105 0"), "{text}");
+    assert!(kept("203.0.113.2"), "{text}");
 }

@@ -17,7 +17,7 @@ use super::local::LocalGroup;
 use super::server::RealServer;
 use super::service::{Target, VirtualServer};
 use super::tree::Statement;
-use super::value::NAT;
+use super::value::{self, NAT};
 use super::watch::Watch;
 use crate::config::{Placement, Server, Service};
 use crate::ipvs::SchedulerFlags;
@@ -115,6 +115,16 @@ impl<'a> Conversion<'a> {
             let message = format!("{} is left out: {why}", statement.heading());
             Note::new(&statement.place, message)
         };
+        let lines = statement.statements().iter();
+        let servers = lines
+            .clone()
+            .filter(|it| it.keyword() == "real_server")
+            .flat_map(Statement::statements);
+        if lines.chain(servers).any(value::is_snat) {
+            return Err(left_out(
+                "the gateway makes no SNAT, Linux can with nftables on the twins",
+            ));
+        }
         let mut service = VirtualServer::read(statement)?;
         let elements = match service.target {
             Target::One(element) => vec![(statement.place.clone(), element)],

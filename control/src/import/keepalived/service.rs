@@ -23,6 +23,9 @@ const PERSISTENCE_SECONDS: u32 = 360;
 /// keepalived's scheduler where none is said.
 const DEFAULT_SCHEDULER: &str = "wlc";
 
+/// DPVS's scheduler that no kernel has, and the one that hashes clients as it does.
+const CONHASH: (&str, &str) = ("conhash", "mh");
+
 /// A virtual server as its block says it.
 #[derive(Debug)]
 pub(super) struct VirtualServer<'a> {
@@ -196,7 +199,14 @@ impl<'a> VirtualServer<'a> {
 
     /// The scheduler with its flags.
     pub(super) fn scheduler(&mut self) -> SchedulerKind {
-        let name = self.scheduler.unwrap_or(DEFAULT_SCHEDULER).to_owned();
+        let mut name = self.scheduler.unwrap_or(DEFAULT_SCHEDULER).to_owned();
+        if name == CONHASH.0 {
+            name = CONHASH.1.to_owned();
+            self.say(format!(
+                "only DPVS has {}: {name} is written, which hashes clients too, to other servers",
+                CONHASH.0
+            ));
+        }
         let Some(kind) = scheduler(&name, self.flags) else {
             self.say(format!(
                 "\"{name}\" is not a scheduler: {DEFAULT_SCHEDULER} is written"

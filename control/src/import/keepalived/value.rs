@@ -67,6 +67,14 @@ pub(super) const NAT: Forwarding = Forwarding {
     tunnel: None,
 };
 
+/// Whether a line says that servers are reached by DPVS's SNAT, for which there is no method.
+pub(super) fn is_snat(line: &Statement) -> bool {
+    let says = matches!(line.keyword(), "lvs_method" | "lb_kind");
+    says && line
+        .argument()
+        .is_some_and(|it| it.eq_ignore_ascii_case("SNAT"))
+}
+
 /// `NAT`, `DR`, `TUN [type ipip|gue port N|gre] […]` or DPVS's `FNAT`; `None`, and a note, if it is
 /// none of them.
 pub(super) fn forwarding(statement: &Statement, notes: &mut Vec<Note>) -> Option<Forwarding> {
