@@ -14,6 +14,7 @@ use dataplane::snapshot::Snapshot;
 use super::standing_view::{self, Briefs};
 use super::{Gateway, local_addresses};
 use crate::config::Config;
+use crate::health::standing::health_of;
 use crate::linux::mirror::InterfaceAddress;
 use crate::view::{
     DropView, InterfaceView, ServerView, ServiceView, StatusView, TemplatesView, TrafficView,
@@ -79,15 +80,23 @@ impl Gateway {
         for server in servers.filter(|server| !server.available) {
             draining.entry(server.service).or_default().push(server);
         }
-        (config.services().iter())
-            .filter_map(|config| {
-                let key = config.key();
+        let configured: Vec<_> = (config.services().iter())
+            .map(|it| {
+                let watched = health_of(it).map(|_| it.clone());
+                (it.key(), it.name.clone(), watched)
+            })
+            .collect();
+        // While somebody holds it, a change has to copy all of it, with the lock taken.
+        drop(config);
+        (configured.into_iter())
+            .filter_map(|(key, name, watched)| {
                 let service = by_key.get(&key)?;
                 let draining = draining.remove(&key).unwrap_or_default();
-                let name = config.name.clone();
                 let mut view = service_view(name, service, &draining, gone.of(key));
                 view.servers.retain(shows);
-                standing_view::complete(&mut view, config, briefs);
+                if let Some(watched) = watched {
+                    standing_view::complete(&mut view, &watched, briefs);
+                }
                 Some(view)
             })
             .collect()
