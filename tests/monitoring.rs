@@ -17,6 +17,18 @@ const ALERTS: &str = include_str!("../conf/prometheus/alerts.yml");
 const TESTS: &str = include_str!("../conf/prometheus/alerts_test.yml");
 const PAGE: &str = include_str!("../docs/monitoring.md");
 
+/// Metrics that no panel shows, and why.
+const ON_NO_PANEL: [(&str, &str); 2] = [
+    (
+        "sluice_ethdev_link_full_duplex",
+        "its speed and its losses show a link that is not",
+    ),
+    (
+        "sluice_service_info",
+        "it is there to be joined with others",
+    ),
+];
+
 /// Where runbooks are read.
 const BOOK: &str = "runbook_url: \"https://github.com/sluice-lb/sluice/blob/main/";
 
@@ -61,6 +73,25 @@ fn every_metric_that_is_asked_for_is_there_and_every_one_is_explained() {
 
     assert!(metrics.len() > 80, "only {} were found", metrics.len());
     assert_eq!((unknown.next(), left_out.next()), (None, None));
+}
+
+#[test]
+fn every_metric_is_on_a_panel_or_there_is_a_reason() {
+    let sources: String = texts("control/src/metrics").collect();
+    let mut panels = String::new();
+    for text in texts("conf/grafana/dashboards") {
+        let board: Value = serde_json::from_str(&text).expect("it is JSON");
+        panels.push_str(&board["panels"].to_string());
+    }
+    let is_shown = |name: &str| {
+        let bucket = format!("{name}_bucket");
+        names(&panels).any(|it| it == name || it == bucket)
+    };
+
+    for name in names(&sources) {
+        let left_out = ON_NO_PANEL.iter().any(|(it, _)| *it == name);
+        assert!(is_shown(name) != left_out, "{name}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use control::config::Edit;
 use control::gateway::Gateway;
 use control::metrics::{self, Sources};
 
@@ -39,6 +40,12 @@ const PHASES: [&str; 3] = ["loading", "nothing", "scrapes"];
 /// How often somebody else wants the locks.
 const WANTED: Duration = Duration::from_micros(200);
 
+/// A change is made each time that they were wanted so often.
+const EDITED: u32 = 100;
+
+/// A scrape that takes longer is a failure.
+const LIMIT: Duration = Duration::from_secs(1);
+
 /// One scrape.
 struct Scrape {
     took: Duration,
@@ -47,11 +54,12 @@ struct Scrape {
     series: usize,
 }
 
-/// How long somebody waited at most for each lock.
+/// How long somebody waited at most for each lock, and how long a change of one service took.
 #[derive(Clone, Copy, Default)]
 struct Waits {
     gateway: Duration,
     checks: Duration,
+    change: Duration,
 }
 
 /// Measures, and prints a table.
@@ -81,19 +89,26 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
         scrapes.collect::<Result<Vec<_>, _>>()
     });
     let held = held_for(gateway, options.scrapes);
-    let mut lines = report(&scrapes?, held)?;
+    let scrapes = scrapes?;
+    let mut lines = report(&scrapes, held)?;
     for (what, waits) in [("without scrapes", quiet), ("with scrapes", waits)] {
         let _written = writeln!(
             lines,
-            "Longest wait for a lock {what}: the gateway's {:.2} ms, the checks' {:.2} ms.",
+            "Longest wait for a lock {what}: the gateway's {:.2} ms, the checks' {:.2} ms; longest \
+             change of a service: {:.2} ms.",
             millis(waits.gateway),
-            millis(waits.checks)
+            millis(waits.checks),
+            millis(waits.change)
         );
     }
     lines.push_str(&running.gaps());
     running.end()?;
     println!("{lines}");
-    Ok(true)
+    let in_time = scrapes.iter().all(|it| it.took <= LIMIT);
+    if !in_time {
+        println!("A scrape took longer than {LIMIT:?}.");
+    }
+    Ok(in_time)
 }
 
 fn scrape(gateway: &std::sync::Arc<Gateway>) -> Result<Scrape, Failure> {
@@ -121,7 +136,12 @@ fn wanting<T>(gateway: &Gateway, act: impl FnOnce() -> T) -> (Waits, T) {
     std::thread::scope(|scope| {
         let wants = scope.spawn(|| {
             let mut waits = Waits::default();
+            let mut turns = 0_u32;
             while !over.load(Ordering::Relaxed) {
+                turns = turns.wrapping_add(1);
+                if turns.is_multiple_of(EDITED) {
+                    waits.change = waits.change.max(change(gateway, turns));
+                }
                 let begun = Instant::now();
                 let _revision = gateway.revision();
                 waits.gateway = waits.gateway.max(begun.elapsed());
@@ -136,6 +156,17 @@ fn wanting<T>(gateway: &Gateway, act: impl FnOnce() -> T) -> (Waits, T) {
         over.store(true, Ordering::Relaxed);
         (wants.join().unwrap_or_default(), outcome)
     })
+}
+
+/// Gives the first service another name; returns how long that took.
+fn change(gateway: &Gateway, turn: u32) -> Duration {
+    let Some(mut service) = gateway.config().services().first().cloned() else {
+        return Duration::ZERO;
+    };
+    service.name = Some(format!("changed in turn {turn}"));
+    let begun = Instant::now();
+    let _applied = gateway.edit(vec![Edit::Put(service)], &|_| Ok(()));
+    begun.elapsed()
 }
 
 /// The median of the CPU time for which a scrape holds the lock of those who check.

@@ -117,9 +117,11 @@ pub struct LocalAddressView {
     /// The address.
     #[schema(value_type = String)]
     pub address: IpAddr,
+    /// The local pools that have it, with commas between them.
+    pub pool: String,
     /// Sessions that have one of its ports.
     pub in_use: u64,
-    /// Sessions towards the present servers that can have one.
+    /// Sessions towards the servers that are available now that can have one.
     pub capacity: u64,
 }
 

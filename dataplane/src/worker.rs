@@ -195,16 +195,16 @@ impl<I: Io> Worker<I> {
         let made = u32::try_from(made).unwrap_or(u32::MAX);
         let budget = EXPIRY_BUDGET.saturating_add(made.saturating_mul(EXPIRY_STEPS_PER_SESSION));
         let expired = self.pipeline.expire(&self.snapshot, now, budget);
-        if made > 0 {
-            let probes = self.pipeline.sessions.probes();
-            self.pipeline.counters().probes.tell(probes);
-        }
         self.pipeline.defend(&self.snapshot, now);
         self.pipeline.sweep(&self.snapshot, now);
         handled += self.inject(now);
         self.list_sessions(now);
         self.explain(now);
         let imported = self.import_sessions(now);
+        if made > 0 || imported > 0 {
+            let probes = self.pipeline.sessions.probes();
+            self.pipeline.counters().probes.tell(probes);
+        }
         self.pipeline.out.flush();
         Done {
             packets: handled,

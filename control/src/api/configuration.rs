@@ -127,7 +127,8 @@ pub(super) fn replace_by(
     loop {
         let (config, revision) = api.gateway.running_and_revision();
         let wanted = plan(&config, &api.tag_at(revision))?;
-        scripts::admit(&config, wanted.services().iter())?;
+        scripts::admit(&config, wanted.services().iter())
+            .inspect_err(|_| api.gateway.refuse_unread())?;
         match api.gateway.apply_at(wanted, Some(revision)) {
             Err(ApplyError::Stale) => {}
             outcome => return Ok(outcome?),

@@ -49,7 +49,8 @@ pub(super) async fn replace(
             if let Value::Object(members) = &mut json {
                 members.insert("mark".to_owned(), marks.clone());
             }
-            let (config, _) = Config::from_json(&json, Path::new("marks"))?;
+            let (config, _) = Config::from_json(&json, Path::new("marks"))
+                .inspect_err(|_| api.gateway.refuse_unread())?;
             *now.borrow_mut() = config.marks().to_vec();
             Ok(config)
         })?;

@@ -230,6 +230,7 @@ mod tests {
             }],
             local_addresses: vec![LocalAddressView {
                 address: "10.2.0.200".parse().unwrap(),
+                pool: "lips".to_owned(),
                 in_use: 5,
                 capacity: 64_000,
             }],

@@ -22,7 +22,8 @@ impl Gateway {
         *self.applies.lock()
     }
 
-    /// Counts a configuration that could not be read, so that [`Self::apply`] never saw it.
+    /// Counts a configuration that could not be read or was not admitted, so that [`Self::apply`]
+    /// never saw it.
     pub fn refuse_unread(&self) {
         self.note_apply(false);
     }

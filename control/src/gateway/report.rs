@@ -14,6 +14,7 @@ use dataplane::snapshot::Snapshot;
 use super::standing_view::{self, Briefs};
 use super::{Gateway, local_addresses};
 use crate::config::Config;
+use crate::health::standing::health_of;
 use crate::linux::mirror::InterfaceAddress;
 use crate::view::{
     DropView, InterfaceView, ServerView, ServiceView, StatusView, TemplatesView, TrafficView,
@@ -57,17 +58,18 @@ impl Gateway {
     /// The virtual services with their servers, in the order of the configuration.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceView> {
-        self.services_with(&self.briefs())
+        self.services_with(&self.briefs(), concerns_somebody)
     }
 
     /// As [`Self::services`], without the states of servers that are watched and their reasons:
-    /// the lock of those who watch is not taken for it.
+    /// the lock of those who watch is not taken for it. Servers that are only remembered are there
+    /// too: one that comes back goes on counting, and its counters may not have been 0 meanwhile.
     #[must_use]
     pub(crate) fn counted_services(&self) -> Vec<ServiceView> {
-        self.services_with(&Briefs::default())
+        self.services_with(&Briefs::default(), |_| true)
     }
 
-    fn services_with(&self, briefs: &Briefs) -> Vec<ServiceView> {
+    fn services_with(&self, briefs: &Briefs, shows: fn(&ServerView) -> bool) -> Vec<ServiceView> {
         let (config, snapshot) = self.present();
         let gone = self.state.lock().ledger.clone();
         let by_key: HashMap<_, _> = (snapshot.services.iter().flatten())
@@ -78,14 +80,23 @@ impl Gateway {
         for server in servers.filter(|server| !server.available) {
             draining.entry(server.service).or_default().push(server);
         }
-        (config.services().iter())
-            .filter_map(|config| {
-                let key = config.key();
+        let configured: Vec<_> = (config.services().iter())
+            .map(|it| {
+                let watched = health_of(it).map(|_| it.clone());
+                (it.key(), it.name.clone(), watched)
+            })
+            .collect();
+        // While somebody holds it, a change has to copy all of it, with the lock taken.
+        drop(config);
+        (configured.into_iter())
+            .filter_map(|(key, name, watched)| {
                 let service = by_key.get(&key)?;
                 let draining = draining.remove(&key).unwrap_or_default();
-                let name = config.name.clone();
                 let mut view = service_view(name, service, &draining, gone.of(key));
-                standing_view::complete(&mut view, config, briefs);
+                view.servers.retain(shows);
+                if let Some(watched) = watched {
+                    standing_view::complete(&mut view, &watched, briefs);
+                }
                 Some(view)
             })
             .collect()
@@ -173,13 +184,11 @@ fn service_view(
     // The list is newest first; an operator added them the other way round.
     let present = service.servers.iter().rev().map(|server| &**server);
     let all = present.chain(draining.iter().copied());
-    let mut servers: Vec<_> = all.map(server_view).collect();
+    let servers: Vec<_> = all.map(server_view).collect();
     let mut traffic = gone;
     for server in &servers {
         traffic += totals(server.traffic);
     }
-    // One that is only remembered concerns nobody until it comes back.
-    servers.retain(|it| it.available || it.active + it.inactive + it.persistent > 0);
     let key = service.key;
     let end = key.virtual_endpoint();
     ServiceView {
@@ -199,6 +208,11 @@ fn service_view(
         traffic: traffic_view(traffic),
         servers,
     }
+}
+
+/// One that is only remembered concerns nobody until it comes back.
+const fn concerns_somebody(server: &ServerView) -> bool {
+    server.available || server.active + server.inactive + server.persistent > 0
 }
 
 fn server_view(server: &RealServer) -> ServerView {

@@ -108,7 +108,8 @@ mod tests {
     use std::net::IpAddr;
 
     use dataplane::address::{Endpoint, V4};
-    use dataplane::id::Weight;
+    use dataplane::id::{Weight, WorkerId};
+    use dataplane::session::Direction;
 
     use super::super::testing::gateway;
     use super::*;
@@ -245,6 +246,30 @@ mod tests {
         assert!(Arc::ptr_eq(&others.unwrap(), &now.unwrap()));
         tell(&gateway, &web, &[fit(2), fit(1)]);
         assert_eq!(running(&gateway), [(11, 2), (12, 1)]);
+    }
+
+    #[test]
+    fn counters_of_a_server_that_was_down_for_a_while_never_fall() {
+        let (gateway, web) = watched(Health::default());
+        let counted = |services: Vec<crate::view::ServiceView>| {
+            let servers = &services[0].servers;
+            let server = servers.iter().find(|it| it.address.ip() == end(12).addr);
+            let server = server.unwrap();
+            (server.traffic.in_packets, server.available)
+        };
+        let served = gateway.published();
+        let server = (served.servers.iter().flatten()).find(|it| it.endpoint == end(12));
+        let traffic = server.unwrap().shared.traffic.of(WorkerId(0));
+        traffic.count(Direction::ToServer, 100);
+        assert_eq!(counted(gateway.counted_services()), (1, true));
+
+        tell(&gateway, &web, &[fit(5), Fitness::Unfit]);
+        assert_eq!(counted(gateway.counted_services()), (1, false));
+        assert_eq!(counted(gateway.services()), (0, false));
+
+        tell(&gateway, &web, &[fit(5), fit(1)]);
+        traffic.count(Direction::ToServer, 100);
+        assert_eq!(counted(gateway.counted_services()), (2, true));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::config::{Server, Service};
 use crate::health::engine::Board;
 use crate::health::news::News;
 use crate::health::report::Brief;
-use crate::health::standing::health_of;
 use crate::view::{ServerView, ServiceHealthView, ServiceView, TrafficView};
 
 /// How every watched server is.
@@ -50,12 +49,9 @@ impl Gateway {
     }
 }
 
-/// Says of the servers of a service how they stand, if somebody watches them, and adds those that
-/// are not in the packet path, so that all are there in the order of the configuration.
+/// Says of the servers of a service that is watched how they stand, and adds those that are not in
+/// the packet path, so that all are there in the order of the configuration.
 pub(super) fn complete(view: &mut ServiceView, service: &Service, briefs: &Briefs) {
-    if health_of(service).is_none() {
-        return;
-    }
     let mut shown: HashMap<SocketAddr, ServerView> = HashMap::new();
     let mut others = Vec::new();
     for server in view.servers.drain(..) {

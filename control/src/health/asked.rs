@@ -22,6 +22,17 @@ pub struct Timed {
     pub next: Duration,
 }
 
+/// How runs ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Those that ended well.
+    pub good: u64,
+    /// Those that did not.
+    pub bad: u64,
+    /// Those that could not be made.
+    pub unasked: u64,
+}
+
 /// When a run was and when the next one is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Runs {

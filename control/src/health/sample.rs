@@ -7,6 +7,7 @@ use std::time::Duration;
 use dataplane::address::Endpoint;
 use dataplane::service::ServiceKey;
 
+use super::asked::Counted;
 use super::lateness::Lateness;
 use super::server::{ServerState, WatchedServer};
 use super::service::WatchedService;
@@ -47,12 +48,8 @@ pub struct ServerSample {
     pub state: ServerState,
     /// The weight that it has now; 0 too when it is not in the packet path.
     pub effective_weight: u32,
-    /// Runs of all its checks that ended well.
-    pub good: u64,
-    /// Runs that did not.
-    pub bad: u64,
-    /// Runs that could not be made.
-    pub unasked: u64,
+    /// The runs of all its checks, those it has no longer included.
+    pub counted: Counted,
     /// How long the last run took, of several checks the longest.
     pub took: Option<Duration>,
 }
@@ -88,14 +85,12 @@ fn service(service: &WatchedService) -> ServiceSample {
 }
 
 fn server(end: Endpoint<IpAddr>, server: &WatchedServer, effective_weight: u32) -> ServerSample {
-    let runs = || server.checks.iter().map(|it| &it.runs);
+    let took = (server.checks.iter()).filter_map(|it| Some(it.runs.last?.1));
     ServerSample {
         address: SocketAddr::new(end.addr, end.port),
         state: server.state,
         effective_weight,
-        good: runs().map(|it| it.good).sum(),
-        bad: runs().map(|it| it.bad).sum(),
-        unasked: runs().map(|it| it.unasked).sum(),
-        took: runs().filter_map(|it| Some(it.last?.1)).max(),
+        counted: server.counted,
+        took: took.max(),
     }
 }

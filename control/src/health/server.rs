@@ -6,7 +6,7 @@ use std::time::Duration;
 use dataplane::id::Weight;
 
 use super::agent::{AgentState, AgentWord};
-use super::asked::{RunId, Timed, WatchedAgent, WatchedCheck, renewed};
+use super::asked::{Counted, RunId, Timed, WatchedAgent, WatchedCheck, renewed};
 use super::damping::Flaps;
 use super::probe::{ProbeFailure, ProbeOutcome};
 use super::standing::{self, Fitness, Share};
@@ -69,6 +69,8 @@ pub(super) struct WatchedServer {
     pub(super) checks: Vec<WatchedCheck>,
     pub(super) agent: Option<WatchedAgent>,
     pub(super) flaps: Flaps,
+    /// The runs of its checks since it is watched.
+    pub(super) counted: Counted,
     disabled: bool,
     /// Whether it was well when that was last known.
     was_well: Option<bool>,
@@ -90,6 +92,11 @@ impl WatchedServer {
             checks: Vec::new(),
             agent: None,
             flaps: Flaps::new(),
+            counted: Counted {
+                good: 0,
+                bad: 0,
+                unasked: 0,
+            },
             disabled: false,
             was_well: None,
             was_fit: None,
@@ -172,6 +179,7 @@ impl WatchedServer {
             && lack.is_ours()
         {
             check.runs.note_unasked(timed, lack);
+            self.counted.unasked += 1;
             return false;
         }
         let failure = result.as_ref().err().map(|failure| match attempts {
@@ -179,6 +187,10 @@ impl WatchedServer {
             attempts => format!("{failure} (after {attempts} attempts)"),
         });
         check.runs.note(timed, failure);
+        match result {
+            Ok(_) => self.counted.good += 1,
+            Err(_) => self.counted.bad += 1,
+        }
         let mut follows = check.judge.hear(result.is_ok(), &check.check.timing);
         if let Ok(outcome) = result {
             if let Some(delta) = outcome.weight_delta {

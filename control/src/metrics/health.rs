@@ -88,9 +88,9 @@ fn of_servers(servers: &[(Labels, &ServerSample)]) -> Vec<Family> {
     });
     let results = servers.iter().flat_map(|(labels, server)| {
         [
-            (labels, "good", server.good),
-            (labels, "bad", server.bad),
-            (labels, "unasked", server.unasked),
+            (labels, "good", server.counted.good),
+            (labels, "bad", server.counted.bad),
+            (labels, "unasked", server.counted.unasked),
         ]
     });
     let checks = Family::counter(

@@ -43,20 +43,21 @@ mod checks;
 /// What the gateway answered.
 pub(crate) mod answers;
 
+/// One scrape at a time.
+mod scrapes;
+
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::get;
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 use tokio::net::TcpListener;
 
-use crate::api::server::{self, aside};
+use crate::api::server;
 use crate::gateway::Gateway;
 use crate::health::check_path::CheckPath;
 use crate::linux::mirror::MirrorCounters;
@@ -64,6 +65,7 @@ use crate::linux::pump::TwinCounters;
 use crate::linux::twin::TwinLink;
 
 pub use answers::Answers;
+use scrapes::Scrapes;
 
 /// Where the numbers come from.
 #[derive(Clone)]
@@ -98,8 +100,9 @@ pub async fn serve(
 
 /// The paths of the metrics' listener.
 pub fn router(sources: Sources) -> Router {
+    let scrapes = Scrapes::new(sources.clone(), scrapes::PATIENCE);
     Router::new()
-        .route("/metrics", get(scrape))
+        .route("/metrics", get(scrapes::scrape).with_state(scrapes))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(sources)
@@ -138,23 +141,6 @@ fn gather(sources: &Sources) -> Vec<MetricFamily> {
     families
         .filter(|family| !family.get_metric().is_empty())
         .collect()
-}
-
-async fn scrape(State(sources): State<Sources>) -> Response {
-    let gather = move || {
-        let begun = Instant::now();
-        let text = text(&sources);
-        sources.gateway.answers().note_scrape(begun.elapsed());
-        text
-    };
-    let text = aside(gather).await;
-    match text
-        .map_err(|error| error.to_string())
-        .and_then(|text| text.map_err(|error| error.to_string()))
-    {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
-    }
 }
 
 async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {

@@ -71,7 +71,10 @@ fn templates(templates: &TemplatesView) -> [Family; 3] {
 }
 
 fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 3] {
-    let label = |view: &LocalAddressView| [("address", view.address.to_string())];
+    let label = |view: &LocalAddressView| {
+        let address = ("address", view.address.to_string());
+        [("pool", view.pool.clone()), address]
+    };
     [
         Family::gauge(
             "sluice_local_address_sessions",
@@ -80,7 +83,7 @@ fn local_addresses(addresses: &[LocalAddressView]) -> [Family; 3] {
         .each(addresses, |view| (label(view), view.in_use)),
         Family::gauge(
             "sluice_local_address_capacity",
-            "FULLNAT sessions towards the present servers that can have a port of the local address.",
+            "FULLNAT sessions towards the available servers that can have a port of the local address.",
         )
         .each(addresses, |view| (label(view), view.capacity)),
         Family::gauge(

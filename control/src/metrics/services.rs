@@ -88,7 +88,7 @@ const GAUGES: [(&str, &str, Read); 7] = [
     (
         "sluice_server_weight",
         "The real server's weight now, as health, load and slow start leave it; 0 takes no new sessions.",
-        |it| it.weight.into(),
+        |it| if it.available { it.weight.into() } else { 0 },
     ),
     (
         "sluice_server_configured_weight",

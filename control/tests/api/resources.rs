@@ -143,6 +143,9 @@ fn marks_are_a_list_that_is_written_as_a_whole() {
         bad.errors()[0].starts_with("marks: there is no [[port]] \"lan\": "),
         "{bad:?}"
     );
+    // Who came too late may try again, and is not told of.
+    let applies = running.gateway.applies();
+    assert_eq!((applies.applied, applies.refused), (1, 1));
 }
 
 #[test]

@@ -215,6 +215,7 @@ fn a_script_that_the_group_brings_runs_as_who_brings_it_or_not_at_all() {
         curl_as(&running, NOBODY, &in_group, &arguments)
     };
     let by_file = replace(&with_script);
+    let refused = running.gateway.applies();
 
     assert_eq!(
         as_root,
@@ -228,6 +229,7 @@ fn a_script_that_the_group_brings_runs_as_who_brings_it_or_not_at_all() {
     assert!(as_another.ends_with(" 403"), "{as_another}");
     assert!(as_himself.ends_with(" 201"), "{as_himself}");
     assert!(by_file.ends_with(" 403"), "{by_file}");
+    assert!(refused.last_refused, "{refused:?}");
     // What root has added stays, whoever changes the rest.
     let path = "PUT /v1/config";
     let status = |text: &str| {

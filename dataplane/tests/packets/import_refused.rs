@@ -170,6 +170,9 @@ fn a_worker_takes_no_more_in_a_turn_than_a_burst() {
 
     assert_eq!(handled, [32, 32, 32, 4, 0]);
     assert_eq!(gateway.sum(|c| &c.sessions), 100);
+    // Their places in the table were looked for, too.
+    let (entries, _) = gateway.counters(0).probes.counts();
+    assert!(entries.iter().sum::<u64>() >= 100, "{entries:?}");
 }
 
 /// What happens beside a model.

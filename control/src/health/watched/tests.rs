@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Agent, Damping, Health, Start, Timing};
 
 mod agents;
+mod counted;
 
 /// A service with the servers 11 and 12, watched like this.
 fn config(health: Health) -> Config {
