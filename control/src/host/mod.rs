@@ -74,15 +74,19 @@ mod refusal;
 /// What was changed, on disk.
 mod journal;
 
-/// Makes changes and takes them back.
+/// Makes changes.
 mod make;
+
+/// Takes them back.
+mod undo;
 
 pub use change::{Binding, Change};
 pub use doctor::{DoctorError, examine};
 pub use finding::{Finding, State};
 pub use journal::{Journal, SetupJournalError};
-pub use make::{Made, MakeError, Undone, make, undo};
+pub use make::{Made, MakeError, make};
 pub use pages::PageSize;
 pub use plan::{PagesWanted, Plan, Wishes, plan};
 pub use refusal::Refusal;
 pub use tree::Tree;
+pub use undo::{Undone, undo};

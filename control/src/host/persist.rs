@@ -25,6 +25,9 @@ pub(super) const MODULES: &str = "/etc/modules-load.d/sluice-host.conf";
 /// NICs to bind; before 80-drivers.rules, which loads their own drivers.
 pub(super) const UDEV: &str = "/etc/udev/rules.d/70-sluice-host.rules";
 
+/// The option that lets vfio do without an IOMMU.
+pub(super) const NO_IOMMU: &str = "options vfio enable_unsafe_noiommu_mode=1";
+
 /// What each file begins with.
 const HEADER: &str = "# Written by `sluicectl setup-host`, which takes it back with --undo.";
 

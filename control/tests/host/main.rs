@@ -12,6 +12,7 @@
 
 mod doctor;
 mod failures;
+mod halfway;
 mod plans;
 mod real;
 mod refusals;

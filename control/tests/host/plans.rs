@@ -16,6 +16,8 @@ fn huge_pages_are_set_on_each_node_now_and_at_each_boot() {
     assert_eq!(
         planned("--huge-pages 2M/512,1G/2@1"),
         "\
+note: pages of 1 GiB are surest to be had at boot: put `hugepagesz=1G hugepages=1:2` on the kernel's \
+command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then `update-grub`)
 /etc/tmpfiles.d/sluice-host.conf: new file
     + w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
     + w /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
@@ -23,8 +25,6 @@ fn huge_pages_are_set_on_each_node_now_and_at_each_boot() {
 /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages: 0 -> 512
 /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages: 0 -> 512
 /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages: 0 -> 2
-note: pages of 1 GiB are surest to be had at boot: put `hugepagesz=1G hugepages=1:2` on the kernel's \
-command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then `update-grub`)
 Changes that would be made: 4.
 "
     );
@@ -49,6 +49,7 @@ fn nics_are_bound_by_interface_or_address_and_bifurcated_ones_stay() {
         planned("--bind eno3 --bind 3b:00.0,ens1f1,enp94s0"),
         format!(
             "\
+note: 0000:5e:00.0 (enp94s0) stays with mlx5_core: DPDK's mlx5 works beside it, and the interface stays
 /etc/modules-load.d/sluice-host.conf: new file
     + vfio-pci
 /etc/udev/rules.d/70-sluice-host.rules: new file
@@ -57,7 +58,6 @@ module vfio-pci: none -> loaded
 0000:02:00.0 (eno3): ixgbe -> vfio-pci, reserved for vfio-pci
 0000:3b:00.0 (ens1f0): i40e -> vfio-pci, reserved for vfio-pci
 0000:3b:00.1 (ens1f1): i40e -> vfio-pci, reserved for vfio-pci
-note: 0000:5e:00.0 (enp94s0) stays with mlx5_core: DPDK's mlx5 works beside it, and the interface stays
 Changes that would be made: 6.
 ",
             rules.join("\n")
