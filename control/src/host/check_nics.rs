@@ -109,7 +109,7 @@ fn of_nic(tree: &Tree, nic: &Nic) -> Finding {
     const NAME: &str = "nic";
 
     let name = nic.name();
-    let uses = uses_of(tree, nic);
+    let uses = uses::of_nic(tree, nic);
     if !uses.is_empty() {
         return Finding::ok(NAME, format!("{name} stays Linux's: {}", listed(&uses)));
     }
@@ -151,11 +151,6 @@ fn bind_command(tree: &Tree, nic: &Nic) -> String {
     others.retain(|other| other.driver.as_deref() != Some(VFIO));
     names.extend(others.iter().map(|other| other.short_name().to_owned()));
     format!("sluicectl setup-host --bind {}", names.join(","))
-}
-
-fn uses_of(tree: &Tree, nic: &Nic) -> Vec<Use> {
-    let uses = nic.interfaces.iter();
-    uses.flat_map(|name| uses::uses(tree, name)).collect()
 }
 
 fn listed(uses: &[Use]) -> String {
@@ -200,7 +195,7 @@ fn of_port(tree: &Tree, port: &Port) -> Finding {
             ),
         ),
         Some((driver, _)) => {
-            let uses = uses_of(tree, &nic);
+            let uses = uses::of_nic(tree, &nic);
             let uses = match listed(&uses) {
                 uses if uses.is_empty() => String::new(),
                 uses => format!(", and {uses}"),
@@ -259,7 +254,7 @@ fn of_interface(tree: &Tree, port: &Port, interface: &str) -> Finding {
         );
     }
     let mut uses = uses::uses(tree, interface);
-    uses.retain(|found| !matches!(found, Use::Member(..)));
+    uses.retain(Use::is_linuxs);
     if uses.is_empty() || port.take_interface {
         let said = format!("Port {name} is the interface {interface}, which stays Linux's");
         return Finding::ok(NAME, said);

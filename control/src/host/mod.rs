@@ -23,13 +23,19 @@ mod nics;
 /// Which kernel drivers' NICs DPDK can open.
 mod drivers;
 
+/// What only the kernel itself tells.
+mod kernel;
+
 /// Where Linux sends packets, and which addresses it has.
 mod routes;
 
 /// Over which interfaces somebody works on this machine.
 mod ssh;
 
-/// What Linux uses an interface for.
+/// Programs that have the packets of an interface.
+mod sockets;
+
+/// What a NIC is used for.
 mod uses;
 
 /// Processors: nodes, threads, isolation.

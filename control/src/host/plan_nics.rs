@@ -9,6 +9,7 @@ use super::nics::{self, Nic};
 use super::persist;
 use super::plan::Draft;
 use super::refusal::Refusal;
+use super::tree::Tree;
 use super::uses;
 use crate::config::normal_pci_address;
 
@@ -18,6 +19,12 @@ pub(super) fn add(draft: &mut Draft<'_>) -> io::Result<()> {
     let asked: Vec<Nic> = (asked.iter())
         .filter_map(|name| found(draft, name))
         .collect();
+    if !asked.is_empty() && is_elsewhere(draft.tree) {
+        match draft.wishes.force {
+            true => draft.notes.push(Refusal::Elsewhere.to_string()),
+            false => draft.refusals.push(Refusal::Elsewhere),
+        }
+    }
     let taken: Vec<&Nic> = asked.iter().filter(|nic| may_take(draft, nic)).collect();
     for nic in &taken {
         check_group(draft, nic, &asked);
@@ -39,7 +46,7 @@ pub(super) fn add(draft: &mut Draft<'_>) -> io::Result<()> {
     }
     for nic in &taken {
         let key = persist::rule_key(&nic.device);
-        let rule = persist::rule(&nic.device);
+        let rule = persist::rule(draft.tree, &nic.device);
         draft.files.put(draft.tree, persist::UDEV, &key, rule)?;
         bind(draft, nic, &Binding::vfio());
     }
@@ -49,6 +56,13 @@ pub(super) fn add(draft: &mut Draft<'_>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether other interfaces are seen from here than by the machine's first process.
+fn is_elsewhere(tree: &Tree) -> bool {
+    let own = tree.link("/proc/self/ns/net");
+    let first = tree.link("/proc/1/ns/net");
+    own.is_some() && first.is_some() && own != first
 }
 
 /// The NIC of a PCI address or interface, also one whose interface went when it was bound.
@@ -113,8 +127,7 @@ fn may_take(draft: &mut Draft<'_>, nic: &Nic) -> bool {
         }
         _ => {}
     }
-    let of_interface = |interface: &String| uses::uses(draft.tree, interface);
-    let uses: Vec<_> = nic.interfaces.iter().flat_map(of_interface).collect();
+    let uses = uses::of_nic(draft.tree, nic);
     if uses.is_empty() {
         return true;
     }

@@ -53,6 +53,13 @@ pub enum Refusal {
         /// What for.
         uses: Vec<Use>,
     },
+    /// The machine's interfaces cannot be seen from here.
+    #[error(
+        "this is another network namespace than that of the machine's first process, so nobody \
+         can say what its NICs are used for: run it there (`nsenter --target 1 --net`), or insist \
+         with --force"
+    )]
+    Elsewhere,
     /// Others would have to go with it.
     #[error(
         "{nic} shares IOMMU group {group} with {others}, and a group goes as a whole: {advice}"

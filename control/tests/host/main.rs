@@ -13,6 +13,7 @@
 mod doctor;
 mod failures;
 mod halfway;
+mod in_use;
 mod plans;
 mod real;
 mod refusals;

@@ -19,9 +19,9 @@ fn huge_pages_are_set_on_each_node_now_and_at_each_boot() {
 note: pages of 1 GiB are surest to be had at boot: put `hugepagesz=1G hugepages=1:2` on the kernel's \
 command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then `update-grub`)
 /etc/tmpfiles.d/sluice-host.conf: new file
-    + w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
-    + w /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
-    + w /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages - - - - 2
+    + w! /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
+    + w! /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
+    + w! /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages - - - - 2
 /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages: 0 -> 512
 /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages: 0 -> 512
 /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages: 0 -> 2
@@ -30,10 +30,29 @@ Changes that would be made: 4.
     );
 }
 
+#[test]
+fn of_two_wishes_about_the_same_pages_the_last_one_counts() {
+    let machine = Machine::new();
+    let words = "setup-host --huge-pages 2M/512,2M/1024@0";
+
+    machine.well(words);
+
+    let pages = |node| {
+        format!("sys/devices/system/node/node{node}/hugepages/hugepages-2048kB/nr_hugepages")
+    };
+    assert_eq!(
+        [0, 1].map(|node| machine.read(&pages(node))),
+        ["1024\n", "512\n"]
+    );
+    assert_eq!(machine.well(words), "Nothing to change.\n");
+}
+
 /// The rule of udev's for a NIC.
 fn rule(device: &str) -> String {
     format!(
-        "    + ACTION==\"add\", SUBSYSTEM==\"pci\", KERNEL==\"{device}\", DRIVER!=\"vfio-pci\", \
+        "    + ACTION==\"add\", SUBSYSTEM==\"pci\", KERNEL==\"{device}\", \
+         ATTR{{class}}==\"0x02*\", ATTR{{vendor}}==\"0x8086\", ATTR{{device}}==\"0x10fb\", \
+         ATTR{{subsystem_vendor}}==\"0x8086\", ATTR{{subsystem_device}}==\"0x000c\", DRIVER!=\"vfio-pci\", \
          ATTR{{driver_override}}=\"vfio-pci\", RUN{{builtin}}+=\"kmod load vfio-pci\", \
          RUN+=\"/bin/sh -c 'echo %k >/sys/bus/pci/devices/%k/driver/unbind; \
          echo %k >/sys/bus/pci/drivers_probe'\""
@@ -83,7 +102,7 @@ fn kernel_parameters_and_governor_are_set_and_kept() {
     + net.ipv4.conf.all.send_redirects = 0
     + net.ipv4.conf.default.send_redirects = 0
 /etc/tmpfiles.d/sluice-host.conf: new file
-    + w /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor - - - - performance
+    + w! /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor - - - - performance
 /proc/sys/net/ipv4/ip_forward: 0 -> 1
 /proc/sys/net/ipv4/conf/all/send_redirects: 1 -> 0
 /proc/sys/net/ipv4/conf/default/send_redirects: 1 -> 0
