@@ -152,10 +152,10 @@ mod tests {
     fn see() {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         ip("link add va type veth peer name vb");
-        ip("link add down type dummy");
+        ip("link add vc type veth peer name vd");
         ip("address add 10.1.0.1/24 dev va");
         ip("address add 10.2.0.1/24 dev vb");
-        ip("address add 10.3.0.1/24 dev down");
+        ip("address add 10.3.0.1/24 dev vc");
         ip("link set va up");
         ip("link set vb up");
         ip("route add default nexthop via 10.1.0.9 nexthop via 10.2.0.9");
@@ -177,7 +177,7 @@ mod tests {
             "{found:?}"
         );
         assert!(has("vb", "10.9.0.0", 16), "{found:?}");
-        assert!(has("down", "10.3.0.1", 32), "{found:?}");
+        assert!(has("vc", "10.3.0.1", 32), "{found:?}");
         assert!(!has_xdp("va"));
     }
 

@@ -118,7 +118,7 @@ fn may_take(draft: &mut Draft<'_>, nic: &Nic) -> bool {
             draft.refusals.push(Refusal::Closed(nic.name()));
             return false;
         }
-        None if driver != VFIO && !force => {
+        None if !drivers::is_for_programs(driver) && !force => {
             draft.refusals.push(Refusal::Unknown {
                 nic: nic.name(),
                 driver: driver.to_owned(),

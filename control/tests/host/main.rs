@@ -17,6 +17,7 @@ mod in_use;
 mod plans;
 mod real;
 mod refusals;
+mod surroundings;
 mod tree;
 mod undo;
 mod unbind;
