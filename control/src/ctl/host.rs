@@ -54,8 +54,8 @@ pub(super) struct SetupHost {
     #[arg(long, requires = "bind")]
     no_iommu: bool,
 
-    /// Takes NICs also that carry the default route, an ssh session or addresses, are part of a
-    /// bond or bridge, or that DPDK does not know.
+    /// Takes NICs also that are in use (by a default route, an ssh session, addresses, a bond or
+    /// bridge, a program), or that DPDK does not know.
     #[arg(long)]
     force: bool,
 
