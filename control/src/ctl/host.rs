@@ -10,7 +10,9 @@ use super::configuration::write_json;
 use super::failure::Failure;
 use super::{Console, Exit, paint};
 use crate::config::{Config, ConfigErrors};
-use crate::host::{self, Change, Finding, Journal, PagesWanted, State, Tree, Wishes};
+use crate::host::{
+    self, Change, Finding, Journal, Made, MakeError, PagesWanted, State, Tree, Wishes,
+};
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -52,8 +54,8 @@ pub(super) struct SetupHost {
     #[arg(long, requires = "bind")]
     no_iommu: bool,
 
-    /// Takes NICs also that carry the default route, an ssh session or addresses, are part of a
-    /// bond or bridge, or that DPDK does not know.
+    /// Takes NICs also that are in use (by a default route, an ssh session, addresses, a bond or
+    /// bridge, a program), or that DPDK does not know.
     #[arg(long)]
     force: bool,
 
@@ -97,6 +99,9 @@ struct ChangesView<'a> {
     made: bool,
     changes: &'a [Change],
     notes: &'a [String],
+    /// What could not be changed, as in any other answer.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    errors: &'a [String],
 }
 
 /// Says what is wrong with the host; no answer is given when it cannot be seen.
@@ -160,7 +165,6 @@ fn write_findings(view: &FindingsView, console: &mut Console<'_>) -> Result<(), 
 /// Changes the host, or takes that back.
 pub(super) fn set_up(asked: &SetupHost, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let tree = Tree::new(&asked.host.root);
-    let failed = |error: &dyn std::error::Error| Failure::Host(error.to_string());
     // To look, no directory is made and nobody is kept away.
     let journal = match asked.dry_run {
         true => Journal::read(&tree),
@@ -168,10 +172,7 @@ pub(super) fn set_up(asked: &SetupHost, console: &mut Console<'_>) -> Result<Exi
     };
     let mut journal = journal.map_err(|error| failed(&error))?;
     if asked.undo {
-        let undone = host::undo(&tree, &mut journal, asked.dry_run);
-        let undone = undone.map_err(|error| failed(&error))?;
-        write_changes(asked, &undone.changes, &undone.notes, console)?;
-        return Ok(Exit::Well);
+        return take_back(asked, &tree, &mut journal, console);
     }
     let wishes = Wishes {
         pages: asked.huge_pages.clone(),
@@ -182,59 +183,104 @@ pub(super) fn set_up(asked: &SetupHost, console: &mut Console<'_>) -> Result<Exi
         no_iommu: asked.no_iommu,
         force: asked.force,
     };
-    let plan = host::plan(&tree, &journal, &wishes).map_err(|error| failed(&error));
-    let plan = match plan {
+    let plan = match host::plan(&tree, &journal, &wishes) {
         Ok(Ok(plan)) => plan,
         Ok(Err(refusals)) => {
             journal.leave(&tree).map_err(|error| failed(&error))?;
             let sentences = refusals.iter().map(ToString::to_string);
             return Err(Failure::Refused(sentences.collect()));
         }
-        Err(failure) => return Err(failure),
+        Err(error) => return Err(failed(&error)),
     };
-    let mut notes = plan.notes.clone();
-    let mut exit = Exit::Well;
-    if !asked.dry_run {
-        let made = host::make(&tree, &mut journal, &plan);
-        let made = made.map_err(|error| failed(&error))?;
-        if !made.shortfalls.is_empty() {
-            exit = Exit::No;
+    // Whoever loses his way into the machine by it has read why.
+    write_notes(&plan.notes, console)?;
+    let mut tell = teller(console);
+    let made = if asked.dry_run {
+        plan.changes.iter().for_each(&mut tell);
+        Made {
+            changes: plan.changes,
+            ..Made::default()
         }
-        notes.extend(made.shortfalls);
-    }
-    write_changes(asked, &plan.changes, &notes, console)?;
-    Ok(exit)
+    } else {
+        host::make(&tree, &mut journal, &plan, &mut tell)
+    };
+    drop(tell);
+    write_notes(&made.shortfalls, console)?;
+    let is_as_asked = made.shortfalls.is_empty();
+    let view = ChangesView {
+        made: !asked.dry_run,
+        changes: &made.changes,
+        notes: &[plan.notes, made.shortfalls].concat(),
+        errors: &sentences(&made.failure),
+    };
+    write_end(&view, "made", is_as_asked, console)
 }
 
-fn write_changes(
+/// Takes back what was changed, as far as that goes.
+fn take_back(
     asked: &SetupHost,
-    changes: &[Change],
-    notes: &[String],
+    tree: &Tree,
+    journal: &mut Journal,
     console: &mut Console<'_>,
-) -> Result<(), Failure> {
-    if console.json {
-        let made = !asked.dry_run;
-        let view = ChangesView {
-            made,
-            changes,
-            notes,
-        };
-        return write_json(&view, console);
+) -> Result<Exit, Failure> {
+    let undone = host::undo(tree, journal, asked.dry_run, &mut teller(console));
+    write_notes(&undone.notes, console)?;
+    let view = ChangesView {
+        made: !asked.dry_run,
+        changes: &undone.changes,
+        notes: &undone.notes,
+        errors: &sentences(&undone.failures),
+    };
+    write_end(&view, "taken back", undone.notes.is_empty(), console)
+}
+
+fn sentences<'a>(errors: impl IntoIterator<Item = &'a MakeError>) -> Vec<String> {
+    errors.into_iter().map(ToString::to_string).collect()
+}
+
+fn failed(error: &dyn std::error::Error) -> Failure {
+    Failure::Host(error.to_string())
+}
+
+/// Says each change as it is made. Nobody may be left to hear, and then the rest is made all the same.
+fn teller(console: &mut Console<'_>) -> impl FnMut(&Change) {
+    |change| {
+        if !console.json {
+            let _unread = writeln!(console.out, "{change}");
+        }
     }
-    for change in changes {
-        writeln!(console.out, "{change}")?;
-    }
-    for note in notes {
+}
+
+fn write_notes(notes: &[String], console: &mut Console<'_>) -> Result<(), Failure> {
+    for note in notes.iter().filter(|_| !console.json) {
         writeln!(console.out, "note: {note}")?;
     }
-    let (count, verb) = (
-        changes.len(),
-        if asked.undo { "taken back" } else { "made" },
-    );
-    match (count, asked.dry_run) {
-        (0, _) => writeln!(console.out, "Nothing to change.")?,
-        (_, true) => writeln!(console.out, "Changes that would be {verb}: {count}.")?,
-        (_, false) => writeln!(console.out, "Changes {verb}: {count}.")?,
-    }
     Ok(())
+}
+
+/// How many changes it came to, or as JSON all of them, and how it ended.
+fn write_end(
+    view: &ChangesView<'_>,
+    verb: &str,
+    is_as_asked: bool,
+    console: &mut Console<'_>,
+) -> Result<Exit, Failure> {
+    let count = view.changes.len();
+    if console.json {
+        write_json(view, console)?;
+    } else {
+        match (count, view.made) {
+            (0, _) if view.errors.is_empty() => writeln!(console.out, "Nothing to change.")?,
+            (_, true) => writeln!(console.out, "Changes {verb}: {count}.")?,
+            (_, false) => writeln!(console.out, "Changes that would be {verb}: {count}.")?,
+        }
+        for error in view.errors {
+            writeln!(console.err, "{error}")?;
+        }
+    }
+    Ok(match (view.errors, is_as_asked) {
+        ([], true) => Exit::Well,
+        ([], false) => Exit::No,
+        _ => Exit::Failed,
+    })
 }

@@ -175,6 +175,17 @@ impl Change {
         }
     }
 
+    /// Whether it was begun and not finished: a device is reserved as it was to be, and has another
+    /// driver or none. So is one that its new driver refused after a boot.
+    pub(super) fn is_half_made(&self, now: Option<&str>) -> bool {
+        let (Kind::Driver, Some(now), Some(after)) = (self.kind, now, &self.after) else {
+            return false;
+        };
+        let (now, after) = (Binding::parse(now), Binding::parse(after));
+        let is_undecided = now.driver.is_none() || after.driver.as_deref() == Some(Binding::CHOICE);
+        now.only == after.only && (now.only.is_some() || is_undecided)
+    }
+
     /// Whether it is about the same thing.
     pub(super) fn is_about_what(&self, other: &Self) -> bool {
         self.kind == other.kind && self.subject == other.subject
@@ -187,16 +198,6 @@ impl Change {
             (Kind::Module, _) => format!("module {}", self.subject),
             (Kind::Driver, Some(interface)) => format!("{} ({interface})", self.subject),
             _ => self.subject.clone(),
-        }
-    }
-
-    /// The other way round.
-    #[must_use]
-    pub fn reversed(&self) -> Self {
-        Self {
-            before: self.after.clone(),
-            after: self.before.clone(),
-            ..self.clone()
         }
     }
 }
@@ -243,15 +244,28 @@ fn binding(nic: &nics::Nic) -> Binding {
     }
 }
 
-/// Gives a device to a driver, or takes it from the one it has.
+/// Gives a device to a driver, or takes it from the one it has; on failure it has the one before.
 fn give(tree: &Tree, device: &str, to: &Binding) -> io::Result<()> {
-    let place = nics::place(device);
     // The kernel would wait for that program without an end.
     if let Some(holder) = nics::holder(tree, device) {
         return Err(io::Error::other(format!(
             "{holder} is using it, stop it first"
         )));
     }
+    let now = || nics::one(tree, device).map(|nic| binding(&nic));
+    let before = now();
+    let given = hand_over(tree, device, to);
+    let (Err(error), Some(before)) = (&given, before) else {
+        return given;
+    };
+    // What became of it is seen, and said.
+    let _seen = hand_over(tree, device, &before);
+    let now = now().map_or_else(|| "gone".to_owned(), |now| now.to_string());
+    Err(io::Error::other(format!("{error}; now it is: {now}")))
+}
+
+fn hand_over(tree: &Tree, device: &str, to: &Binding) -> io::Result<()> {
+    let place = nics::place(device);
     let only = to.only.as_deref().unwrap_or_default();
     tree.poke(&format!("{place}/driver_override"), only)?;
     let current = tree.link(&format!("{place}/driver"));
@@ -270,7 +284,7 @@ fn give(tree: &Tree, device: &str, to: &Binding) -> io::Result<()> {
         _ if wanted == Binding::CHOICE => Ok(()),
         Some(driver) => Err(io::Error::other(format!("{driver} has taken it"))),
         None => Err(io::Error::other(format!(
-            "{wanted} did not take it: see `dmesg`"
+            "{wanted} did not take it, see `dmesg`"
         ))),
     }
 }

@@ -89,10 +89,16 @@ fn without(some: &[u16], others: &[u16]) -> Vec<u16> {
 fn isolation(tree: &Tree, workers: &[u16]) -> Finding {
     const NAME: &str = "isolated-cores";
 
-    let all = without(workers, &[]);
-    let others = without(&cores::online(tree), workers);
-    let missing = without(workers, &cores::isolated(tree));
-    let told = |option| without(workers, &cores::told(tree, option)).is_empty();
+    let online = cores::online(tree);
+    // Linux has to run somewhere.
+    let first = without(&online, workers)
+        .is_empty()
+        .then(|| online.first().copied());
+    let first: Vec<u16> = first.flatten().into_iter().collect();
+    let all = without(workers, &first);
+    let others = without(&online, &all);
+    let missing = without(&all, &cores::isolated(tree));
+    let told = |option| without(&all, &cores::told(tree, option)).is_empty();
     let lacks = [
         ("isolcpus", missing.is_empty()),
         ("nohz_full", told("nohz_full")),
@@ -102,6 +108,10 @@ fn isolation(tree: &Tree, workers: &[u16]) -> Finding {
         .filter_map(|(option, is_there)| (!is_there).then_some(*option))
         .collect();
     let cores = numbers::list(&all);
+    if all.is_empty() {
+        let said = "The only core is the worker's and Linux's: none is left to be isolated";
+        return Finding::ok(NAME, said);
+    }
     if lacks.is_empty() {
         return Finding::ok(NAME, format!("Cores {cores} are the workers' alone"));
     }

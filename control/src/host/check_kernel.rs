@@ -1,6 +1,6 @@
 //! What the host's kernel is good for: parameters, limits, TUN, and DPDK's drivers beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::doctor::pci_ports;
 use super::drivers::{self, Way};
@@ -11,11 +11,12 @@ use super::tree::Tree;
 use crate::config::Config;
 use crate::linux::sysctl;
 
-/// Where a package or an operator puts the unit.
-const UNITS: [&str; 3] = [
-    "/etc/systemd/system/sluice.service",
-    "/usr/lib/systemd/system/sluice.service",
-    "/lib/systemd/system/sluice.service",
+/// Where the system, somebody until the next boot, and an operator put units and what changes them.
+const UNITS: [&str; 4] = [
+    "/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/run/systemd/system",
+    "/etc/systemd/system",
 ];
 
 /// All but NICs, memory and processors.
@@ -86,11 +87,16 @@ fn neighbours(tree: &Tree, config: &Config) -> Option<Finding> {
 fn memlock(tree: &Tree, config: Option<&Config>) -> Option<Finding> {
     const NAME: &str = "memlock";
 
-    if let Some((path, unit)) = UNITS.iter().find_map(|path| Some((path, tree.text(path)?))) {
-        let value = unit
-            .lines()
-            .find_map(|line| line.strip_prefix("LimitMEMLOCK="));
-        return Some(if value == Some("infinity") {
+    let unit = unit(tree);
+    if !unit.is_empty() {
+        let limits = unit.iter().flat_map(|(path, text)| {
+            let values = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("LimitMEMLOCK="));
+            values.map(move |value| (path, value))
+        });
+        let (path, value) = limits.last().unwrap_or((&unit[0].0, ""));
+        return Some(if value == "infinity" {
             Finding::ok(
                 NAME,
                 format!("{path} lets the gateway lock all of its memory"),
@@ -120,19 +126,42 @@ fn memlock(tree: &Tree, config: Option<&Config>) -> Option<Finding> {
     })
 }
 
+/// The gateway's unit and then what was added to it, each with its path, as systemd reads them: of
+/// one name the operator's counts, and drop-ins go by their names.
+fn unit(tree: &Tree) -> Vec<(String, String)> {
+    let mut unit = None;
+    let mut drop_ins = BTreeMap::new();
+    for place in UNITS {
+        let path = format!("{place}/sluice.service");
+        unit = tree.text(&path).map(|text| (path.clone(), text)).or(unit);
+        for name in tree.names(&format!("{path}.d")) {
+            let path = format!("{path}.d/{name}");
+            if let Some(text) = tree.text(&path).filter(|_| name.ends_with(".conf")) {
+                drop_ins.insert(name, (path, text));
+            }
+        }
+    }
+    let Some(unit) = unit else {
+        return Vec::new();
+    };
+    std::iter::once(unit)
+        .chain(drop_ins.into_values())
+        .collect()
+}
+
 /// Twins are TAPs.
 fn tun(tree: &Tree) -> Finding {
     const NAME: &str = "tun";
 
-    if tree.exists("/dev/net/tun") || modules::is_loaded(tree, "tun") {
-        Finding::ok(NAME, "Linux offers /dev/net/tun, which the twins need")
-    } else {
-        Finding::problem(
-            NAME,
-            "There is no /dev/net/tun, so no port can have its twin",
-            "modprobe tun",
-        )
+    if tree.exists("/dev/net/tun") {
+        return Finding::ok(NAME, "Linux offers /dev/net/tun, which the twins need");
     }
+    let said = "There is no /dev/net/tun, so no port can have its twin";
+    if modules::is_loaded(tree, "tun") {
+        let said = format!("{said}; Linux has it, so this is a container that was not given it");
+        return Finding::problem(NAME, said, "docker run --device /dev/net/tun ...");
+    }
+    Finding::problem(NAME, said, "modprobe tun")
 }
 
 /// The libraries that open NICs, for those that are here.

@@ -65,39 +65,48 @@ fn wanted(tree: &Tree, config: &Config, found: &[Pages]) -> Finding {
     let table = u64::from(gateway.sessions_per_worker) * BYTES_PER_SESSION;
     let tables = u64::from(gateway.workers.count()) * table.div_ceil(2 * MIB);
     let buffers = u64::from(gateway.memory_mb).div_ceil(2);
-    let nodes = nodes_in_use(tree, config);
-    let of = |size: PageSize| {
-        let found = found.iter().filter(|pages| pages.size == size);
-        let found = found.filter(|pages| nodes.is_empty() || nodes.contains(&pages.node));
-        found.map(|pages| pages.total).sum::<u64>()
+    let named = nodes_in_use(tree, config);
+    let is_anywhere = named.is_empty();
+    let mut nodes: Vec<u16> = named.into_iter().collect();
+    if is_anywhere {
+        nodes = pages::nodes(tree);
+    }
+    // What a gateway that runs has is its own; what other programs have is not to be had.
+    let runs = gateway_runs(tree);
+    let of = |node: u16, size: PageSize| {
+        let mut pages = found.iter();
+        let pages = pages.find(|pages| (pages.node, pages.size) == (node, size));
+        let usable = |pages: &Pages| if runs { pages.total } else { pages.free };
+        pages.map_or((0, 0), |pages| (pages.total, usable(pages)))
     };
+    let sum = |size| nodes.iter().map(|node| of(*node, size).1).sum::<u64>();
     // DPDK's share may lie in large pages, the tables in small ones only.
-    let large_mb = of(PageSize::Large) * 1024;
-    let needed = if large_mb >= u64::from(gateway.memory_mb) {
+    let needed = if sum(PageSize::Large) * 1024 >= u64::from(gateway.memory_mb) {
         tables
     } else {
         tables + buffers
     };
-    let there = of(PageSize::Small);
-    let place = match nodes.iter().map(ToString::to_string).collect::<Vec<_>>() {
-        nodes if nodes.is_empty() => "This machine".to_owned(),
-        nodes if nodes.len() == 1 => format!("Node {}", nodes[0]),
-        nodes => format!("Nodes {} together", nodes.join(" and ")),
-    };
+    let each = needed.div_ceil(nodes.len().max(1) as u64);
+    let mut words = String::new();
+    for node in &nodes {
+        let (total, usable) = of(*node, PageSize::Small);
+        if usable < each {
+            let count = total - usable.min(total) + each;
+            let count = if runs { each } else { count };
+            words += &format!(" --huge-pages 2M/{count}@{node}");
+        }
+    }
+    let there =
+        (nodes.iter()).map(|node| format!("{} on node {node}", of(*node, PageSize::Small).1));
     let said = format!(
-        "{place} has {there} pages of 2 MiB, and the configuration takes about {needed} (packet \
-         buffers and session tables)"
+        "Of pages of 2 MiB there are {}{}, and the configuration takes about {needed} (packet \
+         buffers and session tables)",
+        there.collect::<Vec<_>>().join(" and "),
+        if runs { "" } else { " free" },
     );
-    if there >= needed {
+    if words.is_empty() || (is_anywhere && sum(PageSize::Small) >= needed) {
         return Finding::ok(NAME, said);
     }
-    let each = needed.div_ceil(nodes.len().max(1) as u64);
-    let words = nodes
-        .iter()
-        .map(|node| format!(" --huge-pages 2M/{each}@{node}"));
-    let words: String = words.collect();
-    let words = Some(words).filter(|words| !words.is_empty());
-    let words = words.unwrap_or_else(|| format!(" --huge-pages 2M/{needed}"));
     let command = format!("sluicectl setup-host{words}");
     if gateway.huge_pages == HugePages::Required || pci_ports(config).next().is_some() {
         Finding::problem(NAME, format!("{said}: it may not start"), command)
@@ -105,6 +114,15 @@ fn wanted(tree: &Tree, config: &Config, found: &[Pages]) -> Finding {
         let said = format!("{said}: the rest is ordinary memory, which is slower");
         Finding::advice(NAME, said, command)
     }
+}
+
+/// Whether a gateway has its pages already.
+fn gateway_runs(tree: &Tree) -> bool {
+    let is_one = |process: &String| {
+        process.bytes().all(|digit| digit.is_ascii_digit())
+            && tree.text(&format!("/proc/{process}/comm")).as_deref() == Some("sluice")
+    };
+    tree.names("/proc").iter().any(is_one)
 }
 
 /// The nodes of the workers and the NICs.

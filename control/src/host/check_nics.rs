@@ -7,7 +7,6 @@ use super::drivers::{self, VFIO, Way};
 use super::finding::{Finding, State};
 use super::modules;
 use super::nics::{self, Nic};
-use super::persist;
 use super::tree::Tree;
 use super::uses::{self, Use};
 use crate::config::{Config, Port};
@@ -30,7 +29,7 @@ pub(super) fn iommu(tree: &Tree, config: Option<&Config>) -> Vec<Finding> {
     }
     let mut findings = vec![iommu_itself(tree, config.is_some())];
     if config.is_some() {
-        findings.push(vfio(tree));
+        findings.push(vfio(tree, &needs));
     }
     findings
 }
@@ -64,14 +63,16 @@ fn iommu_itself(tree: &Tree, is_needed: bool) -> Finding {
     Finding::ok(NAME, said).with(state, command)
 }
 
-fn vfio(tree: &Tree) -> Finding {
+fn vfio(tree: &Tree, needs: &[Nic]) -> Finding {
     const NAME: &str = "vfio";
 
+    // That loads it, and at each boot.
+    let command = || bind_command(tree, needs);
     if !modules::is_loaded(tree, VFIO) {
         return Finding::problem(
             NAME,
             "vfio-pci is not loaded, so no NIC can be taken from Linux",
-            "modprobe vfio-pci",
+            command(),
         );
     }
     let directory = "/etc/modules-load.d";
@@ -85,7 +86,7 @@ fn vfio(tree: &Tree) -> Finding {
     Finding::advice(
         NAME,
         "vfio-pci is loaded, and will not be after a reboot",
-        format!("echo {VFIO} >>{}", persist::MODULES),
+        command(),
     )
 }
 
@@ -109,7 +110,7 @@ fn of_nic(tree: &Tree, nic: &Nic) -> Finding {
     const NAME: &str = "nic";
 
     let name = nic.name();
-    let uses = uses_of(tree, nic);
+    let uses = uses::of_nic(tree, nic);
     if !uses.is_empty() {
         return Finding::ok(NAME, format!("{name} stays Linux's: {}", listed(&uses)));
     }
@@ -119,9 +120,11 @@ fn of_nic(tree: &Tree, nic: &Nic) -> Finding {
             command: Some(format!("sluicectl setup-host --bind {}", nic.device)),
             ..Finding::ok(NAME, format!("{name} has no driver, and may be taken"))
         },
-        Some((VFIO, _)) => Finding::ok(NAME, format!("{name} is with vfio-pci, ready for a port")),
+        Some((driver, _)) if drivers::is_for_programs(driver) => {
+            Finding::ok(NAME, format!("{name} is with {driver}, ready for a port"))
+        }
         Some((driver, Some(Way::Taken(ours)))) => Finding {
-            command: Some(bind_command(tree, nic)),
+            command: Some(bind_command(tree, std::slice::from_ref(nic))),
             ..Finding::ok(
                 NAME,
                 format!("{name} is with {driver} and free: DPDK's {ours} may take it"),
@@ -144,18 +147,24 @@ fn of_nic(tree: &Tree, nic: &Nic) -> Finding {
     }
 }
 
-/// What gives a NIC to vfio-pci, with all that its group has.
-fn bind_command(tree: &Tree, nic: &Nic) -> String {
-    let mut names = vec![nic.short_name().to_owned()];
-    let mut others = nics::neighbours(tree, nic);
-    others.retain(|other| other.driver.as_deref() != Some(VFIO));
-    names.extend(others.iter().map(|other| other.short_name().to_owned()));
-    format!("sluicectl setup-host --bind {}", names.join(","))
-}
-
-fn uses_of(tree: &Tree, nic: &Nic) -> Vec<Use> {
-    let uses = nic.interfaces.iter();
-    uses.flat_map(|name| uses::uses(tree, name)).collect()
+/// What gives NICs to vfio-pci, with all that their groups have.
+fn bind_command(tree: &Tree, nics: &[Nic]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for nic in nics {
+        let mut others = nics::neighbours(tree, nic);
+        others.retain(|other| other.driver.as_deref() != Some(VFIO));
+        for nic in std::iter::once(nic).chain(&others) {
+            if !names.iter().any(|name| name == nic.short_name()) {
+                names.push(nic.short_name().to_owned());
+            }
+        }
+    }
+    let is_free = |nic: &Nic| nics::is_behind_iommu(tree, nic);
+    let option = match nics.iter().all(is_free) {
+        true => "",
+        false => " --no-iommu",
+    };
+    format!("sluicectl setup-host --bind {}{option}", names.join(","))
 }
 
 fn listed(uses: &[Use]) -> String {
@@ -186,7 +195,11 @@ fn of_port(tree: &Tree, port: &Port) -> Finding {
     };
     let driver = nic.driver.as_deref();
     match driver.map(|driver| (driver, drivers::way(driver))) {
-        Some((VFIO | "igb_uio" | "uio_pci_generic", _)) => group(tree, &nic, &named),
+        Some((VFIO, _)) => group(tree, &nic, &named),
+        Some((driver, _)) if drivers::is_for_programs(driver) => Finding::ok(
+            NAME,
+            format!("{named} and is with {driver}, which leaves it all of the memory"),
+        ),
         Some((driver, Some(Way::Shared(_)))) => Finding::ok(
             NAME,
             format!("{named} and stays with {driver}, as it should"),
@@ -200,7 +213,7 @@ fn of_port(tree: &Tree, port: &Port) -> Finding {
             ),
         ),
         Some((driver, _)) => {
-            let uses = uses_of(tree, &nic);
+            let uses = uses::of_nic(tree, &nic);
             let uses = match listed(&uses) {
                 uses if uses.is_empty() => String::new(),
                 uses => format!(", and {uses}"),
@@ -208,7 +221,7 @@ fn of_port(tree: &Tree, port: &Port) -> Finding {
             Finding::problem(
                 NAME,
                 format!("{named}, which is still Linux's ({driver}){uses}: DPDK cannot open it"),
-                bind_command(tree, &nic),
+                bind_command(tree, std::slice::from_ref(&nic)),
             )
         }
         None => Finding::problem(
@@ -259,7 +272,7 @@ fn of_interface(tree: &Tree, port: &Port, interface: &str) -> Finding {
         );
     }
     let mut uses = uses::uses(tree, interface);
-    uses.retain(|found| !matches!(found, Use::Member(..)));
+    uses.retain(Use::is_linuxs);
     if uses.is_empty() || port.take_interface {
         let said = format!("Port {name} is the interface {interface}, which stays Linux's");
         return Finding::ok(NAME, said);

@@ -7,6 +7,11 @@ use super::tree::Tree;
 /// The driver that gives a device to programs.
 pub(super) const VFIO: &str = "vfio-pci";
 
+/// Whether a driver gives devices to programs.
+pub(super) fn is_for_programs(driver: &str) -> bool {
+    [VFIO, "igb_uio", "uio_pci_generic"].contains(&driver)
+}
+
 /// How the gateway comes by the NICs of a kernel driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {

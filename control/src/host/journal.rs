@@ -94,7 +94,12 @@ impl Journal {
     }
 
     /// Says that a change is about to be made, and makes the directory for its file.
-    pub(super) fn begin(&mut self, tree: &Tree, change: Change) -> Result<(), SetupJournalError> {
+    pub(super) fn begin(
+        &mut self,
+        tree: &Tree,
+        mut change: Change,
+    ) -> Result<(), SetupJournalError> {
+        self.take_up(&mut change);
         let needs = (change.kind == super::change::Kind::File).then(|| change.subject.clone());
         self.changes.push(change);
         if let Some(file) = needs {
@@ -105,6 +110,20 @@ impl Journal {
             return made.map_err(failed("make", &tree.at(directory)));
         }
         self.write(tree)
+    }
+
+    /// An earlier change of the same thing that was not made, or by half, becomes a part of this.
+    fn take_up(&mut self, change: &mut Change) {
+        let now = change.before.clone();
+        let mut earlier = self.changes.iter();
+        let Some(at) = earlier.rposition(|earlier| earlier.is_about_what(change)) else {
+            return;
+        };
+        let earlier = &self.changes[at];
+        let is_there = earlier.after == now;
+        if !is_there && (earlier.before == now || earlier.is_half_made(now.as_deref())) {
+            change.before = self.changes.remove(at).before;
+        }
     }
 
     /// Says that the last change was made, and what it came to. Two of the same thing become one,
@@ -134,9 +153,9 @@ impl Journal {
         self.write(tree)
     }
 
-    /// Forgets the last change.
-    pub(super) fn forget_last(&mut self, tree: &Tree) -> Result<(), SetupJournalError> {
-        self.changes.pop();
+    /// Forgets a change, by its place in the order.
+    pub(super) fn forget(&mut self, tree: &Tree, at: usize) -> Result<(), SetupJournalError> {
+        self.changes.remove(at);
         self.write(tree)
     }
 

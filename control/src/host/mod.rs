@@ -23,13 +23,19 @@ mod nics;
 /// Which kernel drivers' NICs DPDK can open.
 mod drivers;
 
+/// What only the kernel itself tells.
+mod kernel;
+
 /// Where Linux sends packets, and which addresses it has.
 mod routes;
 
 /// Over which interfaces somebody works on this machine.
 mod ssh;
 
-/// What Linux uses an interface for.
+/// Programs that have the packets of an interface.
+mod sockets;
+
+/// What a NIC is used for.
 mod uses;
 
 /// Processors: nodes, threads, isolation.
@@ -74,15 +80,19 @@ mod refusal;
 /// What was changed, on disk.
 mod journal;
 
-/// Makes changes and takes them back.
+/// Makes changes.
 mod make;
+
+/// Takes them back.
+mod undo;
 
 pub use change::{Binding, Change};
 pub use doctor::{DoctorError, examine};
 pub use finding::{Finding, State};
 pub use journal::{Journal, SetupJournalError};
-pub use make::{Made, MakeError, Undone, make, undo};
+pub use make::{Made, MakeError, make};
 pub use pages::PageSize;
 pub use plan::{PagesWanted, Plan, Wishes, plan};
 pub use refusal::Refusal;
 pub use tree::Tree;
+pub use undo::{Undone, undo};

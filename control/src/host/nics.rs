@@ -133,13 +133,25 @@ pub(super) fn holder(tree: &Tree, device: &str) -> Option<String> {
     Some(format!("{} (process {holder})", name.unwrap_or_default()))
 }
 
-/// Whether the kernel has an IOMMU at work. A NIC that vfio took without one has a group too.
-pub(super) fn has_iommu(tree: &Tree) -> bool {
-    const GROUPS: &str = "/sys/kernel/iommu_groups";
+/// Where the kernel lists the groups of its IOMMU.
+const GROUPS: &str = "/sys/kernel/iommu_groups";
 
+/// Whether a group is an IOMMU's: vfio makes one of a NIC that it took without one, too.
+fn is_of_iommu(tree: &Tree, group: &str) -> bool {
+    let place = format!("{GROUPS}/{group}");
+    tree.exists(&place) && tree.text(&format!("{place}/name")).as_deref() != Some("vfio-noiommu")
+}
+
+/// Whether the kernel has an IOMMU at work.
+pub(super) fn has_iommu(tree: &Tree) -> bool {
     let groups = tree.names(GROUPS);
-    let name = |group| tree.text(&format!("{GROUPS}/{group}/name"));
-    (groups.iter()).any(|group| name(group).as_deref() != Some("vfio-noiommu"))
+    groups.iter().any(|group| is_of_iommu(tree, group))
+}
+
+/// Whether a device is behind it.
+pub(super) fn is_behind_iommu(tree: &Tree, nic: &Nic) -> bool {
+    let group = nic.group.as_deref();
+    group.is_some_and(|group| is_of_iommu(tree, group))
 }
 
 /// Whether vfio may be used without one.

@@ -25,6 +25,9 @@ pub(super) const MODULES: &str = "/etc/modules-load.d/sluice-host.conf";
 /// NICs to bind; before 80-drivers.rules, which loads their own drivers.
 pub(super) const UDEV: &str = "/etc/udev/rules.d/70-sluice-host.rules";
 
+/// The option that lets vfio do without an IOMMU.
+pub(super) const NO_IOMMU: &str = "options vfio enable_unsafe_noiommu_mode=1";
+
 /// What each file begins with.
 const HEADER: &str = "# Written by `sluicectl setup-host`, which takes it back with --undo.";
 
@@ -85,11 +88,18 @@ pub(super) fn rule_key(device: &str) -> String {
     format!("KERNEL==\"{device}\"")
 }
 
-/// The rule that gives a NIC to vfio-pci, unless it has it: a gateway may be using it.
-pub(super) fn rule(device: &str) -> String {
+/// The rule that gives a NIC to vfio-pci, unless it has it: a gateway may be using it. Slots are
+/// counted anew when a card is added, so what lies there has to be the same kind of NIC.
+pub(super) fn rule(tree: &Tree, device: &str) -> String {
     let bus = "/sys/bus/pci";
+    let kinds = ["vendor", "device", "subsystem_vendor", "subsystem_device"];
+    let kinds = kinds.iter().filter_map(|name| {
+        let value = tree.text(&format!("{bus}/devices/{device}/{name}"))?;
+        Some(format!("ATTR{{{name}}}==\"{value}\", "))
+    });
+    let kinds: String = kinds.collect();
     format!(
-        "ACTION==\"add\", SUBSYSTEM==\"pci\", {}, DRIVER!=\"{VFIO}\", \
+        "ACTION==\"add\", SUBSYSTEM==\"pci\", {}, ATTR{{class}}==\"0x02*\", {kinds}DRIVER!=\"{VFIO}\", \
          ATTR{{driver_override}}=\"{VFIO}\", RUN{{builtin}}+=\"kmod load {VFIO}\", \
          RUN+=\"/bin/sh -c 'echo %k >{bus}/devices/%k/driver/unbind; \
          echo %k >{bus}/drivers_probe'\"",

@@ -133,27 +133,18 @@ impl Draft<'_> {
     }
 
     fn pages(&mut self) -> io::Result<()> {
-        let nodes = pages::nodes(self.tree);
         let mut large = Vec::new();
-        for wanted in &self.wishes.pages {
-            let PagesWanted { size, count, .. } = *wanted;
-            if let Some(node) = wanted.node.filter(|node| !nodes.contains(node)) {
-                self.refusals.push(Refusal::NoNode(node));
+        for (node, size, count) in self.pages_by_node() {
+            let path = pages::count_file(node, size);
+            if !self.value(&path, &count.to_string()) {
+                let size = size.words();
+                self.refusals.push(Refusal::NoPages { size, node });
                 continue;
             }
-            let asked = wanted.node.map_or_else(|| nodes.clone(), |node| vec![node]);
-            for node in asked {
-                let path = pages::count_file(node, size);
-                if !self.value(&path, &count.to_string()) {
-                    let size = size.words();
-                    self.refusals.push(Refusal::NoPages { size, node });
-                    continue;
-                }
-                let line = format!("w {path} - - - - {count}");
-                self.files.put(self.tree, persist::TMPFILES, &path, line)?;
-                if size == PageSize::Large && count > 0 {
-                    large.push(format!("{node}:{count}"));
-                }
+            let line = format!("w! {path} - - - - {count}");
+            self.files.put(self.tree, persist::TMPFILES, &path, line)?;
+            if size == PageSize::Large && count > 0 {
+                large.push(format!("{node}:{count}"));
             }
         }
         if !large.is_empty() {
@@ -165,6 +156,23 @@ impl Draft<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// How many pages of each size each node shall have; of two wishes the last one counts.
+    fn pages_by_node(&mut self) -> Vec<(u16, PageSize, u64)> {
+        let nodes = pages::nodes(self.tree);
+        let mut found: Vec<(u16, PageSize, u64)> = Vec::new();
+        for PagesWanted { size, count, node } in &self.wishes.pages {
+            if let Some(node) = node.filter(|node| !nodes.contains(node)) {
+                self.refusals.push(Refusal::NoNode(node));
+                continue;
+            }
+            for node in node.map_or_else(|| nodes.clone(), |node| vec![node]) {
+                found.retain(|known| (known.0, known.1) != (node, *size));
+                found.push((node, *size, *count));
+            }
+        }
+        found
     }
 
     /// What a gateway warns of when it starts.
@@ -221,7 +229,7 @@ impl Draft<'_> {
             self.value(&format!("{place}/scaling_governor"), wanted);
         }
         let path = format!("{PLACE}/cpu*/cpufreq/scaling_governor");
-        let line = format!("w {path} - - - - {wanted}");
+        let line = format!("w! {path} - - - - {wanted}");
         self.files.put(self.tree, persist::TMPFILES, &path, line)
     }
 }

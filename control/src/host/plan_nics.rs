@@ -9,6 +9,7 @@ use super::nics::{self, Nic};
 use super::persist;
 use super::plan::Draft;
 use super::refusal::Refusal;
+use super::tree::Tree;
 use super::uses;
 use crate::config::normal_pci_address;
 
@@ -18,22 +19,34 @@ pub(super) fn add(draft: &mut Draft<'_>) -> io::Result<()> {
     let asked: Vec<Nic> = (asked.iter())
         .filter_map(|name| found(draft, name))
         .collect();
+    if !asked.is_empty() && is_elsewhere(draft.tree) {
+        match draft.wishes.force {
+            true => draft.notes.push(Refusal::Elsewhere.to_string()),
+            false => draft.refusals.push(Refusal::Elsewhere),
+        }
+    }
     let taken: Vec<&Nic> = asked.iter().filter(|nic| may_take(draft, nic)).collect();
     for nic in &taken {
         check_group(draft, nic, &asked);
     }
-    let is_new = |nic: &Nic| nic.driver.as_deref() != Some(VFIO);
-    let new = taken.iter().any(|nic| is_new(nic));
-    if new && !draft.wishes.no_iommu && !nics::has_iommu(draft.tree) {
-        let may = nics::may_do_without_iommu(draft.tree);
-        draft.refusals.extend((!may).then_some(Refusal::NoIommu));
+    let free = |nic: &&&Nic| !nics::is_behind_iommu(draft.tree, nic);
+    let free: Vec<&Nic> = taken.iter().filter(free).copied().collect();
+    if !draft.wishes.no_iommu && !free.is_empty() {
+        let refusals = match nics::has_iommu(draft.tree) {
+            true => free
+                .iter()
+                .map(|nic| Refusal::NoGroup(nic.name()))
+                .collect(),
+            false => vec![Refusal::NoIommu],
+        };
+        draft.refusals.extend(refusals);
     }
     if !taken.is_empty() {
-        prepare(draft)?;
+        prepare(draft, !free.is_empty())?;
     }
     for nic in &taken {
         let key = persist::rule_key(&nic.device);
-        let rule = persist::rule(&nic.device);
+        let rule = persist::rule(draft.tree, &nic.device);
         draft.files.put(draft.tree, persist::UDEV, &key, rule)?;
         bind(draft, nic, &Binding::vfio());
     }
@@ -45,6 +58,13 @@ pub(super) fn add(draft: &mut Draft<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether other interfaces are seen from here than by the machine's first process.
+fn is_elsewhere(tree: &Tree) -> bool {
+    let own = tree.link("/proc/self/ns/net");
+    let first = tree.link("/proc/1/ns/net");
+    own.is_some() && first.is_some() && own != first
+}
+
 /// The NIC of a PCI address or interface, also one whose interface went when it was bound.
 fn found(draft: &mut Draft<'_>, name: &str) -> Option<Nic> {
     let tree = draft.tree;
@@ -54,9 +74,20 @@ fn found(draft: &mut Draft<'_>, name: &str) -> Option<Nic> {
         let found = drivers.find(|change| change.interface.as_deref() == Some(name));
         found.map(|change| change.subject.clone())
     };
-    let device = normal_pci_address(name)
-        .or_else(|| nics::device_of(tree, name))
-        .or_else(of_journal);
+    let bound = of_journal();
+    let present = nics::device_of(tree, name);
+    // Names such as eth0 move up at a reboot when a NIC before them is bound.
+    if let (Some(before), Some(now)) = (&bound, &present)
+        && before != now
+    {
+        draft.refusals.push(Refusal::Renamed {
+            name: name.to_owned(),
+            before: before.clone(),
+            now: now.clone(),
+        });
+        return None;
+    }
+    let device = normal_pci_address(name).or(present).or(bound);
     let nic = device.and_then(|device| nics::one(tree, &device));
     let refusal = match &nic {
         Some(nic) if nic.is_network() => return Some(nic.clone()),
@@ -87,7 +118,7 @@ fn may_take(draft: &mut Draft<'_>, nic: &Nic) -> bool {
             draft.refusals.push(Refusal::Closed(nic.name()));
             return false;
         }
-        None if driver != VFIO && !force => {
+        None if !drivers::is_for_programs(driver) && !force => {
             draft.refusals.push(Refusal::Unknown {
                 nic: nic.name(),
                 driver: driver.to_owned(),
@@ -96,8 +127,7 @@ fn may_take(draft: &mut Draft<'_>, nic: &Nic) -> bool {
         }
         _ => {}
     }
-    let of_interface = |interface: &String| uses::uses(draft.tree, interface);
-    let uses: Vec<_> = nic.interfaces.iter().flat_map(of_interface).collect();
+    let uses = uses::of_nic(draft.tree, nic);
     if uses.is_empty() {
         return true;
     }
@@ -128,22 +158,28 @@ fn check_group(draft: &mut Draft<'_>, nic: &Nic, asked: &[Nic]) {
     let words = others
         .iter()
         .map(|other| format!("`--bind {}`", other.short_name()));
+    let advice = match others.iter().all(Nic::is_network) {
+        true => format!(
+            "add {}, or use a slot of another group",
+            words.collect::<Vec<_>>().join(" and ")
+        ),
+        false => "use a slot of another group".to_owned(),
+    };
     draft.refusals.push(Refusal::Group {
         nic: nic.name(),
         group: nic.group.clone().unwrap_or_default(),
         others: names.collect::<Vec<_>>().join(" and "),
-        advice: words.collect::<Vec<_>>().join(" and "),
+        advice,
     });
 }
 
 /// vfio-pci, now and after each boot.
-fn prepare(draft: &mut Draft<'_>) -> io::Result<()> {
-    const OPTION: &str = "options vfio enable_unsafe_noiommu_mode=1";
-
+fn prepare(draft: &mut Draft<'_>, is_without_iommu: bool) -> io::Result<()> {
     let tree = draft.tree;
     (draft.files).put(tree, persist::MODULES, VFIO, VFIO.to_owned())?;
-    if draft.wishes.no_iommu && !nics::has_iommu(tree) {
-        (draft.files).put(tree, persist::MODPROBE, OPTION, OPTION.to_owned())?;
+    if is_without_iommu {
+        let option = persist::NO_IOMMU.to_owned();
+        (draft.files).put(tree, persist::MODPROBE, persist::NO_IOMMU, option)?;
         // The module reads the option when it is loaded, which the kernel may have done already.
         draft.value(nics::NO_IOMMU_FILE, "Y");
     }
@@ -170,6 +206,7 @@ fn unbind(draft: &mut Draft<'_>, nic: &Nic) -> io::Result<()> {
     let key = persist::rule_key(&nic.device);
     if !draft.files.drop(tree, persist::UDEV, &key)? {
         draft.files.drop(tree, persist::MODULES, VFIO)?;
+        (draft.files).drop(tree, persist::MODPROBE, persist::NO_IOMMU)?;
     }
     if nic.driver.as_deref().is_some_and(|driver| driver != VFIO) && nic.only.is_none() {
         draft

@@ -53,10 +53,16 @@ pub enum Refusal {
         /// What for.
         uses: Vec<Use>,
     },
+    /// The machine's interfaces cannot be seen from here.
+    #[error(
+        "this is another network namespace than that of the machine's first process, so nobody \
+         can say what its NICs are used for: run it there (`nsenter --target 1 --net`), or insist \
+         with --force"
+    )]
+    Elsewhere,
     /// Others would have to go with it.
     #[error(
-        "{nic} shares IOMMU group {group} with {others}, and a group goes as a whole: add \
-         {}, or free them with a slot of another group", .advice
+        "{nic} shares IOMMU group {group} with {others}, and a group goes as a whole: {advice}"
     )]
     Group {
         /// The NIC.
@@ -65,16 +71,36 @@ pub enum Refusal {
         group: String,
         /// Those that Linux drives.
         others: String,
-        /// The words to add.
+        /// What helps.
         advice: String,
     },
     /// The device could write anywhere.
     #[error(
-        "there is no IOMMU, so vfio-pci takes nothing: switch it on in the firmware and with \
+        "there is no IOMMU, and vfio-pci wants one: switch it on in the firmware and with \
          `intel_iommu=on iommu=pt` on the kernel's command line, or, in a virtual machine that \
          has none, say --no-iommu: the NIC may then write to all of the memory"
     )]
     NoIommu,
+    /// The IOMMU is not before this one.
+    #[error(
+        "{0} has no IOMMU group though there is an IOMMU, and vfio-pci would not take it: another \
+         slot may be behind the IOMMU, or say --no-iommu: the NIC may then write to all of the \
+         memory"
+    )]
+    NoGroup(String),
+    /// Linux gives its name to another by now.
+    #[error(
+        "{name} was {before} when it was bound, and is {now} by now: say which one is meant, by \
+         its PCI address"
+    )]
+    Renamed {
+        /// The interface.
+        name: String,
+        /// The PCI address in the journal.
+        before: String,
+        /// The one of the interface.
+        now: String,
+    },
     /// The node is not there.
     #[error("there is no NUMA node {0}: see `lscpu`")]
     NoNode(u16),

@@ -1,9 +1,11 @@
 //! Where Linux sends packets, and which addresses it has, as /proc/net tells.
 //!
-//! IPv4's addresses are known by the subnets that they are in: /proc/net says no more.
+//! IPv4's addresses are known by the subnets that they are in: /proc/net says no more. Of the
+//! machine itself the [kernel](super::kernel) is asked besides.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::kernel;
 use super::tree::Tree;
 
 /// The route is in use.
@@ -15,7 +17,7 @@ const REJECT: u32 = 0x200;
 /// Link-local, in the scope of an IPv6 address.
 const LINK_SCOPE: &str = "20";
 
-/// A route of the main table; for IPv6 also an address, as its /128.
+/// A route; also an address, as its /128 or /32.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) interface: String,
@@ -39,14 +41,23 @@ impl Route {
     }
 }
 
-/// IPv4's routes, IPv6's default routes, and IPv6's addresses but the link-local ones.
+/// IPv4's and IPv6's routes, and IPv6's addresses, but the link-local ones.
 pub(super) fn all(tree: &Tree) -> Vec<Route> {
     let read = |path| tree.text(path).unwrap_or_default();
     let mut routes: Vec<Route> = read("/proc/net/route").lines().filter_map(v4).collect();
-    routes.extend(read("/proc/net/ipv6_route").lines().filter_map(v6_default));
+    routes.extend(read("/proc/net/ipv6_route").lines().filter_map(v6));
     routes.extend(read("/proc/net/if_inet6").lines().filter_map(v6_address));
-    routes.retain(|route| route.interface != "lo");
+    if tree.is_live() {
+        routes.extend(kernel::routes().unwrap_or_default());
+    }
+    // Every interface has routes to its neighbours and to groups, also one that nobody uses.
+    routes.retain(|route| route.interface != "lo" && !is_of_any(route.destination));
     routes
+}
+
+fn is_of_any(destination: IpAddr) -> bool {
+    let is_link_local = matches!(destination, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    is_link_local || destination.is_multicast()
 }
 
 /// The interface that the longest matching route leads to.
@@ -72,15 +83,27 @@ pub(super) fn v4_address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(number.to_ne_bytes())
 }
 
-fn v6_default(line: &str) -> Option<Route> {
+fn v6(line: &str) -> Option<Route> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let flags = u32::from_str_radix(words.get(8)?, 16).ok()?;
-    let is_default = words[0].bytes().all(|digit| digit == b'0') && words[1] == "00";
-    (is_default && flags & UP != 0 && flags & REJECT == 0).then(|| Route {
+    let destination = Ipv6Addr::from(u128::from_str_radix(words[0], 16).ok()?);
+    let length = u8::from_str_radix(words[1], 16).ok()?;
+    (flags & UP != 0 && flags & REJECT == 0).then(|| Route {
         interface: words.last().copied().unwrap_or_default().to_owned(),
-        destination: Ipv6Addr::UNSPECIFIED.into(),
-        length: 0,
+        destination: destination.into(),
+        length,
     })
+}
+
+/// The interfaces that have a link-local address, which may be several.
+pub(super) fn with_link_local(tree: &Tree, addr: IpAddr) -> Vec<String> {
+    let text = tree.text("/proc/net/if_inet6").unwrap_or_default();
+    let interface = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let own = Ipv6Addr::from(u128::from_str_radix(words.first()?, 16).ok()?);
+        (IpAddr::from(own) == addr).then(|| words.last().copied().unwrap_or_default().to_owned())
+    };
+    text.lines().filter_map(interface).collect()
 }
 
 fn v6_address(line: &str) -> Option<Route> {
@@ -125,14 +148,28 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_has_default_routes_and_addresses() {
+    fn ipv6_has_routes_and_addresses() {
         let zeros = "0".repeat(32);
         let line = |flags: &str, interface: &str| {
             format!("{zeros} 00 {zeros} 00 fe80 00000400 0 0 {flags} {interface}")
         };
-        let found = v6_default(&line("00000003", "eth0")).unwrap();
+        let found = v6(&line("00000003", "eth0")).unwrap();
         assert!(found.is_default());
-        assert_eq!(v6_default(&line("00200200", "lo")), None);
+        assert_eq!(v6(&line("00200200", "lo")), None);
+        let to = |destination: &str| {
+            v6(&line("00000001", "eth0").replacen(&format!("{zeros} 00"), destination, 1))
+        };
+        let subnet = to("20010db8000000000000000000000000 20").unwrap();
+        assert_eq!(
+            towards(&[subnet], "2001:db8::7".parse().unwrap()),
+            Some("eth0")
+        );
+        for of_any in [
+            "fe800000000000000000000000000000 40",
+            "ff000000000000000000000000000000 08",
+        ] {
+            assert!(is_of_any(to(of_any).unwrap().destination));
+        }
 
         let address = "20010db8000000000000000000000009 02 40 00 80     eth1";
         let found = [v6_address(address).unwrap()];

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::routes;
+use super::routes::{self, Route};
 use super::tree::Tree;
 
 /// Where sshd listens unless told otherwise.
@@ -15,10 +15,28 @@ const PORT: u16 = 22;
 const ESTABLISHED: &str = "01";
 
 /// The two ends of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Session {
     pub(super) local: IpAddr,
     pub(super) peer: IpAddr,
+    /// The interface, where its addresses are link-local and say so.
+    interface: Option<String>,
+}
+
+impl Session {
+    /// Whether it would end without an interface: that of its own subnet, or the way its answers go.
+    pub(super) fn is_over(&self, tree: &Tree, routes: &[Route], interface: &str) -> bool {
+        let is_link_local = |end| matches!(end, IpAddr::V6(end) if end.is_unicast_link_local());
+        if let Some(own) = &self.interface {
+            own == interface
+        } else if is_link_local(self.local) {
+            let own = routes::with_link_local(tree, self.local);
+            own.iter().any(|own| own == interface)
+        } else {
+            let mut ends = [self.local, self.peer].into_iter();
+            ends.any(|end| routes::towards(routes, end) == Some(interface))
+        }
+    }
 }
 
 /// All sessions from elsewhere.
@@ -52,9 +70,11 @@ fn own(tree: &Tree) -> Option<(Session, u16)> {
     };
     // A link-local address comes with its interface.
     let address = |word: &str| word.split('%').next()?.parse::<IpAddr>().ok();
+    let interface = |word: &str| Some(word.split_once('%')?.1.to_owned());
     let session = Session {
         local: address(local)?.to_canonical(),
         peer: address(peer)?.to_canonical(),
+        interface: interface(local).or_else(|| interface(peer)),
     };
     Some((session, port.parse().ok()?))
 }
@@ -85,6 +105,7 @@ fn connection(line: &str) -> Option<(Session, u16)> {
     let session = Session {
         local: address(local)?,
         peer: address(peer)?,
+        interface: None,
     };
     let port = u16::from_str_radix(port, 16).ok()?;
     (state == ESTABLISHED).then_some((session, port))

@@ -7,7 +7,11 @@ use control::ctl::Exit;
 use crate::tree::Machine;
 
 /// What is said of a thing: its state, the sentence, the command.
-fn findings(machine: &Machine, words: &str, name: &str) -> Vec<(String, String, String)> {
+pub(crate) fn findings(
+    machine: &Machine,
+    words: &str,
+    name: &str,
+) -> Vec<(String, String, String)> {
     let ran = machine.run(&format!("doctor --json {words}"));
     let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let found = said["findings"].as_array().unwrap().iter();
@@ -25,14 +29,14 @@ fn findings(machine: &Machine, words: &str, name: &str) -> Vec<(String, String, 
 }
 
 /// The only thing that is said of it.
-fn finding(machine: &Machine, words: &str, name: &str) -> (String, String, String) {
+pub(crate) fn finding(machine: &Machine, words: &str, name: &str) -> (String, String, String) {
     let mut found = findings(machine, words, name);
     assert_eq!(found.len(), 1, "{name}: {found:?}");
     found.remove(0)
 }
 
 /// A configuration with these ports, in a file of the machine's.
-fn configured(machine: &Machine, gateway: &str, devices: &[&str]) -> String {
+pub(crate) fn configured(machine: &Machine, gateway: &str, devices: &[&str]) -> String {
     let ports = devices
         .iter()
         .enumerate()
@@ -141,6 +145,8 @@ fn the_commands_that_it_names_mend_what_it_found() {
     for command in commands {
         machine.well(command.trim_start_matches("sluicectl "));
     }
+    let free = "sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages";
+    machine.write(free, "394\n");
 
     let said = machine.well(&format!("doctor {words}"));
     assert!(said.contains("\nProblems: 0, advice: "), "{said}");

@@ -18,15 +18,27 @@ fn what_was_done_before_a_failure_is_taken_back() {
     let before = machine.contents();
     let words = "setup-host --bind eno3 --huge-pages 2M/16";
 
-    for _ in 0..2 {
+    for changes in [
+        "/etc/modules-load.d/sluice-host.conf: new file\n",
+        "Changes made: 0.\n",
+    ] {
         let ran = machine.run(words);
         assert_eq!(ran.exit, Exit::Failed);
+        assert!(ran.out.starts_with(changes), "{}", ran.out);
         assert_eq!(
             ran.err,
             "module vfio-pci failed: No such file or directory (os error 2). What was changed \
              before stays, and `sluicectl setup-host --undo` takes it back\n"
         );
     }
+    let ran = machine.run(&format!("{words} --force --bind eno1 --json"));
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let rules = "/etc/udev/rules.d/70-sluice-host.rules";
+    assert_eq!(said["changes"][0]["subject"], rules, "{said}");
+    assert_eq!(said["changes"].as_array().unwrap().len(), 1);
+    let error = said["errors"][0].as_str().unwrap();
+    assert!(error.starts_with("module vfio-pci failed"), "{said}");
+    assert_eq!(ran.exit, Exit::Failed);
 
     // What is not made is noted all the same: a process that was killed could not tell.
     assert!(machine.read(JOURNAL).contains("\"kind\": \"module\""));
@@ -70,7 +82,7 @@ fn a_kernel_that_gives_less_is_told_and_what_it_gave_is_taken_back() {
 }
 
 #[test]
-fn what_cannot_be_taken_back_stays_in_the_journal_with_what_comes_before() {
+fn what_cannot_be_taken_back_stays_in_the_journal_alone() {
     let machine = Machine::new();
     let before = machine.contents();
     machine.well("setup-host --bind eno3");
@@ -83,8 +95,9 @@ fn what_cannot_be_taken_back_stays_in_the_journal_with_what_comes_before() {
     assert_eq!(
         ran.err,
         "module vfio-pci could not be taken back: Directory not empty (os error 39). Mend that, \
-         then `sluicectl setup-host --undo` goes on from there\n"
+         then `sluicectl setup-host --undo` takes back what is left\n"
     );
+    assert!(!machine.at("etc/udev/rules.d/70-sluice-host.rules").exists());
     assert_eq!(machine.driver("0000:02:00.0").as_deref(), Some("ixgbe"));
     fs::remove_file(machine.at("sys/module/vfio_pci/holder")).unwrap();
     machine.well("setup-host --undo");
@@ -102,10 +115,11 @@ fn a_module_that_others_use_by_now_is_left() {
         &format!("{other}/driver"),
     );
 
-    let said = machine.well("setup-host --undo");
+    let ran = machine.run("setup-host --undo");
 
     let note = "note: module vfio-pci is left: other devices use it\n";
-    assert!(said.contains(note), "{said}");
+    assert!(ran.out.contains(note), "{}", ran.out);
+    assert_eq!((ran.exit, &*ran.err), (Exit::No, ""));
     assert!(machine.at("sys/module/vfio_pci").exists());
     assert!(!machine.at(JOURNAL).exists());
 }

@@ -12,9 +12,12 @@
 
 mod doctor;
 mod failures;
+mod halfway;
+mod in_use;
 mod plans;
 mod real;
 mod refusals;
+mod surroundings;
 mod tree;
 mod undo;
 mod unbind;

@@ -16,24 +16,43 @@ fn huge_pages_are_set_on_each_node_now_and_at_each_boot() {
     assert_eq!(
         planned("--huge-pages 2M/512,1G/2@1"),
         "\
+note: pages of 1 GiB are surest to be had at boot: put `hugepagesz=1G hugepages=1:2` on the kernel's \
+command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then `update-grub`)
 /etc/tmpfiles.d/sluice-host.conf: new file
-    + w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
-    + w /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
-    + w /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages - - - - 2
+    + w! /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
+    + w! /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages - - - - 512
+    + w! /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages - - - - 2
 /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages: 0 -> 512
 /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages: 0 -> 512
 /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages: 0 -> 2
-note: pages of 1 GiB are surest to be had at boot: put `hugepagesz=1G hugepages=1:2` on the kernel's \
-command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then `update-grub`)
 Changes that would be made: 4.
 "
     );
 }
 
+#[test]
+fn of_two_wishes_about_the_same_pages_the_last_one_counts() {
+    let machine = Machine::new();
+    let words = "setup-host --huge-pages 2M/512,2M/1024@0";
+
+    machine.well(words);
+
+    let pages = |node| {
+        format!("sys/devices/system/node/node{node}/hugepages/hugepages-2048kB/nr_hugepages")
+    };
+    assert_eq!(
+        [0, 1].map(|node| machine.read(&pages(node))),
+        ["1024\n", "512\n"]
+    );
+    assert_eq!(machine.well(words), "Nothing to change.\n");
+}
+
 /// The rule of udev's for a NIC.
 fn rule(device: &str) -> String {
     format!(
-        "    + ACTION==\"add\", SUBSYSTEM==\"pci\", KERNEL==\"{device}\", DRIVER!=\"vfio-pci\", \
+        "    + ACTION==\"add\", SUBSYSTEM==\"pci\", KERNEL==\"{device}\", \
+         ATTR{{class}}==\"0x02*\", ATTR{{vendor}}==\"0x8086\", ATTR{{device}}==\"0x10fb\", \
+         ATTR{{subsystem_vendor}}==\"0x8086\", ATTR{{subsystem_device}}==\"0x000c\", DRIVER!=\"vfio-pci\", \
          ATTR{{driver_override}}=\"vfio-pci\", RUN{{builtin}}+=\"kmod load vfio-pci\", \
          RUN+=\"/bin/sh -c 'echo %k >/sys/bus/pci/devices/%k/driver/unbind; \
          echo %k >/sys/bus/pci/drivers_probe'\""
@@ -49,6 +68,7 @@ fn nics_are_bound_by_interface_or_address_and_bifurcated_ones_stay() {
         planned("--bind eno3 --bind 3b:00.0,ens1f1,enp94s0"),
         format!(
             "\
+note: 0000:5e:00.0 (enp94s0) stays with mlx5_core: DPDK's mlx5 works beside it, and the interface stays
 /etc/modules-load.d/sluice-host.conf: new file
     + vfio-pci
 /etc/udev/rules.d/70-sluice-host.rules: new file
@@ -57,7 +77,6 @@ module vfio-pci: none -> loaded
 0000:02:00.0 (eno3): ixgbe -> vfio-pci, reserved for vfio-pci
 0000:3b:00.0 (ens1f0): i40e -> vfio-pci, reserved for vfio-pci
 0000:3b:00.1 (ens1f1): i40e -> vfio-pci, reserved for vfio-pci
-note: 0000:5e:00.0 (enp94s0) stays with mlx5_core: DPDK's mlx5 works beside it, and the interface stays
 Changes that would be made: 6.
 ",
             rules.join("\n")
@@ -83,7 +102,7 @@ fn kernel_parameters_and_governor_are_set_and_kept() {
     + net.ipv4.conf.all.send_redirects = 0
     + net.ipv4.conf.default.send_redirects = 0
 /etc/tmpfiles.d/sluice-host.conf: new file
-    + w /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor - - - - performance
+    + w! /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor - - - - performance
 /proc/sys/net/ipv4/ip_forward: 0 -> 1
 /proc/sys/net/ipv4/conf/all/send_redirects: 1 -> 0
 /proc/sys/net/ipv4/conf/default/send_redirects: 1 -> 0

@@ -133,8 +133,19 @@ fn an_iommu_group_goes_as_a_whole() {
         refused(&machine, "--bind ens1f0"),
         [
             "0000:3b:00.0 (ens1f0) shares IOMMU group 30 with 0000:3b:00.1 (ens1f1), which i40e \
-             has, and a group goes as a whole: add `--bind ens1f1`, or free them with a slot of \
-             another group"
+             has, and a group goes as a whole: add `--bind ens1f1`, or use a slot of another group"
+        ]
+    );
+    // A disk is not to be bound.
+    let disk = "sys/devices/pci0000:00/0000:00:1f.2";
+    machine.link("../../../bus/pci/drivers/ahci", &format!("{disk}/driver"));
+    let group = "sys/kernel/iommu_groups/12/devices/0000:00:1f.2";
+    machine.link("../../../../devices/pci0000:00/0000:00:1f.2", group);
+    assert_eq!(
+        refused(&machine, "--bind eno3"),
+        [
+            "0000:02:00.0 (eno3) shares IOMMU group 12 with 0000:00:1f.2, which ahci has, and a \
+             group goes as a whole: use a slot of another group"
         ]
     );
 }
@@ -146,7 +157,7 @@ fn without_an_iommu_nics_are_taken_only_at_the_operators_word() {
     assert_eq!(
         refused(&machine, "--bind eno3"),
         [
-            "there is no IOMMU, so vfio-pci takes nothing: switch it on in the firmware and with \
+            "there is no IOMMU, and vfio-pci wants one: switch it on in the firmware and with \
              `intel_iommu=on iommu=pt` on the kernel's command line, or, in a virtual machine \
              that has none, say --no-iommu: the NIC may then write to all of the memory"
         ]
@@ -166,6 +177,12 @@ fn without_an_iommu_nics_are_taken_only_at_the_operators_word() {
     machine.write(value, "N\n");
     machine.well("setup-host --bind eno3 --no-iommu");
     assert_eq!(machine.read(value), "Y\n");
+    // Set by hand it would be gone after a reboot, and the NIC with it: the word is needed still.
+    let said = refused(&machine, "--bind ens1f0,ens1f1");
+    assert!(said[0].starts_with("there is no IOMMU"), "{said:?}");
+    machine.well("setup-host --unbind eno3");
+    assert!(!machine.at("etc/modprobe.d/sluice-host.conf").exists());
+    machine.well("setup-host --bind eno3 --no-iommu");
     // The kernel makes a group of a NIC that vfio has, and it is still no IOMMU.
     machine.write("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n");
     let said = machine.run("doctor").out;

@@ -213,6 +213,14 @@ impl Machine {
     fn nic(&self, (device, interface, driver, node, group): (&str, &str, &str, i8, u8)) {
         let place = format!("sys/devices/pci0000:00/{device}");
         self.write(&format!("{place}/class"), "0x020000\n");
+        for (name, value) in [
+            ("vendor", "0x8086"),
+            ("device", "0x10fb"),
+            ("subsystem_vendor", "0x8086"),
+            ("subsystem_device", "0x000c"),
+        ] {
+            self.write(&format!("{place}/{name}"), &format!("{value}\n"));
+        }
         self.write(&format!("{place}/numa_node"), &format!("{node}\n"));
         self.write(&format!("{place}/driver_override"), "(null)\n");
         // What the kernel would choose.

@@ -1,5 +1,7 @@
 //! Everything that is changed is taken back, byte for byte, and nothing else.
 
+use control::ctl::Exit;
+
 use crate::tree::Machine;
 
 /// Everything that can be asked for.
@@ -62,8 +64,10 @@ fn what_somebody_else_changed_since_is_left_and_said() {
     let own = "net.ipv4.ip_forward = 1\nvm.swappiness = 1\n";
     machine.write("etc/sysctl.d/90-sluice-host.conf", own);
 
-    let said = machine.well("setup-host --undo");
+    let ran = machine.run("setup-host --undo");
 
+    let said = ran.out;
+    assert_eq!((ran.exit, &*ran.err), (Exit::No, ""), "{said}");
     for note in [
         "note: /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages is left at \
          64: it was changed since\n",
@@ -85,7 +89,7 @@ fn what_somebody_else_changed_between_two_runs_stays_his() {
     machine.write(pages, "20\n");
     machine.well("setup-host --huge-pages 2M/16@0");
 
-    let said = machine.well("setup-host --undo");
+    let said = machine.run("setup-host --undo").out;
 
     assert!(said.contains("nr_hugepages: 16 -> 20\n"), "{said}");
     assert!(said.contains("nr_hugepages is left at 20"), "{said}");
