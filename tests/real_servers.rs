@@ -191,6 +191,61 @@ fn what_two_methods_share_stays_until_the_last_vip_goes() {
 }
 
 #[test]
+fn a_vip_that_goes_takes_nothing_of_those_that_stay() {
+    require_namespaces!();
+    let segment = Segment::build();
+    let before = segment.picture();
+    let other = "10.2.0.101";
+    well(&segment.setup(&format!(
+        "--method dr --vip {other} --persist ifupdown --apply"
+    )));
+    let alone = segment.picture();
+    well(&segment.setup(&format!(
+        "--method dr --vip {VIP} --persist ifupdown --apply"
+    )));
+
+    well(&segment.setup(&format!("--method dr --vip {VIP} --undo --apply")));
+
+    assert_eq!(segment.picture(), alone);
+    let shared = "/etc/sysctl.d/90-sluice-realserver-dr.conf";
+    let own = |vip| format!("/etc/network/interfaces.d/sluice-realserver-dr-{vip}");
+    let is_kept = |path: &str| own_file(&segment.server, path).exists();
+    assert!(is_kept(shared) && is_kept(&own("10_2_0_101")));
+    assert!(!is_kept(&own("10_2_0_100")));
+    well(&segment.setup(&format!("--method dr --vip {other} --undo --apply")));
+    assert_eq!(segment.picture(), before);
+    assert!(!is_kept(shared) && !is_kept(&own("10_2_0_101")));
+}
+
+#[test]
+fn what_was_there_before_stays_and_is_not_weakened() {
+    require_namespaces!();
+    let segment = Segment::build();
+    segment.server.ip(&format!("addr add {VIP}/32 dev lo"));
+    segment.server.sysctl("net.ipv4.conf.all.arp_ignore", "2");
+    let before = segment.picture();
+
+    well(&segment.setup(&format!("--method dr --vip {VIP} --persist sysctl --apply")));
+    let kept = own_file(
+        &segment.server,
+        "/etc/sysctl.d/90-sluice-realserver-dr.conf",
+    );
+    let kept = std::fs::read_to_string(kept).unwrap_or_else(|error| panic!("{error}"));
+    let made = segment.picture();
+    well(&segment.setup(&format!("--method dr --vip {VIP} --undo --apply")));
+
+    assert!(
+        kept.contains("net.ipv4.conf.all.arp_ignore = 2\n"),
+        "{kept}"
+    );
+    assert!(
+        made.contains("net.ipv4.conf.all.arp_ignore = 2\n"),
+        "{made}"
+    );
+    assert_eq!(segment.picture(), before);
+}
+
+#[test]
 fn the_default_route_of_nat_comes_and_goes() {
     require_namespaces!();
     let segment = Segment::build();

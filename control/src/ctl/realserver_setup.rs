@@ -177,7 +177,7 @@ mod tests {
         let steps = view["steps"].as_array().unwrap();
         let address = steps.last().unwrap();
         assert_eq!(address["what"], "10.2.0.100 is on lo");
-        assert_eq!(address["run"][0], "ip address add 10.2.0.100/32 dev lo");
+        assert_eq!(address["run"][1], "ip address add 10.2.0.100/32 dev lo");
         assert!(address["holds"].is_string() && address["undo"][0].is_string());
     }
 

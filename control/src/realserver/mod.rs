@@ -166,18 +166,13 @@ pub fn plan(wanted: &Wanted) -> Result<Plan, PlanError> {
     check(wanted)?;
     let steps = match wanted.system {
         System::Linux => match wanted.keeper {
-            Some(Keeper::Systemd) => {
-                persist::by_unit(&plan_of(wanted, linux::steps(wanted)), wanted)
-            }
-            keeper => {
-                let mut steps = linux::steps(wanted);
-                steps.extend(
-                    keeper
-                        .map(|it| persist::files(it, wanted))
-                        .unwrap_or_default(),
-                );
+            Some(Keeper::Systemd) => persist::units(wanted),
+            Some(keeper) => {
+                let mut steps = linux::steps(wanted, persist::shared_files(wanted));
+                steps.extend(persist::own_files(keeper, wanted));
                 steps
             }
+            None => linux::steps(wanted, Vec::new()),
         },
         System::Freebsd => elsewhere::freebsd(wanted),
         System::Solaris => elsewhere::solaris(wanted),
@@ -196,11 +191,10 @@ pub fn undoing(wanted: &Wanted) -> Result<Plan, PlanError> {
     if wanted.system != System::Linux {
         return plan(wanted);
     }
-    let mut steps = linux::steps(wanted);
-    let all = plan_of(wanted, steps.clone());
-    if !steps.is_empty() {
-        steps.extend(persist::by_unit(&all, wanted));
-        steps.extend(persist::left_files(wanted));
+    let mut steps = linux::steps(wanted, persist::shared_files(wanted));
+    steps.extend(persist::units(wanted));
+    for keeper in [Keeper::Netplan, Keeper::Ifupdown] {
+        steps.extend(persist::own_files(keeper, wanted));
     }
     Ok(plan_of(wanted, steps))
 }

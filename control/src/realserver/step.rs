@@ -59,11 +59,19 @@ impl Step {
             .undo(format!("rm -f {path}"))
     }
 
-    /// The same without what makes it so: what is left of it is taken back.
-    pub(super) fn left(self) -> Self {
-        Self {
-            run: Vec::new(),
-            ..self
+    /// A file of what commands say; without commands it is only taken back.
+    pub(super) fn written(path: &str, by: &[String]) -> Self {
+        let step = Self::new(format!("{path} is written")).undo(format!("rm -f {path}"));
+        let write = |command: &String| format!("{command} | install -D -m 644 /dev/stdin {path}");
+        by.iter().map(write).fold(step, Self::run)
+    }
+
+    /// The same, taken back only under a condition.
+    pub(super) fn taken_back_if(mut self, condition: impl AsRef<str>) -> Self {
+        let condition = condition.as_ref();
+        for command in &mut self.undo {
+            *command = format!("if {condition}; then\n    {command}\nfi");
         }
+        self
     }
 }

@@ -125,13 +125,9 @@ fn netplan_has_the_vips_on_lo_or_the_default_route() {
 
     assert_eq!(
         files_of(&dr),
-        "install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-dr.conf <<'END'
-# Answer ARP only for addresses of the interface that is asked: not for the VIP.
-net.ipv4.conf.all.arp_ignore = 1
-# Ask with an address of the interface, even when the packet is from the VIP.
-net.ipv4.conf.all.arp_announce = 2
-END
-install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-dr.yaml <<'END'
+        "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce | \
+         install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-dr.conf
+install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-dr-10_2_0_100.yaml <<'END'
 network:
   version: 2
   ethernets:
@@ -140,6 +136,15 @@ network:
         name: lo
       addresses:
         - \"10.2.0.100/32\"
+END
+install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-dr-2001_db8__100.yaml <<'END'
+network:
+  version: 2
+  ethernets:
+    lo:
+      match:
+        name: lo
+      addresses:
         - \"2001:db8::100/128\":
             lifetime: 0
 END
@@ -174,18 +179,12 @@ fn ifupdown_has_stanzas_beside_those_that_are_there() {
 
     assert_eq!(
         files_of(&tun),
-        "install -D -m 644 /dev/stdin /etc/modules-load.d/sluice-realserver-tun.conf <<'END'
+        "install -D -m 644 /dev/stdin /etc/modules-load.d/sluice-realserver-ipip.conf <<'END'
 ipip
 END
-install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-tun.conf <<'END'
-# Answer ARP only for addresses of the interface that is asked: not for the VIP.
-net.ipv4.conf.all.arp_ignore = 1
-# Ask with an address of the interface, even when the packet is from the VIP.
-net.ipv4.conf.all.arp_announce = 2
-# The way to clients is not tunl0, and their packets are welcome there all the same.
-net.ipv4.conf.tunl0.rp_filter = 2
-END
-install -D -m 644 /dev/stdin /etc/network/interfaces.d/sluice-realserver-tun <<'END'
+sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce net.ipv4.conf.tunl0.rp_filter | \
+         install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-tun.conf
+install -D -m 644 /dev/stdin /etc/network/interfaces.d/sluice-realserver-tun-10_1_0_100 <<'END'
 auto tunl0
 iface tunl0 inet manual
     up ip link set tunl0 up
@@ -265,19 +264,19 @@ fn undoing_takes_back_the_files_of_every_keeper() {
     );
 
     for file in [
-        "/etc/modules-load.d/sluice-realserver-tun.conf",
+        "/etc/modules-load.d/sluice-realserver-ipip.conf",
         "/etc/sysctl.d/90-sluice-realserver-tun.conf",
-        "/etc/netplan/90-sluice-realserver-tun.yaml",
-        "/etc/network/interfaces.d/sluice-realserver-tun",
-        "/usr/local/sbin/sluice-realserver-tun",
-        "/etc/systemd/system/sluice-realserver-tun.service",
+        "/etc/netplan/90-sluice-realserver-tun-10_1_0_100.yaml",
+        "/etc/network/interfaces.d/sluice-realserver-tun-10_1_0_100",
+        "/usr/local/sbin/sluice-realserver-tun-10_1_0_100",
+        "/etc/systemd/system/sluice-realserver-tun-10_1_0_100.service",
     ] {
         assert!(
             undone.contains(&format!("rm -f {file}\n")),
             "{file}: {undone}"
         );
     }
-    assert!(undone.contains("systemctl disable --now sluice-realserver-tun.service"));
+    assert!(undone.contains("systemctl disable --now sluice-realserver-tun-10_1_0_100\n"));
 }
 
 #[test]
@@ -290,11 +289,11 @@ fn a_unit_runs_the_script() {
 
     let said = commands(&plan, false);
     assert!(
-        said.contains("ExecStart=/usr/local/sbin/sluice-realserver-dr start\n"),
+        said.contains("ExecStart=/usr/local/sbin/sluice-realserver-dr-10_2_0_100 start\n"),
         "{said}"
     );
     assert!(
-        said.contains("ExecStop=/usr/local/sbin/sluice-realserver-dr stop\n"),
+        said.contains("ExecStop=/usr/local/sbin/sluice-realserver-dr-10_2_0_100 stop\n"),
         "{said}"
     );
     let alone = Wanted {
@@ -303,6 +302,36 @@ fn a_unit_runs_the_script() {
     };
     let alone = script(&super::plan(&alone).unwrap());
     assert!(said.contains(&alone), "{said}");
+}
+
+#[test]
+fn each_vip_has_a_unit_and_files_of_its_own() {
+    let two = Wanted {
+        keeper: Some(Keeper::Systemd),
+        ..wanted(Method::Dr, &["10.2.0.100", "10.2.0.101"])
+    };
+
+    let done = said(&plan(&two).unwrap(), false);
+    let undone = said(
+        &undoing(&wanted(Method::Dr, &["10.2.0.100"])).unwrap(),
+        true,
+    );
+
+    for unit in ["dr-10_2_0_100", "dr-10_2_0_101"] {
+        let line = format!("systemctl enable sluice-realserver-{unit}\n");
+        assert!(done.contains(&line), "{unit}: {done}");
+    }
+    assert!(
+        !undone.contains("10_2_0_101") && !undone.contains("10.2.0.101"),
+        "{undone}"
+    );
+    let shared = "if ! ls -d /var/lib/sluice-realserver/vip-dr-* >/dev/null 2>&1; then
+    rm -f /etc/sysctl.d/90-sluice-realserver-dr.conf
+fi
+";
+    let note = "rm -f /var/lib/sluice-realserver/vip-dr-10.2.0.100\n";
+    let (note, shared) = (undone.find(note), undone.find(shared));
+    assert!(note.is_some() && note < shared, "{undone}");
 }
 
 #[test]
