@@ -36,7 +36,10 @@ pub(super) struct Tunnel {
 pub(super) fn steps(wanted: &Wanted, shared: Vec<Step>) -> Vec<Step> {
     match wanted.method {
         Method::Fullnat => Vec::new(),
-        Method::Nat => vec![memory(), default_route(wanted)],
+        Method::Nat => {
+            let note = format!("{MEMORY}/vip-nat");
+            vec![memory(), noted_by(&note), default_route(wanted)]
+        }
         Method::Dr | Method::Tun => {
             let mut steps = vec![memory()];
             let tunnels = tunnels(wanted);
@@ -215,7 +218,10 @@ fn clamp(vip: IpAddr, path_mtu: u16) -> Step {
 
 /// A note that this VIP is here, which keeps what it needs.
 fn noted(method: Method, vip: IpAddr) -> Step {
-    let note = format!("{MEMORY}/vip-{}-{vip}", method.word());
+    noted_by(&format!("{MEMORY}/vip-{}-{vip}", method.word()))
+}
+
+fn noted_by(note: &str) -> Step {
     Step::unseen()
         .run(format!("touch {note}"))
         .undo(format!("rm -f {note}"))
@@ -238,26 +244,28 @@ fn address(method: Method, vip: IpAddr) -> Step {
         ))
 }
 
+/// The routes from before are kept as text: numbers of interfaces change.
 fn default_route(wanted: &Wanted) -> Step {
     let Some(gateway) = wanted.gateway else {
         return Step::default();
     };
     let route = route_to(gateway, wanted.interface.as_deref());
-    let ip = if gateway.is_ipv6() { "ip -6" } else { "ip -4" };
-    let before = format!("{MEMORY}/default-route");
-    let note = format!("{MEMORY}/vip-nat");
-    let shown = format!("{ip} route show {route} | grep -q .");
+    let before = format!("{MEMORY}/default-routes");
+    let is_first = format!("ip -4 route show default | head -n 1 | grep -q '^{route}\\( \\|$\\)'");
+    // What `show` says besides of a route's state is no part of it.
+    let put_back = format!(
+        "sed 's/\\\\//g; s/ dead//g; s/ linkdown//g; s/^/route replace /' {before} | ip -4 -batch -"
+    );
     Step::new(format!("the default route is {gateway}"))
         .why("Answers have to pass the gateway, which puts the VIP back into them.")
-        .holds(format!("{{ [ -e {note} ] && {shown}; }}"))
+        .holds(is_first.clone())
         .run(format!(
-            "[ -e {before} ] || {ip} route save default >{before}"
+            "[ -e {before} ] || ip -o -4 route show default >{before}"
         ))
-        .run(format!("{ip} route replace {route}"))
-        .run(format!("touch {note}"))
+        .run(format!("ip -4 route replace {route}"))
         .undo(format!(
-            "if [ -e {note} ]; then\n    ! {shown} || {ip} route del {route}\n    {ip} route restore \
-             <{before}\n    rm {note} {before}\nfi"
+            "if [ -e {before} ]; then\n    {put_back}\n    ! {is_first} || ip -4 route del {route}\n    \
+             rm {before}\nfi"
         ))
 }
 

@@ -74,23 +74,33 @@ pub(super) fn own_files(keeper: Keeper, wanted: &Wanted) -> Vec<Step> {
     let mut steps = Vec::new();
     for alone in each(wanted) {
         let name = name_of(&alone);
-        // netplan asks that nobody else reads its files.
-        let (path, mode, text) = match keeper {
-            Keeper::Netplan => (
-                format!("/etc/netplan/90-{name}.yaml"),
-                "600",
-                netplan(&alone),
-            ),
-            Keeper::Ifupdown => (
-                format!("/etc/network/interfaces.d/{name}"),
-                "644",
-                ifupdown(&alone),
-            ),
-            Keeper::Sysctl | Keeper::Systemd => continue,
+        let step = match (keeper, wanted.method) {
+            (Keeper::Netplan, _) => netplan_file(&format!("/etc/netplan/90-{name}.yaml"), &alone),
+            (Keeper::Ifupdown, Method::Nat) => {
+                let path = format!("/etc/network/if-up.d/{name}");
+                Step::file(&path, "755", &ifupdown_route(&alone))
+            }
+            (Keeper::Ifupdown, _) => {
+                let path = format!("/etc/network/interfaces.d/{name}");
+                Step::file(&path, "644", &ifupdown_addresses(&alone))
+            }
+            (Keeper::Sysctl | Keeper::Systemd, _) => continue,
         };
-        steps.push(Step::file(&path, mode, &text));
+        steps.push(step);
     }
     steps
+}
+
+/// A file that netplan understands, or none: one that it does not spoils the whole configuration.
+fn netplan_file(path: &str, wanted: &Wanted) -> Step {
+    // netplan asks that nobody else reads its files.
+    let mut step = Step::file(path, "600", &netplan(wanted)).run(format!(
+        "netplan generate || {{\n    rm -f {path}\n    exit 1\n}}"
+    ));
+    step.undo = vec![format!(
+        "if [ -e {path} ]; then\n    rm -f {path}\n    netplan generate\nfi"
+    )];
+    step
 }
 
 /// A unit for each VIP, or for the route, that does all of it by a script: at once and at every
@@ -103,41 +113,55 @@ fn unit(wanted: &Wanted) -> [Step; 3] {
     let plan = plan_of(wanted, linux::steps(wanted, Vec::new()));
     let name = name_of(wanted);
     let path = format!("/usr/local/sbin/{name}");
-    let after = match wanted.method {
-        Method::Nat => "Wants=network-online.target\nAfter=network-online.target",
-        _ => "After=network.target",
-    };
+    let order = order(wanted);
     let unit = format!(
-        "[Unit]\nDescription=Sluice: {}\n{after}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+        "[Unit]\nDescription=Sluice: {}\n{order}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
          ExecStart={path} start\nExecStop={path} stop\n\n[Install]\nWantedBy=multi-user.target\n",
         plan.title,
     );
     let unit_path = format!("/etc/systemd/system/{name}.service");
+    // What another script has done, that one takes back.
+    let stop = format!("[ ! -e {unit_path} ] || systemctl stop {name}");
     [
-        Step::file(&path, "755", &script(&plan)),
-        Step::file(&unit_path, "644", &unit),
+        Step::changed_file(&path, "755", &script(&plan), &stop),
+        Step::changed_file(&unit_path, "644", &unit, &stop),
         Step::new(format!("{name}.service runs, now and after a boot"))
+            .holds(format!(
+                "{{ systemctl -q is-enabled {name} && systemctl -q is-active {name}; }} 2>/dev/null"
+            ))
             .run("systemctl daemon-reload")
             .run(format!("systemctl enable {name}"))
-            .run(format!("systemctl restart {name}"))
+            .run(format!("systemctl start {name}"))
             .undo(format!(
                 "[ ! -e {unit_path} ] || systemctl disable --now {name}"
             )),
     ]
 }
 
-fn netplan(wanted: &Wanted) -> String {
-    let head = "network:\n  version: 2\n  ethernets:\n";
-    match (wanted.method, wanted.gateway, &wanted.interface) {
-        (Method::Dr, ..) => {
-            let lines: String = wanted.vips.iter().map(netplan_address).collect();
-            format!("{head}    lo:\n      match:\n        name: lo\n      addresses:\n{lines}")
-        }
-        (Method::Nat, Some(gateway), Some(interface)) => format!(
-            "{head}    {interface}:\n      routes:\n        - to: default\n          via: \"{gateway}\"\n"
-        ),
-        _ => String::new(),
+/// When a unit runs. Services that bind to a VIP come after `network.target`, and rules of nftables
+/// are flushed before `network-pre.target`.
+fn order(wanted: &Wanted) -> String {
+    if wanted.method == Method::Nat {
+        return "Wants=network-online.target\nAfter=network-online.target\n".to_owned();
     }
+    // As systemd-escape writes a name; an interface's has no other letter to be escaped.
+    let device = wanted.interface.as_ref().map(|name| {
+        let name = name.replace('-', "\\x2d");
+        format!(" sys-subsystem-net-devices-{name}.device")
+    });
+    let device = device.unwrap_or_default();
+    format!(
+        "Wants=network-pre.target{device}\nAfter=network-pre.target \
+         systemd-modules-load.service{device}\nBefore=network.target\n"
+    )
+}
+
+fn netplan(wanted: &Wanted) -> String {
+    let lines: String = wanted.vips.iter().map(netplan_address).collect();
+    format!(
+        "network:\n  version: 2\n  ethernets:\n    lo:\n      match:\n        name: lo\n      \
+         addresses:\n{lines}"
+    )
 }
 
 fn netplan_address(vip: &IpAddr) -> String {
@@ -150,18 +174,19 @@ fn netplan_address(vip: &IpAddr) -> String {
     format!("        - \"{vip}/{}\"{more}\n", place(Method::Dr, *vip).1)
 }
 
-/// Stanzas beside those that the interfaces have already; ifupdown does both.
-fn ifupdown(wanted: &Wanted) -> String {
-    match (wanted.method, wanted.gateway, &wanted.interface) {
-        (Method::Dr | Method::Tun, ..) => ifupdown_addresses(wanted),
-        (Method::Nat, Some(gateway), Some(interface)) => format!(
-            "iface {interface} inet manual\n    up ip route replace {0}\n    down ip route del {0} || true\n",
-            linux::route_to(gateway, Some(interface))
-        ),
-        _ => String::new(),
-    }
+/// Runs when the interface has its address; before, there is no way to the gateway.
+fn ifupdown_route(wanted: &Wanted) -> String {
+    let (Some(gateway), Some(interface)) = (wanted.gateway, &wanted.interface) else {
+        return String::new();
+    };
+    format!(
+        "#!/bin/sh\n[ \"$IFACE\" = {interface} ] || exit 0\n[ \"$METHOD\" != manual ] || exit 0\n\
+         ip -4 route replace {} || true\n",
+        linux::route_to(gateway, Some(interface))
+    )
 }
 
+/// Stanzas beside those that the interfaces have already; ifupdown does both.
 fn ifupdown_addresses(wanted: &Wanted) -> String {
     let steps = linux::steps(wanted, Vec::new());
     let mut text = String::new();

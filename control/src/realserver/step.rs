@@ -59,6 +59,19 @@ impl Step {
             .undo(format!("rm -f {path}"))
     }
 
+    /// A file as above; one with another text goes only after a command.
+    pub(super) fn changed_file(path: &str, mode: &str, text: &str, before: &str) -> Self {
+        let new = format!("{path}.new");
+        let file = Self::file(&new, mode, text).run(format!(
+            "if cmp -s {new} {path}; then\n    rm {new}\nelse\n    {before}\n    mv {new} {path}\nfi"
+        ));
+        Self {
+            what: format!("{path} is written"),
+            undo: vec![format!("rm -f {path}")],
+            ..file
+        }
+    }
+
     /// A file of what commands say; without commands it is only taken back.
     pub(super) fn written(path: &str, by: &[String]) -> Self {
         let step = Self::new(format!("{path} is written")).undo(format!("rm -f {path}"));
