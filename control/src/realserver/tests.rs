@@ -376,30 +376,11 @@ fn what_is_missing_or_cannot_be_is_said() {
             "255.255.255.255 is no VIP: give an address of one host that clients ask",
         ),
         (
-            wanted(Method::Nat, &[]),
-            "a server of nat answers by the gateway: name its inner address with --gateway",
-        ),
-        (
             Wanted {
                 interface: Some("eth0;reboot".to_owned()),
                 ..tun()
             },
             "\"eth0;reboot\" is no name of an interface: see `ip link` on the server",
-        ),
-        (
-            Wanted {
-                keeper: Some(Keeper::Ifupdown),
-                ..nat()
-            },
-            "ifupdown wants to know by which interface the gateway is reached: give --interface",
-        ),
-        (
-            Wanted {
-                keeper: Some(Keeper::Netplan),
-                ..nat()
-            },
-            "netplan takes no second default route, and has to know what kind of interface it \
-             leaves by: take --persist systemd, or change your own netplan file",
         ),
         (
             Wanted {
@@ -430,6 +411,35 @@ fn what_is_missing_or_cannot_be_is_said() {
                 ..tun()
             },
             "a path MTU of 500 is not between 576 and 65535 (1280 for an IPv6 VIP)",
+        ),
+    ];
+
+    for (wanted, expected) in cases {
+        assert_eq!(refusal(&wanted), expected);
+    }
+}
+
+#[test]
+fn nat_wants_a_gateway_that_can_be_one_and_a_keeper_that_can_keep_it() {
+    let cases = [
+        (
+            wanted(Method::Nat, &[]),
+            "a server of nat answers by the gateway: name its inner address with --gateway",
+        ),
+        (
+            Wanted {
+                keeper: Some(Keeper::Ifupdown),
+                ..nat()
+            },
+            "ifupdown wants to know by which interface the gateway is reached: give --interface",
+        ),
+        (
+            Wanted {
+                keeper: Some(Keeper::Netplan),
+                ..nat()
+            },
+            "netplan takes no second default route, and has to know what kind of interface it \
+             leaves by: take --persist systemd, or change your own netplan file",
         ),
     ];
 
