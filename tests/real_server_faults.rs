@@ -3,7 +3,7 @@
 // Helpers of tests may panic as tests do.
 #![allow(clippy::panic)]
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use serde_json::Value;
 use testnet::gateway_config::{GatewayConfig, IN_TURN, Service};
@@ -188,6 +188,53 @@ fn a_server_that_is_gone_is_not_judged_further(gateway: &Gateway<'_>, lab: &Lab)
     let heading = "tcp 10.1.0.101:80 -> 10.2.0.12:8080 by nat\n  wrong: ";
     assert!(table.starts_with(heading), "{table}");
     assert!(!table.contains("well:"), "{table}");
+    // A service of UDP does not have to take connections, so their silence says nothing.
+    for (port, expected) in [(IN_TURN, ("wrong", 1)), (WILDCARD, ("not_looked_at", 0))] {
+        let (code, looks) = looks(gateway, lab, 2, (Method::Dr, port));
+        assert_eq!((outcome(&looks, "address").0, code), expected, "{looks}");
+        assert!(!looks.to_string().contains("\"well\""), "{looks}");
+    }
+}
+
+/// The VIP is the gateway's only address in its subnet, and Linux would ask with it.
+#[test]
+fn a_vip_of_no_subnet_is_asked_for_by_the_gateways_own_address() {
+    require_namespaces!();
+    let lab = Lab::build(Arms::One);
+    let vip = Ipv4Addr::new(198, 51, 100, 7);
+    let service = Service {
+        vip,
+        port: IN_TURN,
+        protocol: "tcp",
+        scheduler: "rr",
+        method: Method::Dr,
+        servers: vec![(lab::server_address(2), IN_TURN, 1)],
+    };
+    let config = GatewayConfig::of(&lab)
+        .services_of(&lab, Method::Dr)
+        .service(service);
+    let server = lab.servers()[1].namespace();
+    server.ip(&format!("addr add {vip}/32 dev lo"));
+    let gateway = Gateway::start(lab.gateway(), binaries!(), &config.text());
+    lab.client().wait_for(lab.at(Method::Dr, IN_TURN));
+    let arp = |arp_ignore: &str| {
+        server.sysctl("net.ipv4.conf.all.arp_ignore", arp_ignore);
+        let words = format!("--json realserver-check --service {vip}:{IN_TURN}");
+        let output = run::output(&mut gateway.ctl(&words));
+        let servers: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{words}: {error}: {output:?}"));
+        let (outcome, says) = outcome(&servers[0]["looks"], "arp");
+        (outcome.to_owned(), says.to_owned())
+    };
+
+    let wrong = arp("0");
+    let well = arp("1");
+
+    assert_eq!(
+        (wrong.0.as_str(), well.0.as_str()),
+        ("wrong", "well"),
+        "{wrong:?} {well:?}"
+    );
 }
 
 fn what_cannot_be_seen_is_said(lab: &Lab) {

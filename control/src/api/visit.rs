@@ -28,6 +28,10 @@ pub(super) async fn visit(
     // On a thread for which a gateway that stops does not wait.
     thread::Builder::new()
         .name("visit".to_owned())
-        .spawn(move || done.send(gateway.visit(&query)).is_ok())?;
+        .spawn(move || {
+            // Who has gone away has closed it.
+            let visited = gateway.visit(&query, &|| !done.is_closed());
+            done.send(visited).is_ok()
+        })?;
     Ok(Json(visited.await.map_err(io::Error::other)??))
 }

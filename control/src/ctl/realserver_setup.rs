@@ -43,6 +43,11 @@ pub(super) struct Setup {
     #[arg(long, value_name = "BYTES", default_value_t = 1_500)]
     path_mtu: u16,
 
+    /// Does it although the server's default route for nat is in the way of dr and tun, or the
+    /// gateway does not answer, or ssh comes by another default route. Scripts never look.
+    #[arg(long)]
+    force: bool,
+
     /// Takes it back, with what was there before, and what any --persist has written.
     #[arg(long)]
     undo: bool,
@@ -66,6 +71,7 @@ pub(super) fn run(setup: &Setup, console: &mut Console<'_>) -> Result<Exit, Fail
         system: setup.os,
         keeper: setup.persist,
         path_mtu: setup.path_mtu,
+        is_forced: setup.force || setup.script,
     };
     let planned = if setup.undo {
         undoing(&wanted)
@@ -177,7 +183,7 @@ mod tests {
         let steps = view["steps"].as_array().unwrap();
         let address = steps.last().unwrap();
         assert_eq!(address["what"], "10.2.0.100 is on lo");
-        assert_eq!(address["run"][0], "ip address add 10.2.0.100/32 dev lo");
+        assert_eq!(address["run"][1], "ip address add 10.2.0.100/32 dev lo");
         assert!(address["holds"].is_string() && address["undo"][0].is_string());
     }
 

@@ -97,7 +97,7 @@ impl Gateway {
 
     /// The VIPs that somebody else places (`place = "external"`) and that are on a twin now: those
     /// that traffic comes here for.
-    fn external_vips_here(&self) -> Vec<IpAddr> {
+    pub(super) fn external_vips_here(&self) -> Vec<IpAddr> {
         let (config, here) = {
             let state = self.state.lock();
             (state.config.clone(), state.mirrored.addresses().clone())

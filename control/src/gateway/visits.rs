@@ -1,14 +1,16 @@
 //! Which servers are looked at from the gateway's side, and what has to be known for it.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use dataplane::address::{Address, V4};
+use dataplane::id::InterfaceId;
 use dataplane::service::{Method, ServiceKey};
 use nix::net::if_::if_nametoindex;
 
 use super::drain::{is_called, meant};
 use super::{DrainError, Gateway, session_line};
-use crate::config::{Config, Server};
+use crate::config::{Config, Placement, Server};
 use crate::health::check_path::{CheckPath, Way};
 use crate::health::visit::{Neighbour, Visit};
 use crate::view::{DrainQuery, VisitQuery, VisitedView};
@@ -42,12 +44,17 @@ impl Gateway {
         *self.check_path.lock() = Some(path);
     }
 
-    /// Looks at servers, one after the other, for the mistakes of setting them up. Takes long.
+    /// Looks at servers, one after the other, for the mistakes of setting them up. Takes long, and
+    /// ends between two when nobody `is_waiting` any more.
     ///
     /// # Errors
     ///
     /// When no server is meant, or too many are.
-    pub fn visit(&self, query: &VisitQuery) -> Result<Vec<VisitedView>, VisitError> {
+    pub fn visit(
+        &self,
+        query: &VisitQuery,
+        is_waiting: &dyn Fn() -> bool,
+    ) -> Result<Vec<VisitedView>, VisitError> {
         let _visiting = self.visiting.try_lock().ok_or(VisitError::Busy)?;
         let config = self.config();
         let servers = servers(&config, query)?;
@@ -60,7 +67,8 @@ impl Gateway {
             method: server.method.to_string(),
             looks: self.prepare(&config, service, server).look(),
         };
-        Ok(servers.into_iter().map(view).collect())
+        let servers = servers.into_iter().take_while(|_| is_waiting());
+        Ok(servers.map(view).collect())
     }
 
     fn prepare(&self, config: &Arc<Config>, service: ServiceKey, server: &Server) -> Visit {
@@ -76,6 +84,11 @@ impl Gateway {
             Some(Neighbour { ifindex, mac })
         });
         let vip = service.virtual_endpoint().map(session_line::socket);
+        let is_external = config.vips().iter().any(|it| {
+            vip.is_some_and(|vip| vip.ip() == it.address)
+                && matches!(it.placement, Placement::External)
+        });
+        let is_here = |vip: SocketAddr| self.external_vips_here().contains(&vip.ip());
         let by_vip = matches!(server.method, Method::Dr | Method::Tun);
         Visit {
             method: server.method,
@@ -86,8 +99,24 @@ impl Gateway {
             source: path.as_ref().map(CheckPath::source),
             check: (path.filter(|_| by_vip)).and_then(|it| it.address(service, server.endpoint)),
             mtu: way.map_or(0, |way| way.mtu),
+            is_vip_away: is_external && !vip.is_some_and(is_here),
+            only_own: way.and_then(|way| self.only_address(config, way.interface)),
             is_local: addr.is_some_and(|addr| snapshot.is_local(addr)),
         }
+    }
+}
+
+impl Gateway {
+    /// The gateway's address on a twin, where it has one besides VIPs and LIPs.
+    fn only_address(&self, config: &Config, interface: InterfaceId) -> Option<Ipv4Addr> {
+        let state = self.state.lock();
+        let vips = config.vips();
+        let all = state.mirrored.addresses().get(&interface)?.iter();
+        let mut own = all.filter_map(|it| match it.addr {
+            IpAddr::V4(addr) if !vips.iter().any(|vip| vip.address == it.addr) => Some(addr),
+            _ => None,
+        });
+        own.next().filter(|_| own.next().is_none())
     }
 }
 
@@ -129,7 +158,10 @@ mod tests {
             server: server.map(str::to_owned),
             service: service.map(str::to_owned),
         };
-        gateway(text).visit(&query).unwrap_err().to_string()
+        gateway(text)
+            .visit(&query, &|| true)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -161,7 +193,7 @@ mod tests {
         let gateway = gateway(SERVICES);
         let _visiting = gateway.visiting.lock();
 
-        let refused = gateway.visit(&VisitQuery::default()).unwrap_err();
+        let refused = gateway.visit(&VisitQuery::default(), &|| true).unwrap_err();
 
         assert_eq!(
             refused.to_string(),
@@ -170,10 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn when_nobody_waits_any_more_nobody_is_asked() {
+        let visited = gateway(SERVICES).visit(&VisitQuery::default(), &|| false);
+
+        assert_eq!(visited.unwrap(), []);
+    }
+
+    #[test]
     fn a_server_without_a_way_is_said_to_have_none() {
         let gateway = gateway(SERVICES);
 
-        let visited = gateway.visit(&VisitQuery::default()).unwrap();
+        let visited = gateway.visit(&VisitQuery::default(), &|| true).unwrap();
 
         assert_eq!(visited[0].looks.len(), 1);
         assert_eq!(visited[0].looks[0].outcome, "wrong");

@@ -10,45 +10,53 @@ use super::{Method, Wanted};
 /// What makes a FreeBSD a real server: now, and by `rc.conf` after a boot.
 pub(super) fn freebsd(wanted: &Wanted) -> Vec<Step> {
     match (wanted.method, wanted.gateway) {
-        (Method::Dr, _) => (0..).zip(&wanted.vips).map(freebsd_alias).collect(),
+        (Method::Dr, _) => wanted.vips.iter().map(freebsd_alias).collect(),
         (Method::Nat, Some(gateway)) => vec![freebsd_route(gateway)],
         _ => Vec::new(),
     }
 }
 
-fn freebsd_alias((number, vip): (usize, &IpAddr)) -> Step {
-    let (family, now, kept) = match vip {
-        IpAddr::V4(_) => ("inet", "netmask 255.255.255.255", "netmask 255.255.255.255"),
-        IpAddr::V6(_) => ("inet6", "prefixlen 128", "prefixlen 128"),
+fn freebsd_alias(vip: &IpAddr) -> Step {
+    let (family, alias) = match vip {
+        IpAddr::V4(_) => ("inet", format!("inet {vip} netmask 255.255.255.255")),
+        IpAddr::V6(_) => ("inet6", format!("inet6 {vip} prefixlen 128")),
     };
-    let variable = format!("ifconfig_lo0_alias{number}");
+    // Unlike ifconfig_lo0_alias0, this one is not counted: what lo has besides stays.
+    let variable = "ifconfig_lo0_aliases";
     Step::new(format!("{vip} is on lo0"))
-        .why("In rc.conf aliases are counted without a gap: change the number if lo0 has others.")
         .holds(format!("ifconfig lo0 | grep -q '{family} {vip} '"))
-        .run(format!("ifconfig lo0 {family} {vip} {now} alias"))
-        .run(format!("sysrc {variable}=\"{family} {vip} {kept}\""))
-        .undo(format!("sysrc -i -x {variable}"))
+        .run(format!("ifconfig lo0 {alias} alias"))
+        .run(format!("sysrc {variable}+=\"{alias}\""))
+        .undo(format!("sysrc {variable}-=\"{alias}\""))
         .undo(format!(
             "! ifconfig lo0 | grep -q '{family} {vip} ' || ifconfig lo0 {family} {vip} -alias"
         ))
 }
 
+/// How both say which router is the default one.
+const ROUTER: &str = "route -n get -inet default 2>/dev/null | sed -n 's/^ *gateway: //p'";
+
 fn freebsd_route(gateway: IpAddr) -> Step {
-    let (variable, family) = match gateway {
-        IpAddr::V4(_) => ("defaultrouter", "-inet"),
-        IpAddr::V6(_) => ("ipv6_defaultrouter", "-inet6"),
-    };
-    let get = format!("route -n get {family} default 2>/dev/null | grep -q 'gateway: {gateway}$'");
+    // What rc.conf said, and what was so.
+    let (kept, was) = (
+        "/var/db/sluice-realserver.defaultrouter",
+        "/var/db/sluice-realserver.default",
+    );
     Step::new(format!("the default route is {gateway}"))
         .why("Answers have to pass the gateway, which puts the VIP back into them.")
-        .holds(get.clone())
+        .holds(format!("[ \"$({ROUTER})\" = {gateway} ]"))
         .run(format!(
-            "route change {family} default {gateway} || route add {family} default {gateway}"
+            "[ -e {kept} ] || {{ {ROUTER} >{was}; sysrc -in defaultrouter >{kept} || true; }}"
         ))
-        .run(format!("sysrc {variable}=\"{gateway}\""))
-        .undo(format!("sysrc -i -x {variable}"))
+        .run(format!(
+            "route change -inet default {gateway} || route add -inet default {gateway}"
+        ))
+        .run(format!("sysrc defaultrouter=\"{gateway}\""))
         .undo(format!(
-            "! {get} || route delete {family} default {gateway}"
+            "if [ -e {kept} ]; then\n    \
+             [ -s {was} ] && route change -inet default \"$(cat {was})\" || route delete -inet default {gateway}\n    \
+             [ -s {kept} ] && sysrc defaultrouter=\"$(cat {kept})\" || sysrc -i -x defaultrouter\n    \
+             rm {kept} {was}\nfi"
         ))
 }
 
@@ -74,13 +82,19 @@ fn solaris_address((number, vip): (usize, &IpAddr)) -> Step {
 }
 
 fn solaris_route(gateway: IpAddr) -> Step {
-    let family = if gateway.is_ipv6() { "-inet6" } else { "-inet" };
-    let get = format!("route -n get {family} default 2>/dev/null | grep -q 'gateway: {gateway}$'");
+    // A second default route shares the traffic with the first.
+    let was = "/var/sluice-realserver.default";
     Step::new(format!("the default route is {gateway}"))
         .why("Answers have to pass the gateway, which puts the VIP back into them.")
-        .holds(get.clone())
-        .run(format!("route -p add {family} default {gateway}"))
+        .holds(format!("[ \"$({ROUTER})\" = {gateway} ]"))
+        .run(format!("[ -e {was} ] || {ROUTER} >{was}"))
+        .run(format!("route -p add -inet default {gateway}"))
+        .run(format!(
+            "[ ! -s {was} ] || route -p delete -inet default \"$(cat {was})\""
+        ))
         .undo(format!(
-            "! {get} || route -p delete {family} default {gateway}"
+            "if [ -e {was} ]; then\n    \
+             [ ! -s {was} ] || route -p add -inet default \"$(cat {was})\"\n    \
+             route -p delete -inet default {gateway}\n    rm {was}\nfi"
         ))
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::persist::word;
 use super::step::Step;
 use super::{Method, Wanted};
 
@@ -19,6 +20,8 @@ const TUNNEL_V6: u16 = 40 + 60;
 pub(super) struct Setting {
     pub(super) key: String,
     pub(super) value: u8,
+    /// The values that do as well, as a pattern of grep's.
+    pub(super) enough: &'static str,
     pub(super) why: &'static str,
 }
 
@@ -28,16 +31,21 @@ pub(super) struct Tunnel {
     pub(super) interface: &'static str,
 }
 
-/// What makes a Linux a real server.
-pub(super) fn steps(wanted: &Wanted) -> Vec<Step> {
+/// What makes a Linux a real server. `shared` are the files of what VIPs share: they are written
+/// when that is so, and taken back when the VIPs are gone.
+pub(super) fn steps(wanted: &Wanted, shared: Vec<Step>) -> Vec<Step> {
     match wanted.method {
         Method::Fullnat => Vec::new(),
-        Method::Nat => vec![memory(), default_route(wanted)],
+        Method::Nat => {
+            let note = format!("{MEMORY}/vip-nat");
+            vec![memory(), noted_by(&note), default_route(wanted)]
+        }
         Method::Dr | Method::Tun => {
             let mut steps = vec![memory()];
             let tunnels = tunnels(wanted);
             steps.extend(tunnels.iter().flat_map(|it| [loaded(it), up(it)]));
             steps.extend(settings(wanted).iter().map(set));
+            steps.extend(shared);
             for vip in &wanted.vips {
                 if wanted.method == Method::Tun {
                     steps.push(clamp(*vip, wanted.path_mtu));
@@ -62,11 +70,14 @@ pub(super) fn settings(wanted: &Wanted) -> Vec<Setting> {
         Setting {
             key: format!("net.ipv4.conf.{scope}.arp_ignore"),
             value: 1,
+            // 2 and 8 answer less, 3 answers for a VIP on lo.
+            enough: "[128]",
             why: "Answer ARP only for addresses of the interface that is asked: not for the VIP.",
         },
         Setting {
             key: format!("net.ipv4.conf.{scope}.arp_announce"),
             value: 2,
+            enough: "2",
             why: "Ask with an address of the interface, even when the packet is from the VIP.",
         },
     ];
@@ -74,6 +85,7 @@ pub(super) fn settings(wanted: &Wanted) -> Vec<Setting> {
         settings.push(Setting {
             key: "net.ipv4.conf.tunl0.rp_filter".to_owned(),
             value: 2,
+            enough: "2",
             why: "The way to clients is not tunl0, and their packets are welcome there all the same.",
         });
     }
@@ -121,7 +133,7 @@ pub(super) fn flags(vip: IpAddr) -> &'static str {
 }
 
 /// The condition that no VIP that is noted like this is left.
-fn nobody_left(pattern: &str) -> String {
+pub(super) fn nobody_left(pattern: &str) -> String {
     format!("! ls -d {MEMORY}/{pattern} >/dev/null 2>&1")
 }
 
@@ -137,26 +149,25 @@ fn memory() -> Step {
 }
 
 fn set(setting: &Setting) -> Step {
-    let Setting { key, value, why } = setting;
-    Step::new(format!("{key} is {value}"))
-        .why(why)
-        .holds(format!("[ \"$(sysctl -n {key})\" = {value} ]"))
+    let Setting { key, value, .. } = setting;
+    let what = match setting.enough {
+        "2" => format!("{key} is {value}"),
+        _ => format!("{key} is {value} or stricter"),
+    };
+    Step::new(what)
+        .why(setting.why)
+        .holds(format!("sysctl -n {key} | grep -qx '{}'", setting.enough))
         .run(format!("sysctl {key} >>{MEMORY}/before"))
         .run(format!("sysctl -q -w {key}={value}"))
 }
 
+/// Nobody unloads it: other tunnels may use it by then.
 fn loaded(tunnel: &Tunnel) -> Step {
     let Tunnel { module, interface } = tunnel;
-    let mark = format!("{MEMORY}/{module}-was-not-loaded");
     Step::new(format!("{module} is loaded"))
         .why("It takes the outer header off.")
         .holds(format!("[ -e /sys/class/net/{interface} ]"))
         .run(format!("modprobe {module}"))
-        .run(format!("touch {mark}"))
-        .undo(format!(
-            "if [ -e {mark} ] && {}; then\n    modprobe -r {module}\n    rm {mark}\nfi",
-            nobody_left(vips_of(tunnel))
-        ))
 }
 
 fn up(tunnel: &Tunnel) -> Step {
@@ -173,7 +184,7 @@ fn up(tunnel: &Tunnel) -> Step {
 }
 
 /// The notes of VIPs that use a tunnel.
-fn vips_of(tunnel: &Tunnel) -> &'static str {
+pub(super) fn vips_of(tunnel: &Tunnel) -> &'static str {
     match tunnel.interface {
         "tunl0" => "vip-tun-*.*",
         _ => "vip-tun-*:*",
@@ -187,7 +198,7 @@ fn clamp(vip: IpAddr, path_mtu: u16) -> Step {
         IpAddr::V6(_) => ("ip6", TUNNEL_V6),
     };
     let mss = path_mtu - headers;
-    let table = format!("sluice_tun_{}", vip.to_string().replace(['.', ':'], "_"));
+    let table = format!("sluice_tun_{}", word(vip));
     let rule = format!("{family} saddr {vip} tcp flags syn tcp option maxseg size set {mss}");
     Step::new(format!("{vip} asks clients for segments of {mss} bytes"))
         .why("What clients send grows by the outer header, and the SYN-ACK does not pass the gateway.")
@@ -207,7 +218,10 @@ fn clamp(vip: IpAddr, path_mtu: u16) -> Step {
 
 /// A note that this VIP is here, which keeps what it needs.
 fn noted(method: Method, vip: IpAddr) -> Step {
-    let note = format!("{MEMORY}/vip-{}-{vip}", method.word());
+    noted_by(&format!("{MEMORY}/vip-{}-{vip}", method.word()))
+}
+
+fn noted_by(note: &str) -> Step {
     Step::unseen()
         .run(format!("touch {note}"))
         .undo(format!("rm -f {note}"))
@@ -217,36 +231,41 @@ fn address(method: Method, vip: IpAddr) -> Step {
     let (interface, prefix_len) = place(method, vip);
     let flags = flags(vip);
     let show = format!("ip -o address show dev {interface} to {vip}/{prefix_len} 2>/dev/null");
+    let mark = format!("{MEMORY}/added-{}-{vip}", method.word());
     Step::new(format!("{vip} is on {interface}"))
         .holds(format!("{show} | grep -q ."))
+        .run(format!("touch {mark}"))
         .run(format!(
             "ip address add {vip}/{prefix_len} dev {interface}{flags}"
         ))
         .undo(format!(
-            "! {show} | grep -q . || ip address del {vip}/{prefix_len} dev {interface}"
+            "if [ -e {mark} ]; then\n    ! {show} | grep -q . || ip address del \
+             {vip}/{prefix_len} dev {interface}\n    rm {mark}\nfi"
         ))
 }
 
+/// The routes from before are kept as text: numbers of interfaces change.
 fn default_route(wanted: &Wanted) -> Step {
     let Some(gateway) = wanted.gateway else {
         return Step::default();
     };
     let route = route_to(gateway, wanted.interface.as_deref());
-    let ip = if gateway.is_ipv6() { "ip -6" } else { "ip -4" };
-    let before = format!("{MEMORY}/default-route");
-    let note = format!("{MEMORY}/vip-nat");
-    let shown = format!("{ip} route show {route} | grep -q .");
+    let before = format!("{MEMORY}/default-routes");
+    let is_first = format!("ip -4 route show default | head -n 1 | grep -q '^{route}\\( \\|$\\)'");
+    // What `show` says besides of a route's state is no part of it.
+    let put_back = format!(
+        "sed 's/\\\\//g; s/ dead//g; s/ linkdown//g; s/^/route replace /' {before} | ip -4 -batch -"
+    );
     Step::new(format!("the default route is {gateway}"))
         .why("Answers have to pass the gateway, which puts the VIP back into them.")
-        .holds(format!("{{ [ -e {note} ] && {shown}; }}"))
+        .holds(is_first.clone())
         .run(format!(
-            "[ -e {before} ] || {ip} route save default >{before}"
+            "[ -e {before} ] || ip -o -4 route show default >{before}"
         ))
-        .run(format!("{ip} route replace {route}"))
-        .run(format!("touch {note}"))
+        .run(format!("ip -4 route replace {route}"))
         .undo(format!(
-            "if [ -e {note} ]; then\n    ! {shown} || {ip} route del {route}\n    {ip} route restore \
-             <{before}\n    rm {note} {before}\nfi"
+            "if [ -e {before} ]; then\n    {put_back}\n    ! {is_first} || ip -4 route del {route}\n    \
+             rm {before}\nfi"
         ))
 }
 

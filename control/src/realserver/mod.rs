@@ -15,6 +15,9 @@ mod step;
 /// The steps on Linux.
 mod linux;
 
+/// What has to be so before.
+mod guard;
+
 /// The steps on FreeBSD and Solaris.
 mod elsewhere;
 
@@ -86,7 +89,7 @@ pub enum Keeper {
     Sysctl,
     /// A unit that runs a start/stop script: everything.
     Systemd,
-    /// Settings as above, addresses and routes by netplan (dr, nat).
+    /// Settings as above, addresses by netplan (dr).
     Netplan,
     /// Settings as above, addresses and routes by ifupdown.
     Ifupdown,
@@ -109,6 +112,8 @@ pub struct Wanted {
     pub keeper: Option<Keeper>,
     /// TUN: the largest packet, in bytes, that the path from the gateway carries.
     pub path_mtu: u16,
+    /// Whether it is done where it may do harm.
+    pub is_forced: bool,
 }
 
 /// What is to be done, in this order; undone in the other.
@@ -134,12 +139,15 @@ pub enum PlanError {
     /// NAT's default route is missing.
     #[error("a server of nat answers by the gateway: name its inner address with --gateway")]
     NoGateway,
+    /// Not an address of a router.
+    #[error("{0} is no gateway of nat: give its IPv4 address on the server's segment")]
+    NotAGateway(IpAddr),
     /// Not an interface's name.
     #[error("\"{0}\" is no name of an interface: see `ip link` on the server")]
     NotAnInterface(String),
     /// The file names an interface, and nobody did.
-    #[error("{0} wants to know by which interface the gateway is reached: give --interface")]
-    NoInterface(&'static str),
+    #[error("ifupdown wants to know by which interface the gateway is reached: give --interface")]
+    NoInterface,
     /// Nobody has tried it.
     #[error("tun is set up on Linux only: how {0} takes packets out of tunnels was never tried")]
     TunElsewhere(&'static str),
@@ -149,6 +157,12 @@ pub enum PlanError {
          or ifupdown"
     )]
     TunByNetplan,
+    /// A file would have to know what the interface is, and which default route it has.
+    #[error(
+        "netplan takes no second default route, and has to know what kind of interface it leaves \
+         by: take --persist systemd, or change your own netplan file"
+    )]
+    NatByNetplan,
     /// The other systems keep what they are told.
     #[error("--persist is for Linux: the commands for {0} keep it by themselves")]
     PersistElsewhere(&'static str),
@@ -165,20 +179,19 @@ pub enum PlanError {
 pub fn plan(wanted: &Wanted) -> Result<Plan, PlanError> {
     check(wanted)?;
     let steps = match wanted.system {
-        System::Linux => match wanted.keeper {
-            Some(Keeper::Systemd) => {
-                persist::by_unit(&plan_of(wanted, linux::steps(wanted)), wanted)
+        System::Linux => {
+            let mut steps = match wanted.keeper {
+                Some(Keeper::Systemd) => persist::units(wanted),
+                Some(_) => linux::steps(wanted, persist::shared_files(wanted)),
+                None => linux::steps(wanted, Vec::new()),
+            };
+            let files = wanted.keeper.map(|it| persist::own_files(it, wanted));
+            steps.extend(files.unwrap_or_default());
+            if !wanted.is_forced {
+                steps.splice(0..0, guard::steps(wanted));
             }
-            keeper => {
-                let mut steps = linux::steps(wanted);
-                steps.extend(
-                    keeper
-                        .map(|it| persist::files(it, wanted))
-                        .unwrap_or_default(),
-                );
-                steps
-            }
-        },
+            steps
+        }
         System::Freebsd => elsewhere::freebsd(wanted),
         System::Solaris => elsewhere::solaris(wanted),
     };
@@ -196,11 +209,10 @@ pub fn undoing(wanted: &Wanted) -> Result<Plan, PlanError> {
     if wanted.system != System::Linux {
         return plan(wanted);
     }
-    let mut steps = linux::steps(wanted);
-    let all = plan_of(wanted, steps.clone());
-    if !steps.is_empty() {
-        steps.extend(persist::by_unit(&all, wanted));
-        steps.extend(persist::left_files(wanted));
+    let mut steps = linux::steps(wanted, persist::shared_files(wanted));
+    steps.extend(persist::units(wanted));
+    for keeper in [Keeper::Netplan, Keeper::Ifupdown] {
+        steps.extend(persist::own_files(keeper, wanted));
     }
     Ok(plan_of(wanted, steps))
 }
@@ -248,16 +260,19 @@ fn check(wanted: &Wanted) -> Result<(), PlanError> {
         system,
         keeper,
         path_mtu,
+        is_forced: _,
     } = wanted;
     if method.takes_vip() && vips.is_empty() {
         return Err(PlanError::NoVip(method.word()));
     }
-    let is_no_vip = |vip: &&IpAddr| vip.is_unspecified() || vip.is_loopback() || vip.is_multicast();
-    if let Some(vip) = vips.iter().find(is_no_vip) {
+    if let Some(vip) = vips.iter().find(|vip| !is_of_one_host(**vip)) {
         return Err(PlanError::NotAVip(*vip));
     }
-    if *method == Method::Nat && gateway.is_none() {
-        return Err(PlanError::NoGateway);
+    if *method == Method::Nat {
+        let gateway = gateway.ok_or(PlanError::NoGateway)?;
+        if gateway.is_ipv6() || !is_of_one_host(gateway) {
+            return Err(PlanError::NotAGateway(gateway));
+        }
     }
     if let Some(name) = interface.as_ref().filter(|name| !is_interface(name)) {
         return Err(PlanError::NotAnInterface(name.clone()));
@@ -279,13 +294,23 @@ fn check(wanted: &Wanted) -> Result<(), PlanError> {
         (Some(name), Method::Tun, _) => Err(PlanError::TunElsewhere(name)),
         (Some(name), _, Some(_)) => Err(PlanError::PersistElsewhere(name)),
         (None, Method::Tun, Some(Keeper::Netplan)) => Err(PlanError::TunByNetplan),
-        (None, Method::Nat, Some(Keeper::Netplan)) if interface.is_none() => {
-            Err(PlanError::NoInterface("netplan"))
-        }
+        (None, Method::Nat, Some(Keeper::Netplan)) => Err(PlanError::NatByNetplan),
         (None, Method::Nat, Some(Keeper::Ifupdown)) if interface.is_none() => {
-            Err(PlanError::NoInterface("ifupdown"))
+            Err(PlanError::NoInterface)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether an address may be that of one host, seen from another.
+const fn is_of_one_host(addr: IpAddr) -> bool {
+    match addr {
+        // RFC 6890: 0/8 and 240/4 are nobody's.
+        IpAddr::V4(addr) => {
+            let first = addr.octets()[0];
+            first != 0 && first < 240 && !addr.is_loopback() && !addr.is_multicast()
+        }
+        IpAddr::V6(addr) => !addr.is_unspecified() && !addr.is_loopback() && !addr.is_multicast(),
     }
 }
 

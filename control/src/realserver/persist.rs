@@ -1,125 +1,167 @@
 //! Files that keep it over a reboot.
 //!
-//! Names end in the method, so that a server of two methods has two sets. A file has the VIPs of the
-//! command that wrote it.
+//! Each VIP of each method has files of its own, and goes with them; what VIPs share goes with the
+//! last of them.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::linux::{self, place};
+use super::linux::{self, nobody_left, place, vips_of};
 use super::shell::script;
 use super::step::Step;
-use super::{Keeper, Method, Plan, Wanted};
+use super::{Keeper, Method, Wanted, plan_of};
 
-/// Where the files of a method are.
-struct Paths {
-    sysctl: String,
-    modules: String,
-    netplan: String,
-    ifupdown: String,
-    script: String,
-    unit: String,
+/// The name of what keeps a VIP of a method, or the route of NAT.
+fn name_of(wanted: &Wanted) -> String {
+    let vip = wanted.vips.first().map(|vip| format!("-{}", word(*vip)));
+    format!(
+        "sluice-realserver-{}{}",
+        wanted.method.word(),
+        vip.unwrap_or_default()
+    )
 }
 
-impl Paths {
-    fn of(method: Method) -> Self {
-        let name = format!("sluice-realserver-{}", method.word());
-        Self {
-            sysctl: format!("/etc/sysctl.d/90-{name}.conf"),
-            modules: format!("/etc/modules-load.d/{name}.conf"),
-            netplan: format!("/etc/netplan/90-{name}.yaml"),
-            ifupdown: format!("/etc/network/interfaces.d/{name}"),
-            script: format!("/usr/local/sbin/{name}"),
-            unit: format!("/etc/systemd/system/{name}.service"),
-        }
+/// An address as a part of a name: ifupdown reads files of letters, digits, `-` and `_`.
+pub(super) fn word(vip: IpAddr) -> String {
+    vip.to_string().replace(['.', ':'], "_")
+}
+
+/// The same for each VIP alone.
+fn each(wanted: &Wanted) -> Vec<Wanted> {
+    let with = |vips: Vec<IpAddr>| Wanted {
+        vips,
+        ..wanted.clone()
+    };
+    match wanted.method {
+        Method::Fullnat => Vec::new(),
+        Method::Nat => vec![with(Vec::new())],
+        Method::Dr | Method::Tun => wanted.vips.iter().map(|vip| with(vec![*vip])).collect(),
     }
 }
 
-/// The files of every keeper but systemd.
-pub(super) fn files(keeper: Keeper, wanted: &Wanted) -> Vec<Step> {
-    let paths = Paths::of(wanted.method);
+/// The files of what VIPs share: modules and settings.
+pub(super) fn shared_files(wanted: &Wanted) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut file = |path: &str, mode: &str, text: String| {
-        if !text.is_empty() {
-            steps.push(Step::file(path, mode, &text));
-        }
-    };
-    file(&paths.modules, "644", modules(wanted));
-    file(&paths.sysctl, "644", sysctl(wanted));
-    match keeper {
-        // netplan asks that nobody else reads its files.
-        Keeper::Netplan => file(&paths.netplan, "600", netplan(wanted)),
-        Keeper::Ifupdown => file(&paths.ifupdown, "644", ifupdown(wanted)),
-        Keeper::Sysctl | Keeper::Systemd => {}
+    for tunnel in linux::tunnels(wanted) {
+        let module = tunnel.module;
+        let path = format!("/etc/modules-load.d/sluice-realserver-{module}.conf");
+        steps.push(
+            Step::file(&path, "644", &format!("{module}\n"))
+                .taken_back_if(nobody_left(vips_of(&tunnel))),
+        );
+    }
+    if wanted.method.takes_vip() {
+        let method = wanted.method.word();
+        let path = format!("/etc/sysctl.d/90-sluice-realserver-{method}.conf");
+        let step = Step::written(&path, &sysctl(wanted));
+        steps.push(step.taken_back_if(nobody_left(&format!("vip-{method}-*"))));
     }
     steps
 }
 
-/// What any of [`files`] may have left.
-pub(super) fn left_files(wanted: &Wanted) -> Vec<Step> {
-    let paths = Paths::of(wanted.method);
-    let paths = [paths.modules, paths.sysctl, paths.netplan, paths.ifupdown];
-    let left = |path: &String| Step::file(path, "644", "").left();
-    paths.iter().map(left).collect()
-}
-
-/// A unit that does `plan` by a script, at once and at every boot.
-pub(super) fn by_unit(plan: &Plan, wanted: &Wanted) -> Vec<Step> {
-    if plan.steps.is_empty() {
+/// Has sysctl write the settings as they are by now: those that were stricter before stay so.
+fn sysctl(wanted: &Wanted) -> Vec<String> {
+    let settings = linux::settings(wanted);
+    if settings.is_empty() {
         return Vec::new();
     }
-    let paths = Paths::of(wanted.method);
-    let name = format!("sluice-realserver-{}.service", wanted.method.word());
-    let after = match wanted.method {
-        Method::Nat => "Wants=network-online.target\nAfter=network-online.target",
-        _ => "After=network.target",
-    };
+    let keys: Vec<_> = settings.into_iter().map(|it| it.key).collect();
+    vec![format!("sysctl {}", keys.join(" "))]
+}
+
+/// The files of each VIP, or of the route, by netplan or ifupdown.
+pub(super) fn own_files(keeper: Keeper, wanted: &Wanted) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for alone in each(wanted) {
+        let name = name_of(&alone);
+        let step = match (keeper, wanted.method) {
+            (Keeper::Netplan, _) => netplan_file(&format!("/etc/netplan/90-{name}.yaml"), &alone),
+            (Keeper::Ifupdown, Method::Nat) => {
+                let path = format!("/etc/network/if-up.d/{name}");
+                Step::file(&path, "755", &ifupdown_route(&alone))
+            }
+            (Keeper::Ifupdown, _) => {
+                let path = format!("/etc/network/interfaces.d/{name}");
+                Step::file(&path, "644", &ifupdown_addresses(&alone))
+            }
+            (Keeper::Sysctl | Keeper::Systemd, _) => continue,
+        };
+        steps.push(step);
+    }
+    steps
+}
+
+/// A file that netplan understands, or none: one that it does not spoils the whole configuration.
+fn netplan_file(path: &str, wanted: &Wanted) -> Step {
+    // netplan asks that nobody else reads its files.
+    let mut step = Step::file(path, "600", &netplan(wanted)).run(format!(
+        "netplan generate || {{\n    rm -f {path}\n    exit 1\n}}"
+    ));
+    step.undo = vec![format!(
+        "if [ -e {path} ]; then\n    rm -f {path}\n    netplan generate\nfi"
+    )];
+    step
+}
+
+/// A unit for each VIP, or for the route, that does all of it by a script: at once and at every
+/// boot.
+pub(super) fn units(wanted: &Wanted) -> Vec<Step> {
+    each(wanted).iter().flat_map(unit).collect()
+}
+
+fn unit(wanted: &Wanted) -> [Step; 3] {
+    let plan = plan_of(wanted, linux::steps(wanted, Vec::new()));
+    let name = name_of(wanted);
+    let path = format!("/usr/local/sbin/{name}");
+    let order = order(wanted);
     let unit = format!(
-        "[Unit]\nDescription=Sluice: {}\n{after}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-         ExecStart={script} start\nExecStop={script} stop\n\n[Install]\nWantedBy=multi-user.target\n",
+        "[Unit]\nDescription=Sluice: {}\n{order}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart={path} start\nExecStop={path} stop\n\n[Install]\nWantedBy=multi-user.target\n",
         plan.title,
-        script = paths.script,
     );
-    vec![
-        Step::file(&paths.script, "755", &script(plan)),
-        Step::file(&paths.unit, "644", &unit),
-        Step::new(format!("{name} runs, now and after a boot"))
+    let unit_path = format!("/etc/systemd/system/{name}.service");
+    // What another script has done, that one takes back.
+    let stop = format!("[ ! -e {unit_path} ] || systemctl stop {name}");
+    [
+        Step::changed_file(&path, "755", &script(&plan), &stop),
+        Step::changed_file(&unit_path, "644", &unit, &stop),
+        Step::new(format!("{name}.service runs, now and after a boot"))
+            .holds(format!(
+                "{{ systemctl -q is-enabled {name} && systemctl -q is-active {name}; }} 2>/dev/null"
+            ))
             .run("systemctl daemon-reload")
             .run(format!("systemctl enable {name}"))
-            .run(format!("systemctl restart {name}"))
+            .run(format!("systemctl start {name}"))
             .undo(format!(
-                "[ ! -e {} ] || systemctl disable --now {name}",
-                paths.unit
+                "[ ! -e {unit_path} ] || systemctl disable --now {name}"
             )),
     ]
 }
 
-fn modules(wanted: &Wanted) -> String {
-    let tunnels = linux::tunnels(wanted);
-    tunnels
-        .iter()
-        .map(|it| format!("{}\n", it.module))
-        .collect()
-}
-
-fn sysctl(wanted: &Wanted) -> String {
-    let settings = linux::settings(wanted);
-    let line = |it: &linux::Setting| format!("# {}\n{} = {}\n", it.why, it.key, it.value);
-    settings.iter().map(line).collect()
+/// When a unit runs. Services that bind to a VIP come after `network.target`, and rules of nftables
+/// are flushed before `network-pre.target`.
+fn order(wanted: &Wanted) -> String {
+    if wanted.method == Method::Nat {
+        return "Wants=network-online.target\nAfter=network-online.target\n".to_owned();
+    }
+    // As systemd-escape writes a name; an interface's has no other letter to be escaped.
+    let device = wanted.interface.as_ref().map(|name| {
+        let name = name.replace('-', "\\x2d");
+        format!(" sys-subsystem-net-devices-{name}.device")
+    });
+    let device = device.unwrap_or_default();
+    format!(
+        "Wants=network-pre.target{device}\nAfter=network-pre.target \
+         systemd-modules-load.service{device}\nBefore=network.target\n"
+    )
 }
 
 fn netplan(wanted: &Wanted) -> String {
-    let head = "network:\n  version: 2\n  ethernets:\n";
-    match (wanted.method, wanted.gateway, &wanted.interface) {
-        (Method::Dr, ..) => {
-            let lines: String = wanted.vips.iter().map(netplan_address).collect();
-            format!("{head}    lo:\n      match:\n        name: lo\n      addresses:\n{lines}")
-        }
-        (Method::Nat, Some(gateway), Some(interface)) => format!(
-            "{head}    {interface}:\n      routes:\n        - to: default\n          via: \"{gateway}\"\n"
-        ),
-        _ => String::new(),
-    }
+    let lines: String = wanted.vips.iter().map(netplan_address).collect();
+    format!(
+        "network:\n  version: 2\n  ethernets:\n    lo:\n      match:\n        name: lo\n      \
+         addresses:\n{lines}"
+    )
 }
 
 fn netplan_address(vip: &IpAddr) -> String {
@@ -132,20 +174,21 @@ fn netplan_address(vip: &IpAddr) -> String {
     format!("        - \"{vip}/{}\"{more}\n", place(Method::Dr, *vip).1)
 }
 
-/// Stanzas beside those that the interfaces have already; ifupdown does both.
-fn ifupdown(wanted: &Wanted) -> String {
-    match (wanted.method, wanted.gateway, &wanted.interface) {
-        (Method::Dr | Method::Tun, ..) => ifupdown_addresses(wanted),
-        (Method::Nat, Some(gateway), Some(interface)) => format!(
-            "iface {interface} inet manual\n    up ip route replace {0}\n    down ip route del {0} || true\n",
-            linux::route_to(gateway, Some(interface))
-        ),
-        _ => String::new(),
-    }
+/// Runs when the interface has its address; before, there is no way to the gateway.
+fn ifupdown_route(wanted: &Wanted) -> String {
+    let (Some(gateway), Some(interface)) = (wanted.gateway, &wanted.interface) else {
+        return String::new();
+    };
+    format!(
+        "#!/bin/sh\n[ \"$IFACE\" = {interface} ] || exit 0\n[ \"$METHOD\" != manual ] || exit 0\n\
+         ip -4 route replace {} || true\n",
+        linux::route_to(gateway, Some(interface))
+    )
 }
 
+/// Stanzas beside those that the interfaces have already; ifupdown does both.
 fn ifupdown_addresses(wanted: &Wanted) -> String {
-    let steps = linux::steps(wanted);
+    let steps = linux::steps(wanted, Vec::new());
     let mut text = String::new();
     for interface in ["lo", "tunl0", "ip6tnl0"] {
         let vips = wanted.vips.iter();

@@ -66,6 +66,9 @@ pub fn script(plan: &Plan) -> String {
     text += &function("start", blocks(plan, false));
     text += &function("stop", blocks(plan, true));
     text += &status(plan);
+    // A directory can be locked as it is, and this one is always there.
+    text += "\n# Several run at the same time after a boot, and settings are shared.\ncase ${1:-} in\n    \
+             start | stop | restart)\n        exec 9</var/lib\n        flock 9\n        ;;\nesac\n";
     text += "\ncase ${1:-} in\n    start) start ;;\n    stop) stop ;;\n    restart)\n        stop\n        start\n        ;;\n    \
              status) status ;;\n    *)\n        echo \"usage: $0 start|stop|restart|status\" >&2\n        \
              exit 2\n        ;;\nesac\n";

@@ -59,11 +59,32 @@ impl Step {
             .undo(format!("rm -f {path}"))
     }
 
-    /// The same without what makes it so: what is left of it is taken back.
-    pub(super) fn left(self) -> Self {
+    /// A file as above; one with another text goes only after a command.
+    pub(super) fn changed_file(path: &str, mode: &str, text: &str, before: &str) -> Self {
+        let new = format!("{path}.new");
+        let file = Self::file(&new, mode, text).run(format!(
+            "if cmp -s {new} {path}; then\n    rm {new}\nelse\n    {before}\n    mv {new} {path}\nfi"
+        ));
         Self {
-            run: Vec::new(),
-            ..self
+            what: format!("{path} is written"),
+            undo: vec![format!("rm -f {path}")],
+            ..file
         }
+    }
+
+    /// A file of what commands say; without commands it is only taken back.
+    pub(super) fn written(path: &str, by: &[String]) -> Self {
+        let step = Self::new(format!("{path} is written")).undo(format!("rm -f {path}"));
+        let write = |command: &String| format!("{command} | install -D -m 644 /dev/stdin {path}");
+        by.iter().map(write).fold(step, Self::run)
+    }
+
+    /// The same, taken back only under a condition.
+    pub(super) fn taken_back_if(mut self, condition: impl AsRef<str>) -> Self {
+        let condition = condition.as_ref();
+        for command in &mut self.undo {
+            *command = format!("if {condition}; then\n    {command}\nfi");
+        }
+        self
     }
 }

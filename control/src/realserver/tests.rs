@@ -1,5 +1,5 @@
 //! What is said for each method, system and keeper. That it does what it says is tested in
-//! `tests/real_servers.rs`.
+//! `tests/real_servers`.
 
 use super::*;
 
@@ -12,6 +12,7 @@ fn wanted(method: Method, vips: &[&str]) -> Wanted {
         system: System::Linux,
         keeper: None,
         path_mtu: 1_500,
+        is_forced: false,
     }
 }
 
@@ -55,19 +56,19 @@ fn freebsd_has_the_vip_on_its_loopback_now_and_in_rc_conf() {
         said(&plan, false),
         "ifconfig lo0 | grep -q 'inet 10.2.0.100 ' || {
     ifconfig lo0 inet 10.2.0.100 netmask 255.255.255.255 alias
-    sysrc ifconfig_lo0_alias0=\"inet 10.2.0.100 netmask 255.255.255.255\"
+    sysrc ifconfig_lo0_aliases+=\"inet 10.2.0.100 netmask 255.255.255.255\"
 }
 ifconfig lo0 | grep -q 'inet6 2001:db8::100 ' || {
     ifconfig lo0 inet6 2001:db8::100 prefixlen 128 alias
-    sysrc ifconfig_lo0_alias1=\"inet6 2001:db8::100 prefixlen 128\"
+    sysrc ifconfig_lo0_aliases+=\"inet6 2001:db8::100 prefixlen 128\"
 }
 "
     );
     assert_eq!(
         said(&plan, true),
-        "sysrc -i -x ifconfig_lo0_alias1
+        "sysrc ifconfig_lo0_aliases-=\"inet6 2001:db8::100 prefixlen 128\"
 ! ifconfig lo0 | grep -q 'inet6 2001:db8::100 ' || ifconfig lo0 inet6 2001:db8::100 -alias
-sysrc -i -x ifconfig_lo0_alias0
+sysrc ifconfig_lo0_aliases-=\"inet 10.2.0.100 netmask 255.255.255.255\"
 ! ifconfig lo0 | grep -q 'inet 10.2.0.100 ' || ifconfig lo0 inet 10.2.0.100 -alias
 "
     );
@@ -77,18 +78,30 @@ sysrc -i -x ifconfig_lo0_alias0
 fn freebsd_and_solaris_answer_by_the_gateway_with_nat() {
     let on = |system| plan(&Wanted { system, ..nat() }).unwrap();
 
-    assert_eq!(
-        said(&on(System::Freebsd), false),
-        "route -n get -inet default 2>/dev/null | grep -q 'gateway: 10.2.0.1$' || {
-    route change -inet default 10.2.0.1 || route add -inet default 10.2.0.1
-    sysrc defaultrouter=\"10.2.0.1\"
-}
-"
-    );
-    assert_eq!(
-        said(&on(System::Solaris), false),
-        "route -n get -inet default 2>/dev/null | grep -q 'gateway: 10.2.0.1$' || \
-         route -p add -inet default 10.2.0.1\n"
+    for (system, replaces, keeps, puts_back) in [
+        (
+            System::Freebsd,
+            "route change -inet default 10.2.0.1 || route add -inet default 10.2.0.1\n",
+            "sysrc -in defaultrouter >/var/db/sluice-realserver.defaultrouter || true",
+            "sysrc defaultrouter=\"$(cat /var/db/sluice-realserver.defaultrouter)\"",
+        ),
+        (
+            System::Solaris,
+            "route -p add -inet default 10.2.0.1\n",
+            "sed -n 's/^ *gateway: //p' >/var/sluice-realserver.default",
+            "route -p add -inet default \"$(cat /var/sluice-realserver.default)\"",
+        ),
+    ] {
+        let plan = on(system);
+        let (done, undone) = (said(&plan, false), said(&plan, true));
+        let (replaces, keeps) = (done.find(replaces), done.find(keeps));
+        assert!(keeps.is_some() && keeps < replaces, "{done}");
+        assert!(undone.contains(puts_back), "{undone}");
+        assert!(undone.starts_with("if [ -e "), "{undone}");
+    }
+    assert!(
+        said(&on(System::Solaris), false).contains("route -p delete -inet default \"$(cat "),
+        "no second default route stays"
     );
 }
 
@@ -112,26 +125,17 @@ fn solaris_has_the_vip_on_its_loopback() {
 }
 
 #[test]
-fn netplan_has_the_vips_on_lo_or_the_default_route() {
+fn netplan_has_the_vips_on_lo() {
     let dr = Wanted {
         keeper: Some(Keeper::Netplan),
         ..wanted(Method::Dr, &["10.2.0.100", "2001:db8::100"])
     };
-    let nat = Wanted {
-        keeper: Some(Keeper::Netplan),
-        interface: Some("eth0".to_owned()),
-        ..nat()
-    };
 
     assert_eq!(
         files_of(&dr),
-        "install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-dr.conf <<'END'
-# Answer ARP only for addresses of the interface that is asked: not for the VIP.
-net.ipv4.conf.all.arp_ignore = 1
-# Ask with an address of the interface, even when the packet is from the VIP.
-net.ipv4.conf.all.arp_announce = 2
-END
-install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-dr.yaml <<'END'
+        "sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce | \
+         install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-dr.conf
+install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-dr-10_2_0_100.yaml <<'END'
 network:
   version: 2
   ethernets:
@@ -140,22 +144,26 @@ network:
         name: lo
       addresses:
         - \"10.2.0.100/32\"
-        - \"2001:db8::100/128\":
-            lifetime: 0
 END
-"
-    );
-    assert_eq!(
-        files_of(&nat),
-        "install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-nat.yaml <<'END'
+netplan generate || {
+    rm -f /etc/netplan/90-sluice-realserver-dr-10_2_0_100.yaml
+    exit 1
+}
+install -D -m 600 /dev/stdin /etc/netplan/90-sluice-realserver-dr-2001_db8__100.yaml <<'END'
 network:
   version: 2
   ethernets:
-    eth0:
-      routes:
-        - to: default
-          via: \"10.2.0.1\"
+    lo:
+      match:
+        name: lo
+      addresses:
+        - \"2001:db8::100/128\":
+            lifetime: 0
 END
+netplan generate || {
+    rm -f /etc/netplan/90-sluice-realserver-dr-2001_db8__100.yaml
+    exit 1
+}
 "
     );
 }
@@ -174,18 +182,12 @@ fn ifupdown_has_stanzas_beside_those_that_are_there() {
 
     assert_eq!(
         files_of(&tun),
-        "install -D -m 644 /dev/stdin /etc/modules-load.d/sluice-realserver-tun.conf <<'END'
+        "install -D -m 644 /dev/stdin /etc/modules-load.d/sluice-realserver-ipip.conf <<'END'
 ipip
 END
-install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-tun.conf <<'END'
-# Answer ARP only for addresses of the interface that is asked: not for the VIP.
-net.ipv4.conf.all.arp_ignore = 1
-# Ask with an address of the interface, even when the packet is from the VIP.
-net.ipv4.conf.all.arp_announce = 2
-# The way to clients is not tunl0, and their packets are welcome there all the same.
-net.ipv4.conf.tunl0.rp_filter = 2
-END
-install -D -m 644 /dev/stdin /etc/network/interfaces.d/sluice-realserver-tun <<'END'
+sysctl net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce net.ipv4.conf.tunl0.rp_filter | \
+         install -D -m 644 /dev/stdin /etc/sysctl.d/90-sluice-realserver-tun.conf
+install -D -m 644 /dev/stdin /etc/network/interfaces.d/sluice-realserver-tun-10_1_0_100 <<'END'
 auto tunl0
 iface tunl0 inet manual
     up ip link set tunl0 up
@@ -200,10 +202,11 @@ END
     );
     assert_eq!(
         files_of(&nat),
-        "install -D -m 644 /dev/stdin /etc/network/interfaces.d/sluice-realserver-nat <<'END'
-iface eth0 inet manual
-    up ip route replace default via 10.2.0.1 dev eth0
-    down ip route del default via 10.2.0.1 dev eth0 || true
+        "install -D -m 755 /dev/stdin /etc/network/if-up.d/sluice-realserver-nat <<'END'
+#!/bin/sh
+[ \"$IFACE\" = eth0 ] || exit 0
+[ \"$METHOD\" != manual ] || exit 0
+ip -4 route replace default via 10.2.0.1 dev eth0 || true
 END
 "
     );
@@ -265,19 +268,19 @@ fn undoing_takes_back_the_files_of_every_keeper() {
     );
 
     for file in [
-        "/etc/modules-load.d/sluice-realserver-tun.conf",
+        "/etc/modules-load.d/sluice-realserver-ipip.conf",
         "/etc/sysctl.d/90-sluice-realserver-tun.conf",
-        "/etc/netplan/90-sluice-realserver-tun.yaml",
-        "/etc/network/interfaces.d/sluice-realserver-tun",
-        "/usr/local/sbin/sluice-realserver-tun",
-        "/etc/systemd/system/sluice-realserver-tun.service",
+        "/etc/netplan/90-sluice-realserver-tun-10_1_0_100.yaml",
+        "/etc/network/interfaces.d/sluice-realserver-tun-10_1_0_100",
+        "/usr/local/sbin/sluice-realserver-tun-10_1_0_100",
+        "/etc/systemd/system/sluice-realserver-tun-10_1_0_100.service",
     ] {
         assert!(
             undone.contains(&format!("rm -f {file}\n")),
             "{file}: {undone}"
         );
     }
-    assert!(undone.contains("systemctl disable --now sluice-realserver-tun.service"));
+    assert!(undone.contains("systemctl disable --now sluice-realserver-tun-10_1_0_100\n"));
 }
 
 #[test]
@@ -290,19 +293,70 @@ fn a_unit_runs_the_script() {
 
     let said = commands(&plan, false);
     assert!(
-        said.contains("ExecStart=/usr/local/sbin/sluice-realserver-dr start\n"),
+        said.contains("ExecStart=/usr/local/sbin/sluice-realserver-dr-10_2_0_100 start\n"),
         "{said}"
     );
     assert!(
-        said.contains("ExecStop=/usr/local/sbin/sluice-realserver-dr stop\n"),
+        said.contains("ExecStop=/usr/local/sbin/sluice-realserver-dr-10_2_0_100 stop\n"),
         "{said}"
     );
+    let order = "Wants=network-pre.target\nAfter=network-pre.target systemd-modules-load.service\n\
+                 Before=network.target\n";
+    assert!(said.contains(order), "{said}");
     let alone = Wanted {
         keeper: None,
+        is_forced: true,
         ..wanted
     };
     let alone = script(&super::plan(&alone).unwrap());
     assert!(said.contains(&alone), "{said}");
+}
+
+#[test]
+fn each_vip_has_a_unit_and_files_of_its_own() {
+    let two = Wanted {
+        keeper: Some(Keeper::Systemd),
+        ..wanted(Method::Dr, &["10.2.0.100", "10.2.0.101"])
+    };
+
+    let done = said(&plan(&two).unwrap(), false);
+    let undone = said(
+        &undoing(&wanted(Method::Dr, &["10.2.0.100"])).unwrap(),
+        true,
+    );
+
+    for unit in ["dr-10_2_0_100", "dr-10_2_0_101"] {
+        let line = format!("systemctl enable sluice-realserver-{unit}\n");
+        assert!(done.contains(&line), "{unit}: {done}");
+    }
+    assert!(
+        !undone.contains("10_2_0_101") && !undone.contains("10.2.0.101"),
+        "{undone}"
+    );
+    let shared = "if ! ls -d /var/lib/sluice-realserver/vip-dr-* >/dev/null 2>&1; then
+    rm -f /etc/sysctl.d/90-sluice-realserver-dr.conf
+fi
+";
+    let note = "rm -f /var/lib/sluice-realserver/vip-dr-10.2.0.100\n";
+    let (note, shared) = (undone.find(note), undone.find(shared));
+    assert!(note.is_some() && note < shared, "{undone}");
+}
+
+#[test]
+fn a_unit_for_one_interface_waits_for_it() {
+    let wanted = Wanted {
+        keeper: Some(Keeper::Systemd),
+        interface: Some("br-lan".to_owned()),
+        ..wanted(Method::Dr, &["10.2.0.100"])
+    };
+
+    let said = commands(&plan(&wanted).unwrap(), false);
+
+    let device = "sys-subsystem-net-devices-br\\x2dlan.device";
+    assert!(
+        said.contains(&format!("systemd-modules-load.service {device}\n")),
+        "{said}"
+    );
 }
 
 #[test]
@@ -318,8 +372,8 @@ fn what_is_missing_or_cannot_be_is_said() {
             "127.0.0.1 is no VIP: give an address of one host that clients ask",
         ),
         (
-            wanted(Method::Nat, &[]),
-            "a server of nat answers by the gateway: name its inner address with --gateway",
+            wanted(Method::Dr, &["255.255.255.255"]),
+            "255.255.255.255 is no VIP: give an address of one host that clients ask",
         ),
         (
             Wanted {
@@ -327,13 +381,6 @@ fn what_is_missing_or_cannot_be_is_said() {
                 ..tun()
             },
             "\"eth0;reboot\" is no name of an interface: see `ip link` on the server",
-        ),
-        (
-            Wanted {
-                keeper: Some(Keeper::Netplan),
-                ..nat()
-            },
-            "netplan wants to know by which interface the gateway is reached: give --interface",
         ),
         (
             Wanted {
@@ -369,6 +416,47 @@ fn what_is_missing_or_cannot_be_is_said() {
 
     for (wanted, expected) in cases {
         assert_eq!(refusal(&wanted), expected);
+    }
+}
+
+#[test]
+fn nat_wants_a_gateway_that_can_be_one_and_a_keeper_that_can_keep_it() {
+    let cases = [
+        (
+            wanted(Method::Nat, &[]),
+            "a server of nat answers by the gateway: name its inner address with --gateway",
+        ),
+        (
+            Wanted {
+                keeper: Some(Keeper::Ifupdown),
+                ..nat()
+            },
+            "ifupdown wants to know by which interface the gateway is reached: give --interface",
+        ),
+        (
+            Wanted {
+                keeper: Some(Keeper::Netplan),
+                ..nat()
+            },
+            "netplan takes no second default route, and has to know what kind of interface it \
+             leaves by: take --persist systemd, or change your own netplan file",
+        ),
+    ];
+
+    for (wanted, expected) in cases {
+        assert_eq!(refusal(&wanted), expected);
+    }
+    for gateway in ["2001:db8::1", "0.0.0.0", "255.255.255.255", "224.0.0.1"] {
+        let wanted = Wanted {
+            gateway: gateway.parse().ok(),
+            ..nat()
+        };
+        assert_eq!(
+            refusal(&wanted),
+            format!(
+                "{gateway} is no gateway of nat: give its IPv4 address on the server's segment"
+            )
+        );
     }
 }
 

@@ -28,7 +28,9 @@ pub(super) enum Heard {
     Refused,
     /// Nobody said anything.
     Silence,
-    /// It could not be asked, or the network said why not.
+    /// A router, or this host after it asked by ARP, said that nobody is there.
+    Unreachable(String),
+    /// It could not be asked from here.
     Failed(String),
 }
 
@@ -37,6 +39,7 @@ impl From<io::Error> for Heard {
         match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Self::Refused,
             ErrorKind::TimedOut | ErrorKind::WouldBlock => Self::Silence,
+            ErrorKind::HostUnreachable => Self::Unreachable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

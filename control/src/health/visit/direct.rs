@@ -37,6 +37,10 @@ pub(super) fn look(visit: &Visit, address: &Heard) -> Vec<LookView> {
         return looks;
     };
     looks.push(match visit.protocol() {
+        _ if visit.service.is_some_and(|(_, vip)| vip.port() == 0) => unseen(
+            "vip",
+            "the VIP: the service is of all ports, and none of them is asked".to_owned(),
+        ),
         Some(Protocol::Tcp) => tcp(visit, address, source, check),
         Some(Protocol::Udp) => udp(visit, source, check),
         _ => unseen("vip", "the VIP: nothing is asked over SCTP".to_owned()),
@@ -50,13 +54,20 @@ pub(super) fn look(visit: &Visit, address: &Heard) -> Vec<LookView> {
 /// Whether the server answers ARP for the VIP.
 fn arp(visit: &Visit) -> LookView {
     let about = "arp";
-    let (Some(neighbour), Some(IpAddr::V4(vip))) = (&visit.neighbour, visit.vip()) else {
+    let segment = visit.neighbour.as_ref().zip(visit.own);
+    let (Some((neighbour, own)), Some(IpAddr::V4(vip)), IpAddr::V4(server)) =
+        (segment, visit.vip(), visit.server.ip())
+    else {
         let says = "ARP: the server is not on a segment of the gateway's, or has no VIP of IPv4";
         return unseen(about, says.to_owned());
     };
-    match ask_arp::answers(neighbour.ifindex, vip, neighbour.mac) {
-        Ok(false) => well(about, format!("the server does not answer ARP for {vip}")),
-        Ok(true) => wrong(
+    let host = ask_arp::Host {
+        ifindex: neighbour.ifindex,
+        mac: neighbour.mac,
+        addr: server,
+    };
+    match ask_arp::ask(host, own, vip) {
+        Ok(answers) if answers.address => wrong(
             about,
             format!(
                 "the server answers ARP for {vip} with {}: clients and routers go past the gateway",
@@ -64,6 +75,13 @@ fn arp(visit: &Visit) -> LookView {
             ),
             visit.setup(""),
         ),
+        Ok(answers) if answers.own => {
+            well(about, format!("the server does not answer ARP for {vip}"))
+        }
+        Ok(_) => {
+            let says = format!("ARP: the server answers no question of {own}, not even for itself");
+            unseen(about, says)
+        }
         Err(error) => unseen(about, format!("ARP: Linux would not ask: {error}")),
     }
 }
@@ -92,11 +110,12 @@ fn tcp(visit: &Visit, address: &Heard, source: Ipv4Addr, check: Ipv4Addr) -> Loo
             about,
             format!("the server says nothing at {vip}, nor at its own address: mend that first"),
         ),
-        (Heard::Failed(why), _) => wrong(
+        (Heard::Unreachable(why), _) => wrong(
             about,
             format!("the server did not take a connection to {vip}: {why}"),
             visit.setup(""),
         ),
+        (Heard::Failed(why), _) => unseen(about, format!("{vip} could not be asked: {why}")),
     }
 }
 
@@ -138,6 +157,11 @@ fn udp(visit: &Visit, source: Ipv4Addr, check: Ipv4Addr) -> LookView {
             about,
             format!("nobody listens at {vip} on the server: it answers with ICMP"),
             "bind the service to the VIP; ss -lun on the server shows where it listens".to_owned(),
+        ),
+        Err(Heard::Unreachable(why)) => wrong(
+            about,
+            format!("the server did not take a datagram to {vip}: {why}"),
+            visit.setup(""),
         ),
         Err(Heard::Failed(why)) => unseen(
             about,

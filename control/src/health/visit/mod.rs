@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   who                 from                to                       for
-//!   arp                 Linux, on the twin  the server's MAC         dr, tun on the twin's segment
+//!   arp                 the twin            the server's MAC         dr, tun on the twin's segment
 //!   vip, path_mtu, udp  the check address   the VIP on the server    dr, tun
 //!   address             Linux               the server's own address all
 //!   way_back            the check address   the server's own address nat
@@ -54,6 +54,10 @@ pub struct Visit {
     pub mtu: u16,
     /// Whether its address is one of the gateway's.
     pub is_local: bool,
+    /// Whether the VIP is on another gateway now: `place = "external"`, and not here.
+    pub is_vip_away: bool,
+    /// The gateway's address on the server's segment, where it has no other.
+    pub only_own: Option<Ipv4Addr>,
 }
 
 impl Visit {
@@ -70,7 +74,7 @@ impl Visit {
                 self.server.ip()
             );
             let mend = format!(
-                "sluicectl explain, or ip neigh get {} on the gateway",
+                "sluicectl explain, or ip neigh show {} on the gateway",
                 self.server.ip()
             );
             return vec![wrong("address", says, mend)];
@@ -94,40 +98,36 @@ impl Visit {
         }
     }
 
-    /// Whether the server answers at its own address at all.
+    /// Whether the server answers at its own address at all. It is asked by TCP; only by NAT and
+    /// FULLNAT does the service have to listen there.
     fn own_address(&self, heard: &Heard) -> LookView {
-        let server = self.server;
-        if self.protocol() == Some(Protocol::Udp) {
-            return match heard {
-                Heard::Taken | Heard::Refused => {
-                    well("address", format!("{} answers", server.ip()))
-                }
-                _ => unseen(
-                    "address",
-                    format!("{server} is asked by UDP, and says nothing to TCP"),
-                ),
-            };
-        }
+        let about = "address";
+        let (server, host) = (self.server, self.server.ip());
+        let is_tcp = self.protocol() == Some(Protocol::Tcp) && server.port() != 0;
+        let listens_there = is_tcp && !matches!(self.method, Method::Dr | Method::Tun);
         match heard {
-            Heard::Taken => well("address", format!("{server} takes connections")),
-            Heard::Refused => wrong(
-                "address",
+            Heard::Taken if is_tcp => well(about, format!("{server} takes connections")),
+            Heard::Refused if listens_there => wrong(
+                about,
                 format!("{server} refuses connections: nobody listens there"),
                 "start the service on the server; ss -ltn shows who listens, and where".to_owned(),
             ),
-            Heard::Silence => wrong(
-                "address",
+            Heard::Taken | Heard::Refused => well(about, format!("{host} answers")),
+            Heard::Silence if is_tcp => wrong(
+                about,
                 format!("{server} does not answer within 3 s"),
-                format!(
-                    "ping {} from the gateway; look at the server's firewall",
-                    server.ip()
-                ),
+                format!("ping {host} from the gateway; look at the server's firewall"),
             ),
-            Heard::Failed(why) => wrong(
-                "address",
+            Heard::Silence => unseen(
+                about,
+                format!("{host} says nothing to TCP, and the service is not asked that way"),
+            ),
+            Heard::Unreachable(why) => wrong(
+                about,
                 format!("{server} cannot be reached: {why}"),
-                format!("ip route get {} on the gateway", server.ip()),
+                format!("ip route get {host} on the gateway"),
             ),
+            Heard::Failed(why) => unseen(about, format!("{server} could not be asked: {why}")),
         }
     }
 
@@ -185,6 +185,8 @@ mod tests {
             check: None,
             mtu: 1_500,
             is_local: false,
+            is_vip_away: false,
+            only_own: None,
         }
     }
 
@@ -231,13 +233,63 @@ mod tests {
             said(&[("address", "well"), ("way_back", "not_looked_at")])
         );
         drop(listener);
-        let looks = dr.look();
+        // By DR nobody has to listen there.
+        assert_eq!(outcomes(&dr), said(&expected));
+        let looks = nat.look();
         assert_eq!(looks[0].outcome, "wrong");
         assert!(
             looks[0].says.contains("refuses connections"),
             "{}",
             looks[0].says
         );
+    }
+
+    #[test]
+    fn what_failed_here_is_not_held_against_the_server_and_who_is_not_there_is() {
+        let heard = |number| Heard::from(std::io::Error::from_raw_os_error(number));
+        let mut nat = visit("10.2.0.11:80");
+        nat.method = Method::Nat;
+
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            nat.service = Some((protocol, "10.1.0.100:80".parse().unwrap()));
+            let outcome = |number| nat.own_address(&heard(number)).outcome;
+            for here in [libc::EADDRNOTAVAIL, libc::EMFILE, libc::ENETUNREACH] {
+                assert_eq!(outcome(here), "not_looked_at", "{here}");
+            }
+            assert_eq!(outcome(libc::EHOSTUNREACH), "wrong");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_where_no_service_of_tcp_has_to_listen() {
+        let mut all_ports = visit("10.2.0.11:0");
+        all_ports.method = Method::Nat;
+        let udp = Visit {
+            service: Some((Protocol::Udp, "10.1.0.100:53".parse().unwrap())),
+            ..visit("10.2.0.11:53")
+        };
+        let marked = Visit {
+            service: None,
+            ..visit("10.2.0.11:80")
+        };
+
+        for visit in [all_ports, udp, marked] {
+            assert_eq!(visit.own_address(&Heard::Refused).outcome, "well");
+            assert_eq!(visit.own_address(&Heard::Silence).outcome, "not_looked_at");
+        }
+    }
+
+    #[test]
+    fn while_the_vip_is_on_another_gateway_the_way_back_is_that_ones() {
+        let mut nat = visit("10.2.0.11:80");
+        nat.method = Method::Nat;
+        nat.source = Some(Ipv4Addr::LOCALHOST);
+        nat.is_vip_away = true;
+
+        let look = routed::way_back(&nat, &Heard::Taken);
+
+        assert_eq!(look.outcome, "not_looked_at");
+        assert!(look.says.contains("on another gateway"), "{}", look.says);
     }
 
     #[test]

@@ -8,6 +8,10 @@ use crate::view::LookView;
 /// interface, whose addresses nobody else knows.
 pub(super) fn way_back(visit: &Visit, address: &Heard) -> LookView {
     let about = "way_back";
+    if visit.is_vip_away {
+        let says = "the way back: the VIP is on another gateway, by which the answers go now";
+        return unseen(about, says.to_owned());
+    }
     let (Some(source), Some(own)) = (visit.source, visit.own) else {
         let says = "the way back: the gateway has no address of its own beyond the server's segment; \
                     give `[health]` `check_addresses`";
@@ -29,9 +33,15 @@ pub(super) fn way_back(visit: &Visit, address: &Heard) -> LookView {
                  past the gateway, or its firewall knows no other networks",
                 visit.server.ip()
             ),
-            visit.setup(&format!(" --gateway {own}")),
+            // Where there are others, one of them may move with the VIP.
+            match visit.only_own {
+                Some(own) => visit.setup(&format!(" --gateway {own}")),
+                None => {
+                    visit.setup(" --gateway ADDRESS") + ", the gateway's address on its segment"
+                }
+            },
         ),
-        Heard::Failed(why) => unseen(
+        Heard::Unreachable(why) | Heard::Failed(why) => unseen(
             about,
             format!("the way back: {source} could not ask: {why}"),
         ),

@@ -5,130 +5,15 @@
 // Helpers of tests may panic as tests do.
 #![allow(clippy::panic)]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::Path;
-use std::process::Output;
+mod kept;
+mod segment;
 
+use std::net::SocketAddrV4;
+
+use segment::{SERVER, Segment, VIP, VIP6, own_file, refused, shell, well};
 use testnet::client::spread;
 use testnet::gateway_config::{GatewayConfig, IN_TURN};
-use testnet::lab::{self, SERVERS};
-use testnet::network::Network;
-use testnet::{Arms, Gateway, Lab, Method, Namespace, binaries, require_namespaces, run};
-
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 11);
-const VIP: &str = "10.2.0.100";
-const VIP6: &str = "2001:db8::100";
-
-/// Directories of a host's own, so that nothing of this machine's is written.
-const OWN: [&str; 3] = ["/etc", "/var/lib", "/usr/local/sbin"];
-
-/// A host that is to be a real server, and one on its segment that asks it.
-struct Segment {
-    server: Namespace,
-    asker: Namespace,
-    // Last: the cables go with the hosts.
-    _network: Network,
-}
-
-impl Segment {
-    fn build() -> Self {
-        let network = Network::create();
-        network.switch(SERVERS);
-        let host = |name: &str, last: u8| {
-            let host = Namespace::create(name);
-            network.cable(SERVERS, &host, "eth0");
-            // As on most hosts; the namespaces of tests have none.
-            for scope in ["all", "default", "lo", "eth0"] {
-                host.run(&format!(
-                    "sysctl -q -w net.ipv6.conf.{scope}.disable_ipv6=0"
-                ));
-            }
-            host.ip(&format!("addr add 10.2.0.{last}/24 dev eth0"));
-            host.ip(&format!("addr add 2001:db8::{last}/64 dev eth0 nodad"));
-            host
-        };
-        let server = host("server", 11);
-        server.ip("tuntap add dev tunl0 mode tun");
-        server.ip("route add default via 10.2.0.254");
-        server.sysctl("net.ipv4.conf.eth0.rp_filter", "1");
-        Self {
-            server,
-            asker: host("asker", 7),
-            _network: network,
-        }
-    }
-
-    /// Whether who has no other knowledge finds the address on the segment.
-    fn is_found(&self, address: &str) -> bool {
-        self.asker.ip("neigh flush dev eth0");
-        self.pings(address)
-    }
-
-    /// Whether the server answers who knows its MAC, as the gateway does.
-    fn is_accepted(&self, address: &str) -> bool {
-        let link = self.server.run("cat /sys/class/net/eth0/address");
-        let mac = link.trim();
-        self.asker
-            .ip(&format!("neigh replace {address} lladdr {mac} dev eth0"));
-        let is_accepted = self.pings(address);
-        self.asker.ip(&format!("neigh del {address} dev eth0"));
-        is_accepted
-    }
-
-    fn pings(&self, address: &str) -> bool {
-        let line = format!("ping -n -c 1 -W 2 {address}");
-        run::output(&mut self.asker.command(&line)).status.success()
-    }
-
-    /// What of the server a set-up may change.
-    fn picture(&self) -> String {
-        let settings = self.server.run("sysctl -a -r ^net.ipv4.conf");
-        let rules = self.server.run("nft list ruleset");
-        let [addresses, routes] = ["-br addr", "route"].map(|it| self.server.ip(it));
-        [addresses, routes, settings, rules].join("\n")
-    }
-
-    fn setup(&self, words: &str) -> Output {
-        let ctl = binaries!().sluicectl;
-        shell(&self.server, &format!("{ctl} realserver-setup {words}"))
-    }
-
-    /// Does what is printed.
-    fn do_printed(&self, words: &str) -> Output {
-        let ctl = binaries!().sluicectl;
-        let line = format!("{ctl} realserver-setup {words} | tee printed | sh -e");
-        shell(&self.server, &line)
-    }
-}
-
-/// Runs a line on a host that has [`OWN`] directories, in the host's own directory.
-fn shell(host: &Namespace, line: &str) -> Output {
-    let root = host.dir().display().to_string();
-    let mut script = format!("set -e; cd {root}\n");
-    for path in OWN {
-        let own = format!("{root}{path}");
-        std::fs::create_dir_all(&own).unwrap_or_else(|error| panic!("{own}: {error}"));
-        script += &format!("mount --bind {own} {path}\n");
-    }
-    let mut command = host.command("sh -c");
-    run::output(command.arg(format!("{script}{line}\n")))
-}
-
-fn well(output: &Output) -> String {
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        said(&output.stdout),
-        said(&output.stderr)
-    );
-    said(&output.stdout)
-}
-
-fn own_file(host: &Namespace, path: &str) -> std::path::PathBuf {
-    host.dir()
-        .join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
-}
+use testnet::{Arms, Gateway, Lab, Method, binaries, lab, require_namespaces, run};
 
 #[test]
 fn a_server_of_dr_takes_the_vips_and_tells_nobody_and_is_what_it_was_afterwards() {
@@ -191,18 +76,128 @@ fn what_two_methods_share_stays_until_the_last_vip_goes() {
 }
 
 #[test]
-fn the_default_route_of_nat_comes_and_goes() {
+fn a_vip_that_goes_takes_nothing_of_those_that_stay() {
     require_namespaces!();
     let segment = Segment::build();
     let before = segment.picture();
+    let other = "10.2.0.101";
+    well(&segment.setup(&format!(
+        "--method dr --vip {other} --persist ifupdown --apply"
+    )));
+    let alone = segment.picture();
+    well(&segment.setup(&format!(
+        "--method dr --vip {VIP} --persist ifupdown --apply"
+    )));
+
+    well(&segment.setup(&format!("--method dr --vip {VIP} --undo --apply")));
+
+    assert_eq!(segment.picture(), alone);
+    let shared = "/etc/sysctl.d/90-sluice-realserver-dr.conf";
+    let own = |vip| format!("/etc/network/interfaces.d/sluice-realserver-dr-{vip}");
+    let is_kept = |path: &str| own_file(&segment.server, path).exists();
+    assert!(is_kept(shared) && is_kept(&own("10_2_0_101")));
+    assert!(!is_kept(&own("10_2_0_100")));
+    well(&segment.setup(&format!("--method dr --vip {other} --undo --apply")));
+    assert_eq!(segment.picture(), before);
+    assert!(!is_kept(shared) && !is_kept(&own("10_2_0_101")));
+}
+
+#[test]
+fn what_was_there_before_stays_and_is_not_weakened() {
+    require_namespaces!();
+    let segment = Segment::build();
+    segment.server.ip(&format!("addr add {VIP}/32 dev lo"));
+    segment.server.sysctl("net.ipv4.conf.all.arp_ignore", "2");
+    let before = segment.picture();
+
+    well(&segment.setup(&format!("--method dr --vip {VIP} --persist sysctl --apply")));
+    let kept = own_file(
+        &segment.server,
+        "/etc/sysctl.d/90-sluice-realserver-dr.conf",
+    );
+    let kept = std::fs::read_to_string(kept).unwrap_or_else(|error| panic!("{error}"));
+    let made = segment.picture();
+    well(&segment.setup(&format!("--method dr --vip {VIP} --undo --apply")));
+
+    assert!(
+        kept.contains("net.ipv4.conf.all.arp_ignore = 2\n"),
+        "{kept}"
+    );
+    assert!(
+        made.contains("net.ipv4.conf.all.arp_ignore = 2\n"),
+        "{made}"
+    );
+    assert_eq!(segment.picture(), before);
+}
+
+#[test]
+fn the_default_route_of_nat_comes_and_goes() {
+    require_namespaces!();
+    let segment = Segment::build();
+    segment
+        .server
+        .ip("route add default via 10.2.0.253 metric 100 proto static");
+    let before = segment.picture();
 
     for _ in 0..2 {
-        well(&segment.setup("--method nat --gateway 10.2.0.1 --apply"));
+        well(&segment.setup("--method nat --gateway 10.2.0.7 --apply"));
         let way = segment.server.ip("route get 10.1.0.2");
-        assert!(way.contains("via 10.2.0.1 "), "{way}");
+        assert!(way.contains("via 10.2.0.7 "), "{way}");
     }
-    well(&segment.setup("--method nat --gateway 10.2.0.1 --undo --apply"));
+    well(&segment.setup("--method nat --gateway 10.2.0.7 --undo --apply"));
+    assert_eq!(segment.picture(), before);
 
+    // One that was the gateway already is not taken away.
+    segment.server.ip("route replace default via 10.2.0.7");
+    let before = segment.picture();
+    well(&segment.setup("--method nat --gateway 10.2.0.7 --apply"));
+    well(&segment.setup("--method nat --gateway 10.2.0.7 --undo --apply"));
+    assert_eq!(segment.picture(), before);
+}
+
+#[test]
+fn nat_is_refused_where_it_would_cut_the_server_off() {
+    require_namespaces!();
+    let segment = Segment::build();
+    let before = segment.picture();
+    let ctl = binaries!().sluicectl;
+
+    let nobody = "--method nat --gateway 10.2.0.99";
+    refused(
+        &segment.setup(&format!("{nobody} --apply")),
+        "10.2.0.99 answers: it answers neither",
+    );
+    refused(
+        &segment.do_printed(nobody),
+        "it answers neither ping nor ARP",
+    );
+    let over_ssh = |words: &str| {
+        let line = format!(
+            "SSH_CONNECTION='10.9.9.9 4711 10.2.0.11 22' {ctl} realserver-setup --method nat \
+             --gateway 10.2.0.7 {words}"
+        );
+        shell(&segment.server, &line)
+    };
+    refused(
+        &over_ssh("--apply"),
+        "an ssh session comes by the default route",
+    );
+    assert_eq!(segment.picture(), before);
+
+    segment.server.ip("route add 10.9.9.0/24 via 10.2.0.254");
+    well(&over_ssh("--apply"));
+    well(&over_ssh("--undo --apply"));
+    segment.server.ip("route del 10.9.9.0/24");
+    well(&over_ssh("--force --apply"));
+    let dr = format!("--method dr --vip {VIP}");
+    refused(
+        &segment.setup(&format!("{dr} --apply")),
+        "answers of dr and tun want a route",
+    );
+    well(&over_ssh("--undo --apply"));
+    well(&segment.setup(&format!("{dr} --apply")));
+    refused(&over_ssh("--apply"), "answers of dr and tun want a route");
+    well(&segment.setup(&format!("{dr} --undo --apply")));
     assert_eq!(segment.picture(), before);
 }
 
