@@ -44,6 +44,9 @@ pub mod follow;
 /// What an operator should mend on the machine, said once in the log and for as long in the status.
 mod mending;
 
+/// Files that survive a failure of the power.
+mod durable;
+
 /// Linux as the slow path: twins, routes, neighbours, addresses.
 pub mod linux;
 

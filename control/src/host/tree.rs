@@ -4,12 +4,13 @@
 //! is `/` is the machine itself. In any other one what the kernel does when a file is written is
 //! [imitated](super::imitation).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::imitation;
+use crate::durable;
 
 /// A host's files.
 #[derive(Clone, Debug)]
@@ -100,17 +101,7 @@ impl Tree {
 
     /// Replaces a file as a whole, keeping its mode; on return that will survive anything.
     pub(super) fn replace(&self, path: &str, text: &str) -> io::Result<()> {
-        let path = self.at(path);
-        // No program that reads all files of a directory takes this one.
-        let new = path.with_extension("new~");
-        let mut file = File::create(&new)?;
-        if let Ok(there) = fs::metadata(&path) {
-            file.set_permissions(there.permissions())?;
-        }
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        sync_directory_of(&path)
+        durable::replace(&self.at(path), text.as_bytes())
     }
 
     /// Removes a file; none is as good.
@@ -118,13 +109,7 @@ impl Tree {
         let path = self.at(path);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => sync_directory_of(&path),
+            _ => durable::sync_directory_of(&path),
         }
     }
-}
-
-/// A new name, or none, is safe only with its directory.
-fn sync_directory_of(path: &Path) -> io::Result<()> {
-    path.parent()
-        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }

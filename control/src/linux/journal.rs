@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 /// The file in the state directory.
 const FILE_NAME: &str = "addresses.json";
@@ -174,7 +176,7 @@ impl Journal {
 
     fn write(&self, entries: &BTreeSet<JournalEntry>) -> Result<(), JournalError> {
         let bytes = serde_json::to_vec_pretty(entries).map_err(io::Error::from);
-        let written = bytes.and_then(|bytes| replace(&self.path, &bytes));
+        let written = bytes.and_then(|bytes| durable::replace(&self.path, &bytes));
         written.map_err(failed("write", &self.path))
     }
 
@@ -196,24 +198,10 @@ impl Journal {
         }
         let path = self.path.with_file_name(TABLE_FILE_NAME);
         let done = match table {
-            Some(table) => replace(&path, format!("{table}\n").as_bytes()),
+            Some(table) => durable::replace(&path, format!("{table}\n").as_bytes()),
             None => fs::remove_file(&path),
         };
         done.map_err(failed("write", &path))
-    }
-}
-
-/// Replaces a file as a whole; on return that will survive anything.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    // The new name is safe only with its directory.
-    match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
-        None => Ok(()),
     }
 }
 
