@@ -67,6 +67,9 @@ mod import;
 /// The machine the gateway runs on.
 mod host;
 
+/// A forwarding method as a word.
+mod method;
+
 /// What makes a real server of a machine.
 mod realserver_setup;
 

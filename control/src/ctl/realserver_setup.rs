@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::Failure;
+use super::method::MethodWord;
 use super::{Console, Exit};
 use crate::realserver::{
-    self, Done, Keeper, Method, Plan, System, Wanted, commands, plan, script, undoing,
+    self, Done, Keeper, Plan, System, Wanted, commands, plan, script, undoing,
 };
 
 /// A real server to be.
@@ -16,7 +17,7 @@ use crate::realserver::{
 pub(super) struct Setup {
     /// How the gateway forwards to it.
     #[arg(long, value_enum)]
-    method: Method,
+    method: MethodWord,
 
     /// The services' addresses (dr, tun); several with commas, or again.
     #[arg(long = "vip", value_name = "ADDRESS", value_delimiter = ',')]
@@ -64,7 +65,7 @@ pub(super) struct Setup {
 /// Shows what is to be done on a server, or does it here.
 pub(super) fn run(setup: &Setup, console: &mut Console<'_>) -> Result<Exit, Failure> {
     let wanted = Wanted {
-        method: setup.method,
+        method: setup.method.into(),
         vips: setup.vips.clone(),
         gateway: setup.gateway,
         interface: setup.interface.clone(),

@@ -12,6 +12,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum, value_parser};
 use dataplane::address::V4;
 use dataplane::memory::HUGE_PAGE_BYTES;
+use dataplane::service::Method;
 use dataplane::session::{KeysPerSession, SessionTable, State, Timeouts};
 use dataplane::snat::{DEFAULT_PORTS, PORT_BYTES, SERVER_BUCKETS};
 use dataplane::time::TICKS_PER_SECOND;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use super::arguments::Patience;
 use super::configuration::{refused, write_json};
 use super::failure::Failure;
+use super::method::MethodWord;
 use super::table::{Align, Table};
 use super::{Console, Exit};
 use crate::config::{Config, Gateway};
@@ -66,8 +68,8 @@ pub(super) struct Demand {
     frame: u64,
 
     /// How packets get to the servers.
-    #[arg(long, value_enum, default_value_t = Method::Dr)]
-    method: Method,
+    #[arg(long, value_enum, default_value_t = MethodWord::Dr)]
+    method: MethodWord,
 
     /// What clients speak.
     #[arg(long, value_enum, default_value_t = Protocol::Tcp)]
@@ -93,25 +95,6 @@ pub(super) struct Demand {
     /// Their MTU.
     #[arg(long, value_name = "BYTES", default_value_t = 1500)]
     mtu: u16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Method {
-    Dr,
-    Tun,
-    Nat,
-    Fullnat,
-}
-
-impl Method {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Dr => "dr",
-            Self::Tun => "tun",
-            Self::Nat => "nat",
-            Self::Fullnat => "fullnat",
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -217,7 +200,7 @@ impl Demand {
     /// A port is lent once to each bucket of servers. TCP gives it back when both sides have
     /// ended, UDP with the session.
     fn local_addresses(&self, sessions: u64) -> u64 {
-        if self.method != Method::Fullnat {
+        if self.method != MethodWord::Fullnat {
             return 0;
         }
         let lent = match self.protocol {
@@ -244,7 +227,7 @@ impl Demand {
                 Protocol::Udp => format!("\n[timeouts]\nudp = {seconds}\n"),
             });
         }
-        let has_two_sides = matches!(self.method, Method::Nat | Method::Fullnat);
+        let has_two_sides = Method::from(self.method).sees_replies();
         let nics = self.nics.unwrap_or(1 + u64::from(has_two_sides));
         for nic in 0..nics {
             add(format!(
@@ -269,7 +252,7 @@ impl Demand {
         } else {
             "tcp"
         };
-        let method = self.method.name();
+        let method = Method::from(self.method).name();
         add(format!(
             "\n[[service]]\nprotocol = \"{protocol}\"\nvip = \"10.1.0.100\"\nport = 80\n{pool}\
              \n[[service.server]]\naddress = \"10.2.0.11\"\nmethod = \"{method}\"\n"

@@ -4,8 +4,10 @@
 
 use std::net::IpAddr;
 
+use dataplane::service::Method;
+
+use super::Wanted;
 use super::step::Step;
-use super::{Method, Wanted};
 
 /// What makes a FreeBSD a real server: now, and by `rc.conf` after a boot.
 pub(super) fn freebsd(wanted: &Wanted) -> Vec<Step> {

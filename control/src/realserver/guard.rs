@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use dataplane::service::Method;
+
+use super::Wanted;
 use super::linux::{MEMORY, nobody_left};
 use super::step::Step;
-use super::{Method, Wanted};
 
 /// The peers of this ssh session, and of others, by IPv4.
 const PEERS: &str = "{ echo \"${SSH_CONNECTION%% *}\"; ss -Htn state established sport = :22 | awk '{print $4}'; } \

@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 
+use dataplane::service::Method;
+
 use super::persist::word;
 use super::step::Step;
-use super::{Method, Wanted};
+use super::{Wanted, takes_vip};
 
 /// Where a server keeps what was before, and which VIPs it has.
 pub(super) const MEMORY: &str = "/var/lib/sluice-realserver";
@@ -60,7 +62,7 @@ pub(super) fn steps(wanted: &Wanted, shared: Vec<Step>) -> Vec<Step> {
 
 /// The settings a method asks for; they come before addresses.
 pub(super) fn settings(wanted: &Wanted) -> Vec<Setting> {
-    if !wanted.method.takes_vip() || wanted.vips.iter().all(IpAddr::is_ipv6) {
+    if !takes_vip(wanted.method) || wanted.vips.iter().all(IpAddr::is_ipv6) {
         return Vec::new();
     }
     // With a slash, a name's own dots are none of the key's.
@@ -218,7 +220,7 @@ fn clamp(vip: IpAddr, path_mtu: u16) -> Step {
 
 /// A note that this VIP is here, which keeps what it needs.
 fn noted(method: Method, vip: IpAddr) -> Step {
-    noted_by(&format!("{MEMORY}/vip-{}-{vip}", method.word()))
+    noted_by(&format!("{MEMORY}/vip-{}-{vip}", method.name()))
 }
 
 fn noted_by(note: &str) -> Step {
@@ -231,7 +233,7 @@ fn address(method: Method, vip: IpAddr) -> Step {
     let (interface, prefix_len) = place(method, vip);
     let flags = flags(vip);
     let show = format!("ip -o address show dev {interface} to {vip}/{prefix_len} 2>/dev/null");
-    let mark = format!("{MEMORY}/added-{}-{vip}", method.word());
+    let mark = format!("{MEMORY}/added-{}-{vip}", method.name());
     Step::new(format!("{vip} is on {interface}"))
         .holds(format!("{show} | grep -q ."))
         .run(format!("touch {mark}"))

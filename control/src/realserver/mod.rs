@@ -36,39 +36,15 @@ mod tests;
 use std::net::IpAddr;
 
 use clap::ValueEnum;
+use dataplane::service::Method;
 
 pub use apply::{ApplyError, Done, apply};
 pub use shell::{commands, script};
 pub use step::Step;
 
-/// How packets come to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    /// With the server's MAC.
-    Dr,
-    /// In another packet, IP in IP.
-    Tun,
-    /// With the server's address; answers pass the gateway.
-    Nat,
-    /// From an address of the gateway's.
-    Fullnat,
-}
-
-impl Method {
-    /// The word of the configuration, which is also part of names of files.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Dr => "dr",
-            Self::Tun => "tun",
-            Self::Nat => "nat",
-            Self::Fullnat => "fullnat",
-        }
-    }
-
-    /// Whether servers have the VIP themselves.
-    const fn takes_vip(self) -> bool {
-        matches!(self, Self::Dr | Self::Tun)
-    }
+/// Whether servers have the VIP themselves: those that answer clients past the gateway.
+const fn takes_vip(method: Method) -> bool {
+    !method.sees_replies()
 }
 
 /// What runs on the server.
@@ -224,7 +200,7 @@ fn plan_of(wanted: &Wanted, steps: Vec<Step>) -> Plan {
         names => format!(" of {}", names.join(" ")),
     };
     Plan {
-        title: format!("a real server{of} by {}", wanted.method.word()),
+        title: format!("a real server{of} by {}", wanted.method.name()),
         notes: notes(wanted),
         steps,
     }
@@ -262,8 +238,8 @@ fn check(wanted: &Wanted) -> Result<(), PlanError> {
         path_mtu,
         is_forced: _,
     } = wanted;
-    if method.takes_vip() && vips.is_empty() {
-        return Err(PlanError::NoVip(method.word()));
+    if takes_vip(*method) && vips.is_empty() {
+        return Err(PlanError::NoVip(method.name()));
     }
     if let Some(vip) = vips.iter().find(|vip| !is_of_one_host(**vip)) {
         return Err(PlanError::NotAVip(*vip));

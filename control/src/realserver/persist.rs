@@ -6,17 +6,19 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use dataplane::service::Method;
+
 use super::linux::{self, nobody_left, place, vips_of};
 use super::shell::script;
 use super::step::Step;
-use super::{Keeper, Method, Wanted, plan_of};
+use super::{Keeper, Wanted, plan_of, takes_vip};
 
 /// The name of what keeps a VIP of a method, or the route of NAT.
 fn name_of(wanted: &Wanted) -> String {
     let vip = wanted.vips.first().map(|vip| format!("-{}", word(*vip)));
     format!(
         "sluice-realserver-{}{}",
-        wanted.method.word(),
+        wanted.method.name(),
         vip.unwrap_or_default()
     )
 }
@@ -50,8 +52,8 @@ pub(super) fn shared_files(wanted: &Wanted) -> Vec<Step> {
                 .taken_back_if(nobody_left(vips_of(&tunnel))),
         );
     }
-    if wanted.method.takes_vip() {
-        let method = wanted.method.word();
+    if takes_vip(wanted.method) {
+        let method = wanted.method.name();
         let path = format!("/etc/sysctl.d/90-sluice-realserver-{method}.conf");
         let step = Step::written(&path, &sysctl(wanted));
         steps.push(step.taken_back_if(nobody_left(&format!("vip-{method}-*"))));
