@@ -308,6 +308,11 @@ impl Config {
         sizing::memory_mb(self.pool_buffers(), self.buffer_bytes())
     }
 
+    /// Bytes of huge pages that one worker's session table takes: whole ones, or less than one.
+    pub(crate) fn session_table_bytes(&self) -> u64 {
+        sizing::session_table_bytes(&self.gateway)
+    }
+
     fn read(root: &Table, problems: &Problems) -> Option<Self> {
         RawConfig::read(root, problems).check(problems)
     }

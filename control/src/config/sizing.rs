@@ -1,4 +1,8 @@
-//! How many packet buffers of which size the ports need.
+//! How many packet buffers of which size the ports need, and what session tables take.
+
+use dataplane::address::V4;
+use dataplane::session::{KeysPerSession, SessionTable};
+use dataplane::snat::PORT_BYTES;
 
 use super::gateway::{Gateway, MIN_BUFFER_BYTES};
 use super::port::Port;
@@ -18,6 +22,12 @@ const BUFFER_KEEPING_BYTES: u64 = 128 + 64;
 
 /// What EAL and the ethdevs take besides the buffers: 64 MB are enough to start.
 const OTHER_MB: u64 = 64;
+
+/// Bytes of huge pages that one worker's session table takes: whole ones, or less than one.
+pub(super) fn session_table_bytes(gateway: &Gateway) -> u64 {
+    let sessions = usize::try_from(gateway.sessions_per_worker).unwrap_or(usize::MAX);
+    SessionTable::<V4>::huge_bytes(sessions, KeysPerSession::Two) as u64
+}
 
 /// Bytes of one buffer with its headroom: as written, else what the largest MTU or AF_PACKET's
 /// ring needs.
@@ -63,18 +73,42 @@ pub(super) fn buffers_in_descriptors<'a>(
         .sum()
 }
 
-/// What a local address keeps of each port, once for each worker that may lend it (`snat` of the
-/// dataplane).
-const LOCAL_PORT_BYTES: u64 = 64;
-
 /// Megabytes of ordinary memory that so many ports of local addresses may take: where NICs steer by
-/// RSS every worker may lend each of them.
+/// RSS every worker may lend each of them, and keeps a record of it.
 pub(super) const fn local_ports_mb(ports: u64, workers: u16) -> u64 {
-    (ports * workers as u64 * LOCAL_PORT_BYTES).div_ceil(1 << 20)
+    (ports * workers as u64 * PORT_BYTES as u64).div_ceil(1 << 20)
 }
 
 /// Megabytes that this many buffers of this size need, with what DPDK needs besides.
 pub(super) fn memory_mb(buffers: u32, buffer_bytes: u16) -> u64 {
     let bytes = u64::from(buffers) * (u64::from(buffer_bytes) + BUFFER_KEEPING_BYTES);
     bytes.div_ceil(1 << 20) + OTHER_MB
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::session::HashSecret;
+    use dataplane::time::Tick;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_a_session_table_are_those_that_it_maps() {
+        for sessions in [1024, 100_000, 1_000_000] {
+            let gateway = Gateway {
+                sessions_per_worker: sessions,
+                ..Gateway::default()
+            };
+            let secret = HashSecret([1, 2, 3, 4]);
+            let table =
+                SessionTable::<V4>::new(sessions as usize, KeysPerSession::Two, secret, Tick(0));
+
+            // The wheel's slots are ordinary memory, and pages of 4 KiB are rounded up to.
+            let mapped = table.unwrap().memory_bytes() as u64;
+
+            let wheel = 320 << 10;
+            let said = session_table_bytes(&gateway);
+            assert!(mapped.abs_diff(said + wheel) <= 4 << 20, "{sessions}");
+        }
+    }
 }

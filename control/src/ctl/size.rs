@@ -10,10 +10,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use clap::{Args, ValueEnum, value_parser};
-use dataplane::address::V4;
 use dataplane::memory::HUGE_PAGE_BYTES;
 use dataplane::service::Method;
-use dataplane::session::{KeysPerSession, SessionTable, State, Timeouts};
+use dataplane::session::{State, Timeouts};
 use dataplane::snat::{DEFAULT_PORTS, PORT_BYTES, SERVER_BUCKETS};
 use dataplane::time::TICKS_PER_SECOND;
 use serde::Serialize;
@@ -163,17 +162,17 @@ impl Demand {
         };
         let memory_mb_needed = config(MOST_MB)?.0.memory_mb_needed();
         let memory_mb = memory_mb_needed.max(u64::from(Gateway::default().memory_mb));
-        let (_, configuration) = config(memory_mb)?;
+        let (read, configuration) = config(memory_mb)?;
 
-        let table_bytes = workers * table_bytes(sessions_per_worker);
-        let table_pages = workers * table_bytes_in_pages(sessions_per_worker);
+        let table_bytes = read.session_table_bytes();
+        let table_pages = workers * table_bytes.div_ceil(HUGE_PAGE_BYTES as u64);
         let ports = local_addresses * self.ports_of_address();
         Ok(Answer {
             sessions,
             packets_per_second: packets,
             workers,
             sessions_per_worker,
-            session_table_bytes: table_bytes,
+            session_table_bytes: workers * table_bytes,
             memory_mb_needed,
             memory_mb,
             huge_pages_2mib: (memory_mb << 20).div_ceil(HUGE_PAGE_BYTES as u64) + table_pages,
@@ -267,17 +266,6 @@ impl Demand {
             format!("ports = \"{first}-{}\"\n", first + ports - 1)
         })
     }
-}
-
-/// Bytes of one worker's table.
-fn table_bytes(sessions: u64) -> u64 {
-    let sessions = usize::try_from(sessions).unwrap_or(usize::MAX);
-    SessionTable::<V4>::huge_bytes(sessions, KeysPerSession::Two) as u64
-}
-
-/// Huge pages of one worker's table.
-fn table_bytes_in_pages(sessions: u64) -> u64 {
-    table_bytes(sessions).div_ceil(HUGE_PAGE_BYTES as u64)
 }
 
 /// A number with commas, which is read without counting digits.
@@ -418,25 +406,6 @@ mod tests {
             assert!(
                 said.contains(&format!("give at least {}", answer.memory_mb_needed)),
                 "{said}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_pages_of_a_table_are_those_that_it_maps() {
-        for sessions in [1024_u64, 100_000, 1_000_000] {
-            let secret = dataplane::session::HashSecret([1, 2, 3, 4]);
-            let count = usize::try_from(sessions).unwrap();
-            let now = dataplane::time::Tick(0);
-            let table = SessionTable::<V4>::new(count, KeysPerSession::Two, secret, now).unwrap();
-
-            // The wheel's slots are ordinary memory, and pages of 4 KiB are rounded up to.
-            let mapped = table.memory_bytes() as u64;
-
-            let wheel = 320 << 10;
-            assert!(
-                mapped.abs_diff(table_bytes(sessions) + wheel) <= 4 << 20,
-                "{sessions}"
             );
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use dataplane::memory::HUGE_PAGE_BYTES;
+
 use super::cores;
 use super::doctor::pci_ports;
 use super::finding::Finding;
@@ -9,9 +11,6 @@ use super::nics;
 use super::pages::{self, PageSize, Pages};
 use super::tree::Tree;
 use crate::config::{Config, HugePages, Workers};
-
-/// About what a place in a session table takes; `docs/sizing.md` has it measured.
-const BYTES_PER_SESSION: u64 = 144;
 
 /// Huge pages, and where there are too few of them transparent ones.
 pub(super) fn all(tree: &Tree, config: Option<&Config>) -> Vec<Finding> {
@@ -56,15 +55,14 @@ fn described(pages: &Pages) -> String {
 /// With a configuration: whether there are enough, on the nodes where they are used.
 fn wanted(tree: &Tree, config: &Config, found: &[Pages]) -> Finding {
     const NAME: &str = "huge-pages";
-    const MIB: u64 = 1 << 20;
 
     let gateway = config.gateway();
     if gateway.huge_pages == HugePages::Never {
         return Finding::ok(NAME, "The configuration asks for no huge pages");
     }
-    let table = u64::from(gateway.sessions_per_worker) * BYTES_PER_SESSION;
-    let tables = u64::from(gateway.workers.count()) * table.div_ceil(2 * MIB);
-    let buffers = u64::from(gateway.memory_mb).div_ceil(2);
+    let pages_of = |bytes: u64| bytes.div_ceil(HUGE_PAGE_BYTES as u64);
+    let tables = u64::from(gateway.workers.count()) * pages_of(config.session_table_bytes());
+    let buffers = pages_of(u64::from(gateway.memory_mb) << 20);
     let named = nodes_in_use(tree, config);
     let is_anywhere = named.is_empty();
     let mut nodes: Vec<u16> = named.into_iter().collect();

@@ -136,7 +136,7 @@ fn the_commands_that_it_names_mend_what_it_found() {
         [
             "sluicectl setup-host --bind eno3",
             "sluicectl setup-host --bind ens1f0,ens1f1",
-            "sluicectl setup-host --huge-pages 2M/394@0",
+            "sluicectl setup-host --huge-pages 2M/396@0",
             "sluicectl setup-host --sysctls",
             "sluicectl setup-host --sysctls",
             "sluicectl setup-host --governor performance",
@@ -146,7 +146,7 @@ fn the_commands_that_it_names_mend_what_it_found() {
         machine.well(command.trim_start_matches("sluicectl "));
     }
     let free = "sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages";
-    machine.write(free, "394\n");
+    machine.write(free, "396\n");
 
     let said = machine.well(&format!("doctor {words}"));
     assert!(said.contains("\nProblems: 0, advice: "), "{said}");
