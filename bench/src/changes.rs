@@ -11,7 +11,7 @@ use control::gateway::Edit;
 use control::ipvs::Call;
 use dataplane::id::Weight;
 
-use crate::polled::{Failure, Running, configuration, read};
+use crate::polled::{Failure, Running, bare, configuration, read};
 
 /// How many, and for how long.
 #[derive(Clone, Copy, Debug, Args)]
@@ -45,8 +45,9 @@ const PHASES: [&str; 5] = [
 ///
 /// When the gateway does not do what it is told.
 pub fn run(options: &Options) -> Result<bool, Failure> {
-    let text = configuration(options.services, options.servers, "");
-    let running = Running::start(&PHASES)?;
+    let bare = bare("");
+    let text = configuration(&bare, options.services, options.servers, "");
+    let running = Running::start(&PHASES, &bare)?;
     let mut lines = String::new();
 
     let start = Instant::now();

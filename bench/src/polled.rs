@@ -122,12 +122,18 @@ pub(crate) struct Running {
     stop: Arc<AtomicBool>,
 }
 
-const PORT: &str = "[gateway]\nsessions_per_worker = 4096\n\
-                    [[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n";
+/// A gateway without services; `keys` is said of the gateway.
+pub(crate) fn bare(keys: &str) -> String {
+    format!(
+        "[gateway]\nsessions_per_worker = 4096\n{keys}\
+         [[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n"
+    )
+}
 
-/// So many services by NAT with so many servers each; `more` is said of each service.
-pub(crate) fn configuration(services: usize, servers: usize, more: &str) -> String {
-    let mut text = PORT.to_owned();
+/// So many services by NAT with so many servers each behind a [`bare`] gateway; `more` is said of
+/// each service.
+pub(crate) fn configuration(bare: &str, services: usize, servers: usize, more: &str) -> String {
+    let mut text = bare.to_owned();
     for service in 0..services {
         let [high, low] = [service / 250, service % 250 + 1];
         let _written = writeln!(
@@ -159,14 +165,14 @@ pub(crate) fn read(text: &str) -> Result<Config, Failure> {
 }
 
 impl Running {
-    /// Starts one with nothing to do, in the first of these phases.
-    pub(crate) fn start(names: &'static [&'static str]) -> Result<Self, Failure> {
+    /// Starts one with the configuration `bare` and nothing to do, in the first of these phases.
+    pub(crate) fn start(names: &'static [&'static str], bare: &str) -> Result<Self, Failure> {
         let (mailbox, counters) = (
             Arc::new(Mailbox::new(WorkerId(0))),
             Arc::new(WorkerCounters::default()),
         );
         let gateway = crate::bare::gateway(
-            read(PORT)?,
+            read(bare)?,
             Arc::clone(&mailbox),
             Arc::clone(&counters),
             4_096,

@@ -16,7 +16,7 @@ use control::gateway::Gateway;
 use control::metrics::{self, Sources};
 
 use crate::median::median;
-use crate::polled::{Failure, Running, configuration, read, thread_cpu};
+use crate::polled::{Failure, Running, bare, configuration, read, thread_cpu};
 
 /// How many.
 #[derive(Clone, Copy, Debug, Args)]
@@ -30,6 +30,9 @@ pub struct Options {
     /// Scrapes.
     #[arg(long, default_value_t = 20)]
     scrapes: usize,
+    /// With the names that node_exporter has for the kernel's IPVS besides.
+    #[arg(long)]
+    node_ipvs: bool,
     /// Seconds without scrapes, to see what the machine does by itself.
     #[arg(long, default_value_t = 5)]
     quiet: u64,
@@ -68,9 +71,11 @@ struct Waits {
 ///
 /// [`Failure`], when there can be no figure.
 pub fn run(options: &Options) -> Result<bool, Failure> {
-    let running = Running::start(&PHASES)?;
+    let bare = bare(&format!("node_ipvs_metrics = {}\n", options.node_ipvs));
+    let running = Running::start(&PHASES, &bare)?;
     let check = "check = [{ type = \"tcp\" }]\n";
-    let config = read(&configuration(options.services, options.servers, check))?;
+    let (services, servers) = (options.services, options.servers);
+    let config = read(&configuration(&bare, services, servers, check))?;
     let gateway = &running.gateway;
     let applied = gateway.apply(config);
     let applied = applied.map_err(|error| Failure::Refused(error.to_string()))?;
@@ -121,7 +126,6 @@ fn scrape(gateway: &std::sync::Arc<Gateway>) -> Result<Scrape, Failure> {
     let (cpu, begun) = (thread_cpu(), Instant::now());
     let text = metrics::text(&sources);
     let (took, cpu) = (begun.elapsed(), thread_cpu() - cpu);
-    let text = text.map_err(|error| Failure::Machine(error.to_string()))?;
     Ok(Scrape {
         took,
         cpu: Duration::from_nanos(cpu),
@@ -218,6 +222,7 @@ mod tests {
             services: 30,
             servers: 3,
             scrapes: 3,
+            node_ipvs: true,
             quiet: 0,
         };
 

@@ -101,7 +101,7 @@ pub(super) fn gather(answers: &Answers) -> [Family; 3] {
             "sluice_scrape_seconds",
             "Scrapes before this one by the time that it took to gather and write them.",
         )
-        .times(&BOUNDS, [scrapes], |it| ([], &it.counts, it.nanos)),
+        .times(&BOUNDS, [scrapes], |it| ((), &it.counts, it.nanos)),
     ]
 }
 

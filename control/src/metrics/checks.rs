@@ -14,17 +14,17 @@ pub(super) fn gather(path: Option<&CheckPath>) -> Vec<Family> {
             "sluice_check_path_to_servers_packets_total",
             "Packets of checks carried to the VIP on their server.",
         )
-        .each(counted, |it| ([], it.to_servers.get())),
+        .each(counted, |it| ((), it.to_servers.get())),
         Family::counter(
             "sluice_check_path_to_checks_packets_total",
             "Packets of servers carried back to the checks that wait for them.",
         )
-        .each(counted, |it| ([], it.to_checks.get())),
+        .each(counted, |it| ((), it.to_checks.get())),
         Family::counter(
             "sluice_check_path_not_delivered_packets_total",
             "Packets for checks that the check interface would not take.",
         )
-        .each(counted, |it| ([], it.not_delivered.get())),
+        .each(counted, |it| ((), it.not_delivered.get())),
         Family::counter(
             "sluice_check_path_refused_packets_total",
             "Packets on the check interface that were not carried to a server, and why.",

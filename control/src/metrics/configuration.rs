@@ -23,7 +23,7 @@ pub(super) fn gather(gateway: &Gateway) -> [Family; 6] {
             "sluice_configuration_last_change_timestamp_seconds",
             "When the configuration changed last, or the gateway started; seconds since 1970.",
         )
-        .seconds([([], changed_at.as_secs_f64())]),
+        .seconds([((), changed_at.as_secs_f64())]),
         Family::counter(
             "sluice_configuration_applies_total",
             "Whole configurations that the gateway was given, by file or API, and what came of them.",

@@ -1,15 +1,12 @@
 //! What is known of the servers that are watched.
 
-use super::family::Family;
+use super::family::{Family, Page, Written};
 use crate::health::Board;
 use crate::health::lateness::BOUNDS;
 use crate::health::sample::{Sample, ServerSample, ServiceSample};
 use crate::health::server::ServerState;
 
-/// What tells a server from all others.
-type Labels = [(&'static str, String); 2];
-
-pub(super) fn gather(board: &Board) -> Vec<Family> {
+pub(super) fn write(page: &mut Page, board: &Board) {
     // The lock is everybody's who checks: what is text is made without it.
     let sample = board.with(|watched, _| watched.sample());
     let servers: Vec<_> = sample.services.iter().flat_map(labelled).collect();
@@ -23,10 +20,9 @@ pub(super) fn gather(board: &Board) -> Vec<Family> {
             service.quorum.into(),
         )
     });
-    let mut families = of_servers(&servers);
-    families.push(quorum);
-    families.extend(of_checks(&sample));
-    families
+    write_servers(page, &servers);
+    page.add(&quorum);
+    page.extend(of_checks(&sample));
 }
 
 fn of_checks(sample: &Sample) -> [Family; 4] {
@@ -53,19 +49,20 @@ fn of_checks(sample: &Sample) -> [Family; 4] {
             "sluice_check_lateness_seconds",
             "How long after their time checks of real servers began.",
         )
-        .times(&BOUNDS, [sample.lateness], |it| ([], &it.counts, it.nanos)),
+        .times(&BOUNDS, [sample.lateness], |it| ((), &it.counts, it.nanos)),
     ]
 }
 
-fn labelled(service: &ServiceSample) -> impl Iterator<Item = (Labels, &ServerSample)> {
+fn labelled(service: &ServiceSample) -> impl Iterator<Item = (Written, &ServerSample)> {
     let key = service.key.to_string();
     service.servers.iter().map(move |server| {
         let address = server.address.to_string();
-        ([("service", key.clone()), ("server", address)], server)
+        let labels = [("service", &key), ("server", &address)];
+        (Written::of(&labels), server)
     })
 }
 
-fn of_servers(servers: &[(Labels, &ServerSample)]) -> Vec<Family> {
+fn write_servers(page: &mut Page, servers: &[(Written, &ServerSample)]) {
     let states = servers
         .iter()
         .flat_map(|(labels, server)| ServerState::ALL.map(|state| (labels, state, server.state)));
@@ -73,19 +70,20 @@ fn of_servers(servers: &[(Labels, &ServerSample)]) -> Vec<Family> {
         "sluice_server_state",
         "1 for the state that the real server is in.",
     )
-    .each(states, |([service, server], state, present)| {
-        let name = state.name().to_owned();
-        let labels = [service.clone(), server.clone(), ("state", name)];
+    .each(states, |(labels, state, present)| {
+        let labels = (labels, [("state", state.name())]);
         (labels, (state == present).into())
     });
+    page.add(&state);
     let weight = Family::gauge(
         "sluice_server_effective_weight",
         "The real server's weight as its state, its load and slow start leave it; 0 when it is not \
          in the packet path.",
     )
     .each(servers, |(labels, server)| {
-        (labels.clone(), server.effective_weight.into())
+        (labels, server.effective_weight.into())
     });
+    page.add(&weight);
     let results = servers.iter().flat_map(|(labels, server)| {
         [
             (labels, "good", server.counted.good),
@@ -98,16 +96,16 @@ fn of_servers(servers: &[(Labels, &ServerSample)]) -> Vec<Family> {
         "Checks of the real server that ended so; \"unasked\" could not be made, for the gateway lacks \
          something.",
     )
-    .each(results, |([service, server], result, count)| {
-        let result = ("result", result.to_owned());
-        ([service.clone(), server.clone(), result], count)
+    .each(results, |(labels, result, count)| {
+        ((labels, [("result", result)]), count)
     });
+    page.add(&checks);
     let took = servers.iter();
-    let took = took.filter_map(|(labels, server)| Some((labels.clone(), server.took?)));
+    let took = took.filter_map(|(labels, server)| Some((labels, server.took?)));
     let seconds = Family::gauge(
         "sluice_server_check_seconds",
         "How long the last check of the real server took, of several the longest.",
     )
     .seconds(took.map(|(labels, took)| (labels, took.as_secs_f64())));
-    vec![state, weight, checks, seconds]
+    page.add(&seconds);
 }

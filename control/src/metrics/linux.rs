@@ -76,7 +76,7 @@ pub(super) fn gather(
         (label(link), counters.removed.get())
     });
     let of_mirror = MIRROR.iter().map(|(name, help, read)| {
-        Family::counter(name, help).each(mirror, |counters| ([], read(counters).get()))
+        Family::counter(name, help).each(mirror, |counters| ((), read(counters).get()))
     });
     let families = of_twins.chain([removed]).chain(of_mirror);
     families.chain(contents(mirror)).collect()
@@ -104,6 +104,6 @@ fn contents(mirror: Option<&MirrorCounters>) -> [Family; 2] {
             "sluice_mirror_last_change_timestamp_seconds",
             "When Linux told of a change last; seconds since 1970.",
         )
-        .seconds(changed_at.map(|it| ([], it.as_secs_f64()))),
+        .seconds(changed_at.map(|it| ((), it.as_secs_f64()))),
     ]
 }

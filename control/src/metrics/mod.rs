@@ -53,8 +53,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use prometheus::TextEncoder;
-use prometheus::proto::MetricFamily;
 use tokio::net::TcpListener;
 
 use crate::api::server;
@@ -65,6 +63,7 @@ use crate::linux::pump::TwinCounters;
 use crate::linux::twin::TwinLink;
 
 pub use answers::Answers;
+use family::Page;
 use scrapes::Scrapes;
 
 /// Where the numbers come from.
@@ -108,39 +107,27 @@ pub fn router(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// All metrics in Prometheus's text format.
-///
-/// # Errors
-///
-/// None that is known of: every family has a name, and samples of its type.
-pub fn text(sources: &Sources) -> prometheus::Result<String> {
-    TextEncoder::new().encode_to_string(&gather(sources))
-}
-
-/// All metrics that have a sample, in the order of the modules above.
-fn gather(sources: &Sources) -> Vec<MetricFamily> {
+/// All metrics that have a sample in Prometheus's text format, in the order of the modules above.
+#[must_use]
+pub fn text(sources: &Sources) -> String {
     let gateway = &sources.gateway;
-    let mut families = overview::gather(&gateway.status());
-    families.extend(configuration::gather(gateway));
-    families.extend(overview::announcements(&gateway.maintenance()));
-    families.extend(workers::gather(gateway.plane()));
-    families.extend(services::gather(&gateway.counted_services()));
-    families.extend(health::gather(gateway.board()));
+    let mut page = Page::default();
+    page.extend(overview::gather(&gateway.status()));
+    page.extend(configuration::gather(gateway));
+    page.extend(overview::announcements(&gateway.maintenance()));
+    page.extend(workers::gather(gateway.plane()));
+    let services = gateway.counted_services();
+    services::write(&mut page, &services);
+    health::write(&mut page, gateway.board());
     if gateway.config().gateway().node_ipvs_metrics {
-        families.extend(node_ipvs::gather(
-            &gateway.services(),
-            gateway.total_traffic(),
-        ));
+        node_ipvs::write(&mut page, &services, gateway.total_traffic());
     }
     let source = &gateway.plane().ethdevs;
-    families.extend(ethdevs::gather(&source.stats(), &source.mempools()));
-    families.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
-    families.extend(checks::gather(sources.checks.as_ref()));
-    families.extend(answers::gather(gateway.answers()));
-    let families = families.into_iter().map(MetricFamily::from);
-    families
-        .filter(|family| !family.get_metric().is_empty())
-        .collect()
+    page.extend(ethdevs::gather(&source.stats(), &source.mempools()));
+    page.extend(linux::gather(&sources.twins, sources.mirror.as_deref()));
+    page.extend(checks::gather(sources.checks.as_ref()));
+    page.extend(answers::gather(gateway.answers()));
+    page.text()
 }
 
 async fn healthz(State(sources): State<Sources>) -> (StatusCode, String) {

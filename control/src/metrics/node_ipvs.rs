@@ -9,11 +9,8 @@ use std::net::SocketAddr;
 
 use dataplane::counters::TrafficTotals;
 
-use super::family::Family;
+use super::family::{Family, Page, Written};
 use crate::view::{ServerView, ServiceView};
-
-/// What tells a server of a service from all others, in the order in which Prometheus writes them.
-type Labels = [(&'static str, String); 6];
 
 /// Where a number stands.
 type Read<T, N> = fn(&T) -> N;
@@ -66,7 +63,7 @@ const BACKENDS: [(&str, &str, Read<ServerView, u32>); 3] = [
     ),
 ];
 
-pub(super) fn gather(services: &[ServiceView], total: TrafficTotals) -> Vec<Family> {
+pub(super) fn write(page: &mut Page, services: &[ServiceView], total: TrafficTotals) {
     let backends: Vec<_> = (services.iter())
         .flat_map(|service| {
             // Whoever is not in the packet path is not in the kernel's list either.
@@ -78,18 +75,17 @@ pub(super) fn gather(services: &[ServiceView], total: TrafficTotals) -> Vec<Fami
         .iter()
         .map(|(name, help, read)| Family::counter(name, help).only(read(&total)));
     let of_backends = BACKENDS.iter().map(|(name, help, read)| {
-        Family::gauge(name, help).each(&backends, |(labels, server)| {
-            (labels.clone(), read(server).into())
-        })
+        Family::gauge(name, help).each(&backends, |(labels, server)| (labels, read(server).into()))
     });
-    totals.chain(of_backends).collect()
+    page.extend(totals.chain(of_backends));
 }
 
-fn labels(service: &ServiceView, server: &ServerView) -> Labels {
+/// What tells a server of a service from all others.
+fn labels(service: &ServiceView, server: &ServerView) -> Written {
     let address = |vip: SocketAddr| vip.ip().to_string();
     let proto = service.protocol.as_deref().unwrap_or("fwm");
     let mark = service.mark.map(|mark| format!("{mark:08X}"));
-    [
+    Written::of(&[
         (
             "local_address",
             service.vip.map(address).unwrap_or_default(),
@@ -102,14 +98,11 @@ fn labels(service: &ServiceView, server: &ServerView) -> Labels {
         ("proto", proto.to_uppercase()),
         ("remote_address", server.address.ip().to_string()),
         ("remote_port", server.address.port().to_string()),
-    ]
+    ])
 }
 
 #[cfg(test)]
 mod tests {
-    use prometheus::TextEncoder;
-    use prometheus::proto::MetricFamily;
-
     use super::*;
     use crate::view::TrafficView;
 
@@ -180,11 +173,9 @@ mod tests {
             out_bytes: 800_000,
         };
 
-        let families: Vec<_> = gather(&services, total)
-            .into_iter()
-            .map(MetricFamily::from)
-            .collect();
-        let text = TextEncoder::new().encode_to_string(&families).unwrap();
+        let mut page = Page::default();
+        write(&mut page, &services, total);
+        let text = page.text();
 
         assert_eq!(
             text,

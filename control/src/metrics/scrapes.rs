@@ -16,6 +16,9 @@ use crate::api::server::aside;
 /// How long a scrape waits for another: less than Prometheus does for its answer (10 s).
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What Prometheus knows the text format by.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4";
+
 /// What is scraped, and whose turn it is.
 #[derive(Clone)]
 pub(super) struct Scrapes {
@@ -55,12 +58,9 @@ pub(super) async fn scrape(State(scrapes): State<Scrapes>) -> Response {
         text
     };
     let text = aside(gather).await;
-    match text
-        .map_err(|error| error.to_string())
-        .and_then(|text| text.map_err(|error| error.to_string()))
-    {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Each service and each of its servers.
 
-use super::family::Family;
+use super::family::{Family, Page, Written};
 use crate::view::{ServerView, ServiceView, TrafficView};
 
 /// What both count: the end of the name, the help, and where it stands.
@@ -107,8 +107,8 @@ const GAUGES: [(&str, &str, Read); 7] = [
     ),
 ];
 
-pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
-    // A server's labels are written once and copied into each of its metrics.
+pub(super) fn write(page: &mut Page, services: &[ServiceView]) {
+    // A server's labels are written once, for all of its metrics.
     let servers: Vec<_> = (services.iter())
         .flat_map(|service| {
             let service_label = service.key();
@@ -128,16 +128,15 @@ pub(super) fn gather(services: &[ServiceView]) -> Vec<Family> {
     let of_servers = TRAFFIC.iter().map(|traffic| {
         let (name, help) = traffic.of_server;
         Family::counter(name, help).each(&servers, |(labels, server)| {
-            (labels.clone(), (traffic.read)(&server.traffic))
+            (labels, (traffic.read)(&server.traffic))
         })
     });
     let gauges = GAUGES.iter().map(|(name, help, read)| {
-        Family::gauge(name, help).each(&servers, |(labels, server)| (labels.clone(), read(server)))
+        Family::gauge(name, help).each(&servers, |(labels, server)| (labels, read(server)))
     });
-    let mut families: Vec<_> = of_services.chain(of_servers).chain(gauges).collect();
-    families.push(scheduler_lock_waits(services));
-    families.push(names(services));
-    families
+    page.extend(of_services.chain(of_servers).chain(gauges));
+    page.add(&scheduler_lock_waits(services));
+    page.add(&names(services));
 }
 
 fn names(services: &[ServiceView]) -> Family {
@@ -163,10 +162,10 @@ fn scheduler_lock_waits(services: &[ServiceView]) -> Family {
     })
 }
 
-fn server_labels(service: &str, server: &ServerView) -> [(&'static str, String); 3] {
-    [
-        ("service", service.to_owned()),
-        ("server", server.address.to_string()),
-        ("method", server.method.clone()),
-    ]
+fn server_labels(service: &str, server: &ServerView) -> Written {
+    Written::of(&[
+        ("service", service),
+        ("server", &server.address.to_string()),
+        ("method", &server.method),
+    ])
 }

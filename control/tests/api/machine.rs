@@ -47,7 +47,7 @@ fn turns_with_packets_take_time_and_new_sessions_a_place_in_the_table() {
     running.open_sessions(1_000..1_002);
     running.until("their turn is over", |_| counters.busy_nanos.get() > 0);
 
-    let series = series(&metrics::text(&sources).unwrap());
+    let series = series(&metrics::text(&sources));
     assert!(series["sluice_worker_busy_seconds_total{worker=\"0\"}"] > 0.0);
     let probes = |what: &str| series[&format!("sluice_session_probe_buckets_{what}")];
     // By DR only what clients send is looked up; so early each bucket has room.
@@ -58,7 +58,7 @@ fn turns_with_packets_take_time_and_new_sessions_a_place_in_the_table() {
 
 #[test]
 fn ethdevs_their_queues_links_and_mempools_are_told() {
-    let series = series(&metrics::text(&sources()).unwrap());
+    let series = series(&metrics::text(&sources()));
 
     for (name, value) in [
         ("sluice_ethdev_received_packets_total{ethdev=\"wan\"}", 1.0),

@@ -34,7 +34,7 @@ fn metric(running: &Running, series: &str) -> String {
         mirror: None,
         checks: None,
     };
-    let text = metrics::text(&sources).unwrap();
+    let text = metrics::text(&sources);
     let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
     let found = lines.find(|(name, _)| *name == series);
     found.expect(series).1.to_owned()
