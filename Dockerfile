@@ -7,14 +7,11 @@
 #   docker build --tag sluice --build-context package=target/debian .
 
 FROM debian:bookworm AS build
-# cargo-web and rustc-web are the Rust that Debian 12 keeps current.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends \
-        build-essential ca-certificates cargo-web clang git jq libclang-dev libdpdk-dev \
-        pkg-config rustc-web \
-    && rm -rf /var/lib/apt/lists/* \
-    && cargo install --locked --quiet cargo-deb
 WORKDIR /src
+# Before the sources, so that it is not done again for each change of them.
+COPY Cargo.toml ./
+COPY scripts scripts
+RUN scripts/setup --package
 COPY . .
 RUN scripts/package
 
