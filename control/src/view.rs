@@ -441,7 +441,8 @@ pub struct EventView {
     /// What: `configuration-applied`, `configuration-changed`, `service-added`, `service-changed`,
     /// `service-removed`, `server-added`, `server-changed`, `server-removed`, `server-overloaded`,
     /// `server-available`, `server-up`, `server-down`, `server-draining`, `server-disabled`,
-    /// `service-quorum-gained`, `service-quorum-lost` or `warning`.
+    /// `service-quorum-gained`, `service-quorum-lost`, `maintenance-changed`, `vip-announced`,
+    /// `vip-withdrawn` or `warning`.
     pub kind: String,
     /// How often the configuration had been changed, with this.
     pub revision: u64,

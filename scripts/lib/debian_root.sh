@@ -13,7 +13,7 @@ debian_release() {
     (. /etc/os-release && echo "$VERSION_CODENAME")
 }
 
-# Debian's own packages for two architectures' worth of nothing: as small as it comes.
+# Debian's smallest.
 make_base() {
     say "Making a clean Debian ($(debian_release))"
     debootstrap --variant=minbase "$(debian_release)" "$base" >"$work/debootstrap.log" 2>&1 ||

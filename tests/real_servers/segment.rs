@@ -99,7 +99,8 @@ impl Segment {
 /// Runs a line on a host that has [`OWN`] directories, in the host's own directory.
 pub(super) fn shell(host: &Namespace, line: &str) -> Output {
     let root = host.dir().display().to_string();
-    let mut script = format!("set -e; cd {root}\n");
+    // What stands in for a program lies where root's own programs do, before this machine's.
+    let mut script = format!("set -e; cd {root}; PATH=/usr/local/sbin:$PATH\n");
     for path in OWN {
         let own = format!("{root}{path}");
         std::fs::create_dir_all(&own).unwrap_or_else(|error| panic!("{own}: {error}"));

@@ -272,13 +272,13 @@ mod tests {
             value in 0_u64..1 << 53,
             seconds in any::<u32>().prop_map(|it| f64::from(it) / 1e6),
         ) {
-            let theirs = GaugeVec::new(Opts::new("sluice_x", "Some \"help\"."), &["server", "service"]);
+            let theirs = GaugeVec::new(Opts::new("made_up", "Some \"help\"."), &["server", "service"]);
             let theirs = theirs.unwrap();
             let labels = [("server", server), ("service", service)];
             let gauge = theirs.with_label_values(&[&labels[0].1, &labels[1].1]);
 
             gauge.set(float(value));
-            let ours = || Family::gauge("sluice_x", "Some \"help\".");
+            let ours = || Family::gauge("made_up", "Some \"help\".");
             let whole = page(&ours().each([&labels], |labels| (labels.clone(), value)));
             prop_assert_eq!(&whole, &peer(&theirs));
             let [one, other] = labels.clone().map(|it| [it]);
@@ -298,7 +298,7 @@ mod tests {
             let bounds = [8_u64, 16, 24];
             let names: &[&str] = if is_labelled { &["worker"] } else { &[] };
             let values: &[&str] = if is_labelled { &["0"] } else { &[] };
-            let options = HistogramOpts::new("sluice_y", "Help.").buckets(vec![8.0, 16.0, 24.0]);
+            let options = HistogramOpts::new("made_up", "Help.").buckets(vec![8.0, 16.0, 24.0]);
             let theirs = HistogramVec::new(options, names).unwrap();
             let histogram = theirs.with_label_values(values);
             let mut counts = [0; 4];
@@ -308,7 +308,7 @@ mod tests {
             }
             let sum = millis.iter().map(|it| u64::from(*it)).sum();
 
-            let ours = Family::histogram("sluice_y", "Help.");
+            let ours = Family::histogram("made_up", "Help.");
             let ours = if is_labelled {
                 ours.sizes(&bounds, [counts], |it| ([("worker", "0")], it, sum))
             } else {
@@ -320,19 +320,19 @@ mod tests {
 
     #[test]
     fn nanoseconds_are_shown_as_seconds() {
-        let family = Family::histogram("sluice_z_seconds", "Help.");
+        let family = Family::histogram("made_up_seconds", "Help.");
 
         let family = family.times(&[500_000, 1_000_000_000], [[1, 0, 2]], |it| {
             ([("worker", "1")], it, 5_000_400_000)
         });
 
-        let expected = r#"# HELP sluice_z_seconds Help.
-# TYPE sluice_z_seconds histogram
-sluice_z_seconds_bucket{worker="1",le="0.0005"} 1
-sluice_z_seconds_bucket{worker="1",le="1"} 1
-sluice_z_seconds_bucket{worker="1",le="+Inf"} 3
-sluice_z_seconds_sum{worker="1"} 5.0004
-sluice_z_seconds_count{worker="1"} 3
+        let expected = r#"# HELP made_up_seconds Help.
+# TYPE made_up_seconds histogram
+made_up_seconds_bucket{worker="1",le="0.0005"} 1
+made_up_seconds_bucket{worker="1",le="1"} 1
+made_up_seconds_bucket{worker="1",le="+Inf"} 3
+made_up_seconds_sum{worker="1"} 5.0004
+made_up_seconds_count{worker="1"} 3
 "#;
         assert_eq!(page(&family), expected);
     }
@@ -342,7 +342,7 @@ sluice_z_seconds_count{worker="1"} 3
         let nobody: [([(&str, &str); 1], u64); 0] = [];
 
         assert_eq!(
-            page(&Family::counter("sluice_x_total", "Help.").each(nobody, |it| it)),
+            page(&Family::counter("made_up_total", "Help.").each(nobody, |it| it)),
             ""
         );
     }

@@ -103,8 +103,9 @@ impl Comparison {
                 false => lines.extend(differences),
             }
         }
-        if kernel.errors != gateway.errors {
-            lines.extend(apart("stderr", &kernel.errors, &gateway.errors));
+        let errors = in_our_words(&kernel.errors);
+        if errors != gateway.errors {
+            lines.extend(apart("stderr", &errors, &gateway.errors));
         }
         if kernel.status != gateway.status {
             lines.extend(apart(
@@ -120,6 +121,13 @@ impl Comparison {
             });
         }
     }
+}
+
+/// What `ipvsadm` says on standard error, in the words of Debian 12's (1.31-1), which are ours: Debian
+/// 13's (1.31-5) has another message for `-6` without `-f`.
+#[must_use]
+pub fn in_our_words(errors: &str) -> String {
+    errors.replace("-6 must follow -f", "-6 used before -f")
 }
 
 fn lists_sessions(text: &str) -> bool {
