@@ -202,6 +202,29 @@ fn nat_is_refused_where_it_would_cut_the_server_off() {
 }
 
 #[test]
+fn nat_is_refused_under_an_ssh_session_that_no_variable_tells_of() {
+    require_namespaces!();
+    let segment = Segment::build();
+    let session = segment.ssh_session();
+    let before = segment.picture();
+
+    let behind = "--method nat --gateway 10.2.0.8 --apply";
+    segment.asker.ip("addr add 10.2.0.8/24 dev eth0");
+    refused(
+        &segment.setup(behind),
+        "an ssh session comes by the default route",
+    );
+    assert_eq!(segment.picture(), before);
+    // By the gateway that the session comes by already, nothing is lost.
+    well(&segment.setup("--method nat --gateway 10.2.0.7 --apply"));
+
+    drop(session);
+    well(&segment.setup(behind));
+    let way = segment.server.ip("route get 10.1.0.2");
+    assert!(way.contains("via 10.2.0.8 "), "{way}");
+}
+
+#[test]
 fn the_script_starts_stops_and_tells_its_status() {
     require_namespaces!();
     let segment = Segment::build();

@@ -1,8 +1,9 @@
 //! A host that is to be a real server, beside one that asks it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, Output, Stdio};
+use std::time::Duration;
 
 use testnet::lab::SERVERS;
 use testnet::network::Network;
@@ -18,7 +19,7 @@ const OWN: [&str; 3] = ["/etc", "/var/lib", "/usr/local/sbin"];
 /// A host that is to be a real server, and one on its segment that asks it.
 pub(super) struct Segment {
     pub(super) server: Namespace,
-    asker: Namespace,
+    pub(super) asker: Namespace,
     // Last: the cables go with the hosts.
     _network: Network,
 }
@@ -68,6 +69,40 @@ impl Segment {
         is_accepted
     }
 
+    /// The asker as the server's default route, and as a client behind it who is at the server by ssh,
+    /// at another port than ssh's own.
+    pub(super) fn ssh_session(&self) -> Session {
+        self.server.ip("route replace default via 10.2.0.7");
+        self.asker.ip("addr add 10.9.9.9/32 dev eth0");
+        self.asker.ip("route add 10.2.0.11 dev eth0 src 10.9.9.9");
+        // Whoever waits for connections under that name.
+        let sshd = self.server.dir().join("sshd");
+        std::os::unix::fs::symlink("/usr/bin/iperf3", &sshd)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut command = self
+            .server
+            .command(&format!("{} -s -p 2222", sshd.display()));
+        let server = command.stdout(Stdio::null()).spawn();
+        let server = Kept(server.unwrap_or_else(|error| panic!("{error}")));
+        let connect = || {
+            self.asker
+                .spawn(|| TcpStream::connect("10.2.0.11:2222"))
+                .join()
+        };
+        let mut client = None;
+        let is_there = run::eventually(Duration::from_secs(30), || {
+            client = client.take().or_else(|| connect().ok()?.ok());
+            self.server
+                .run("ss -Htnp state established")
+                .contains("\"sshd\"")
+        });
+        assert!(is_there, "nobody answers");
+        Session {
+            _client: client,
+            _server: server,
+        }
+    }
+
     fn pings(&self, address: &str) -> bool {
         let line = format!("ping -n -c 1 -W 2 {address}");
         run::output(&mut self.asker.command(&line)).status.success()
@@ -93,6 +128,22 @@ impl Segment {
         let ctl = binaries!().sluicectl;
         let line = format!("{ctl} realserver-setup {words} | tee printed | sh -e");
         shell(&self.server, &line)
+    }
+}
+
+/// A program that ends when dropped.
+struct Kept(Child);
+
+/// A connection to a server's sshd; it ends when dropped.
+pub(super) struct Session {
+    _client: Option<TcpStream>,
+    _server: Kept,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use dataplane::service::Method;
 
 use super::Wanted;
+use super::persist::word;
 use super::step::Step;
 
 /// What makes a FreeBSD a real server: now, and by `rc.conf` after a boot.
@@ -23,16 +24,30 @@ fn freebsd_alias(vip: &IpAddr) -> Step {
         IpAddr::V4(_) => ("inet", format!("inet {vip} netmask 255.255.255.255")),
         IpAddr::V6(_) => ("inet6", format!("inet6 {vip} prefixlen 128")),
     };
-    // Unlike ifconfig_lo0_alias0, this one is not counted: what lo has besides stays.
-    let variable = "ifconfig_lo0_aliases";
     Step::new(format!("{vip} is on lo0"))
         .holds(format!("ifconfig lo0 | grep -q '{family} {vip} '"))
         .run(format!("ifconfig lo0 {alias} alias"))
-        .run(format!("sysrc {variable}+=\"{alias}\""))
-        .undo(format!("sysrc {variable}-=\"{alias}\""))
+        .run(with_aliases(format!(
+            "*\" {alias} \"*) ;;\n*) sysrc {ALIASES}=\"${{aliases:+$aliases }}{alias}\" ;;"
+        )))
+        .undo(with_aliases(format!(
+            "\" {alias} \") sysrc -x {ALIASES} ;;\n\
+             *\" {alias} \"*)\n    \
+             aliases=\" $aliases \"\n    \
+             sysrc {ALIASES}=\"$(echo ${{aliases%% {alias} *}} ${{aliases#* {alias} }})\"\n    ;;"
+        )))
         .undo(format!(
             "! ifconfig lo0 | grep -q '{family} {vip} ' || ifconfig lo0 {family} {vip} -alias"
         ))
+}
+
+/// Unlike `ifconfig_lo0_alias0`, this one is not counted: what lo has besides stays.
+const ALIASES: &str = "ifconfig_lo0_aliases";
+
+/// What is done with each case of the aliases in `rc.conf`. `sysrc`'s own `+=` and `-=` go by words,
+/// which one alias shares with the next.
+fn with_aliases(cases: String) -> String {
+    format!("aliases=$(sysrc -in {ALIASES} || true)\ncase \" $aliases \" in\n{cases}\nesac")
 }
 
 /// How both say which router is the default one.
@@ -65,15 +80,16 @@ fn freebsd_route(gateway: IpAddr) -> Step {
 /// What makes a Solaris 11 a real server; `ipadm` and `route -p` keep it by themselves.
 pub(super) fn solaris(wanted: &Wanted) -> Vec<Step> {
     match (wanted.method, wanted.gateway) {
-        (Method::Dr, _) => (1..).zip(&wanted.vips).map(solaris_address).collect(),
+        (Method::Dr, _) => wanted.vips.iter().map(solaris_address).collect(),
         (Method::Nat, Some(gateway)) => vec![solaris_route(gateway)],
         _ => Vec::new(),
     }
 }
 
-fn solaris_address((number, vip): (usize, &IpAddr)) -> Step {
+fn solaris_address(vip: &IpAddr) -> Step {
     let prefix_len = if vip.is_ipv6() { 128 } else { 32 };
-    let name = format!("lo0/vip{number}");
+    // Of the VIP's own, so that each comes and goes without the others.
+    let name = format!("lo0/vip_{}", word(*vip));
     let shown = format!("ipadm show-addr {name} >/dev/null 2>&1");
     Step::new(format!("{vip} is on lo0"))
         .holds(shown.clone())
@@ -99,4 +115,96 @@ fn solaris_route(gateway: IpAddr) -> Step {
              [ ! -s {was} ] || route -p add -inet default \"$(cat {was})\"\n    \
              route -p delete -inet default {gateway}\n    rm {was}\nfi"
         ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use crate::realserver::tests::wanted;
+    use crate::realserver::{System, commands, plan};
+
+    use super::*;
+
+    /// What is done, or taken back, for these VIPs.
+    fn script(system: System, is_undone: bool, vips: &[&str]) -> String {
+        let wanted = Wanted {
+            system,
+            ..wanted(Method::Dr, vips)
+        };
+        commands(&plan(&wanted).unwrap(), is_undone)
+    }
+
+    /// FreeBSD's programs, as far as they are asked here. Whatever is to be kept is in `rc_conf`, one
+    /// variable, and the addresses are those in `lo0`.
+    const FREEBSD: &str = r#"
+rc_conf=unset lo0=
+sysrc() {
+    case $1 in
+    -in) [ "$rc_conf" != unset ] && echo "$rc_conf" ;;
+    -x) rc_conf=unset ;;
+    *+=* | *-=*) echo "by words" && exit 1 ;;
+    *) rc_conf=${1#ifconfig_lo0_aliases=} ;;
+    esac
+}
+ifconfig() {
+    case $* in
+    lo0) printf "$lo0" ;;
+    *" -alias") lo0=$(printf "$lo0" | grep -v " $3 " | sed 's/$/\\n/' | tr -d '\n') ;;
+    *) lo0="$lo0 $2 $3 \\n" ;;
+    esac
+}
+"#;
+
+    #[test]
+    fn on_freebsd_each_vip_comes_and_goes_without_the_others() {
+        let vips = ["10.2.0.100", "10.2.0.101", "2001:db8::100"];
+        let [all, one, again] =
+            [&vips[..], &vips[..1], &vips[1..2]].map(|vips| script(System::Freebsd, false, vips));
+        let [without, all_without] =
+            [&vips[..1], &vips[..]].map(|vips| script(System::Freebsd, true, vips));
+        let show = "echo \"$rc_conf\"; printf \"$lo0\"; echo .\n";
+        let line = format!(
+            "{FREEBSD}{all}{again}{show}{without}{without}{show}{one}{all_without}{show}\
+             rc_conf='inet 10.9.9.9/32' lo0=\n{all}{all_without}{show}"
+        );
+
+        for shell in ["sh", "bash"] {
+            let ran = Command::new(shell).args(["-euc", &line]).output().unwrap();
+
+            let said = String::from_utf8(ran.stdout).unwrap();
+            assert!(ran.status.success(), "{said}{:?}", ran.stderr);
+            assert_eq!(
+                said,
+                "inet 10.2.0.100 netmask 255.255.255.255 inet 10.2.0.101 netmask 255.255.255.255 \
+                 inet6 2001:db8::100 prefixlen 128\n \
+                 inet 10.2.0.100 \n inet 10.2.0.101 \n inet6 2001:db8::100 \n.\n\
+                 inet 10.2.0.101 netmask 255.255.255.255 inet6 2001:db8::100 prefixlen 128\n \
+                 inet 10.2.0.101 \n inet6 2001:db8::100 \n.\n\
+                 unset\n.\n\
+                 inet 10.9.9.9/32\n.\n"
+            );
+        }
+    }
+
+    #[test]
+    fn on_solaris_each_vip_has_a_name_of_its_own() {
+        let two = script(System::Solaris, false, &["10.2.0.100", "2001:db8::100"]);
+        let undone = script(System::Solaris, true, &["10.2.0.100"]);
+
+        for line in [
+            "ipadm show-addr lo0/vip_10_2_0_100 >/dev/null 2>&1 || \
+             ipadm create-addr -T static -a 10.2.0.100/32 lo0/vip_10_2_0_100\n",
+            "ipadm create-addr -T static -a 2001:db8::100/128 lo0/vip_2001_db8__100\n",
+        ] {
+            assert!(two.contains(line), "{two}");
+        }
+        assert!(
+            undone.ends_with(
+                "! ipadm show-addr lo0/vip_10_2_0_100 >/dev/null 2>&1 || \
+                 ipadm delete-addr lo0/vip_10_2_0_100\n"
+            ),
+            "{undone}"
+        );
+    }
 }

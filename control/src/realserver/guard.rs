@@ -8,8 +8,11 @@ use super::Wanted;
 use super::linux::{MEMORY, nobody_left};
 use super::step::Step;
 
-/// The peers of this ssh session, and of others, by IPv4.
-const PEERS: &str = "{ echo \"${SSH_CONNECTION%% *}\"; ss -Htn state established sport = :22 | awk '{print $4}'; } \
+/// The peers of this ssh session, which sudo conceals, and of others, by IPv4: sshd listens where it likes.
+const PEERS: &str = "{ echo \"${SSH_CONNECTION:-}\" | cut -d ' ' -f 1; \
+                     { ss -Htn state established sport = :22; \
+                     ss -Htnp state established | grep -E '\"(sshd|dropbear)'; } | \
+                     sed -E 's/^( *[^ ]+){3} +([^ ]+).*/\\2/'; } \
                      2>/dev/null | sed 's/^\\[::ffff://; s/\\]*:[0-9]*$//' | grep '^[0-9.]*$' | grep .";
 
 /// What would do harm to a server that is not like this.

@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn wanted(method: Method, vips: &[&str]) -> Wanted {
+pub(super) fn wanted(method: Method, vips: &[&str]) -> Wanted {
     Wanted {
         method,
         vips: vips.iter().map(|vip| vip.parse().unwrap()).collect(),
@@ -45,36 +45,6 @@ fn refusal(wanted: &Wanted) -> String {
 }
 
 #[test]
-fn freebsd_has_the_vip_on_its_loopback_now_and_in_rc_conf() {
-    let wanted = Wanted {
-        system: System::Freebsd,
-        ..wanted(Method::Dr, &["10.2.0.100", "2001:db8::100"])
-    };
-    let plan = plan(&wanted).unwrap();
-
-    assert_eq!(
-        said(&plan, false),
-        "ifconfig lo0 | grep -q 'inet 10.2.0.100 ' || {
-    ifconfig lo0 inet 10.2.0.100 netmask 255.255.255.255 alias
-    sysrc ifconfig_lo0_aliases+=\"inet 10.2.0.100 netmask 255.255.255.255\"
-}
-ifconfig lo0 | grep -q 'inet6 2001:db8::100 ' || {
-    ifconfig lo0 inet6 2001:db8::100 prefixlen 128 alias
-    sysrc ifconfig_lo0_aliases+=\"inet6 2001:db8::100 prefixlen 128\"
-}
-"
-    );
-    assert_eq!(
-        said(&plan, true),
-        "sysrc ifconfig_lo0_aliases-=\"inet6 2001:db8::100 prefixlen 128\"
-! ifconfig lo0 | grep -q 'inet6 2001:db8::100 ' || ifconfig lo0 inet6 2001:db8::100 -alias
-sysrc ifconfig_lo0_aliases-=\"inet 10.2.0.100 netmask 255.255.255.255\"
-! ifconfig lo0 | grep -q 'inet 10.2.0.100 ' || ifconfig lo0 inet 10.2.0.100 -alias
-"
-    );
-}
-
-#[test]
 fn freebsd_and_solaris_answer_by_the_gateway_with_nat() {
     let on = |system| plan(&Wanted { system, ..nat() }).unwrap();
 
@@ -102,25 +72,6 @@ fn freebsd_and_solaris_answer_by_the_gateway_with_nat() {
     assert!(
         said(&on(System::Solaris), false).contains("route -p delete -inet default \"$(cat "),
         "no second default route stays"
-    );
-}
-
-#[test]
-fn solaris_has_the_vip_on_its_loopback() {
-    let wanted = Wanted {
-        system: System::Solaris,
-        ..wanted(Method::Dr, &["10.2.0.100"])
-    };
-    let plan = plan(&wanted).unwrap();
-
-    assert_eq!(
-        said(&plan, false),
-        "ipadm show-addr lo0/vip1 >/dev/null 2>&1 || \
-         ipadm create-addr -T static -a 10.2.0.100/32 lo0/vip1\n"
-    );
-    assert_eq!(
-        said(&plan, true),
-        "! ipadm show-addr lo0/vip1 >/dev/null 2>&1 || ipadm delete-addr lo0/vip1\n"
     );
 }
 
