@@ -87,13 +87,24 @@ fn configured_ports(tree: &Tree) -> Vec<u16> {
         .map(|name| format!("/etc/ssh/sshd_config.d/{name}"));
     let files = std::iter::once("/etc/ssh/sshd_config".to_owned()).chain(parts);
     let texts = files.filter_map(|file| tree.text(&file));
-    let port = |line: &str| {
-        let (word, number) = line.trim().split_once(char::is_whitespace)?;
-        let is_port = word.eq_ignore_ascii_case("port");
-        number.trim().parse().ok().filter(|_| is_port)
-    };
-    let found = texts.flat_map(|text| text.lines().filter_map(port).collect::<Vec<_>>());
+    let found = texts.flat_map(|text| text.lines().filter_map(configured_port).collect::<Vec<_>>());
     found.chain([PORT]).collect()
+}
+
+/// The port in `Port 2222` or `ListenAddress HOST:2222` (sshd_config(5): `=` may stand between).
+fn configured_port(line: &str) -> Option<u16> {
+    let line = line.split('#').next()?.replace('=', " ");
+    let mut words = line.split_whitespace().map(|word| word.trim_matches('"'));
+    let (keyword, value) = (words.next()?.to_ascii_lowercase(), words.next()?);
+    match keyword.as_str() {
+        "port" => value.parse().ok(),
+        "listenaddress" => {
+            let (host, port) = value.rsplit_once(':')?;
+            let is_whole = !host.contains(':') || host.ends_with(']');
+            port.parse().ok().filter(|_| is_whole)
+        }
+        _ => None,
+    }
 }
 
 /// An established connection with its local port.
@@ -139,6 +150,23 @@ mod tests {
 
         let listening = "   0: 00000000:0016 00000000:0000 0A 00000000:00000000";
         assert_eq!(connection(listening), None);
+    }
+
+    #[test]
+    fn sshd_listens_where_its_configuration_says() {
+        for (line, port) in [
+            ("Port 2222", Some(2222)),
+            ("  port=2222 # not 22", Some(2222)),
+            ("Port \"2222\"", Some(2222)),
+            ("ListenAddress 192.0.2.10:2222", Some(2222)),
+            ("ListenAddress = [2001:db8::1]:2222", Some(2222)),
+            ("ListenAddress 2001:db8::2222", None),
+            ("ListenAddress 192.0.2.10", None),
+            ("# Port 22", None),
+            ("Portable 22", None),
+        ] {
+            assert_eq!(configured_port(line), port, "{line}");
+        }
     }
 
     #[test]
