@@ -3,7 +3,8 @@
 // Helpers of tests may panic as tests do.
 #![allow(clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+mod panels;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
@@ -18,6 +19,8 @@ use testnet::{
     Arms, Gateway, Lab, Method, Prometheus, binaries, gateway_config, lab, require_namespaces, run,
 };
 
+use panels::{Asked, asked, dashboards, every_exception_is_of_one_query, filled, list, text};
+
 /// How long data may take to be there: a few scrapes, and what a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -27,120 +30,8 @@ const ONE_PACKET: u16 = 8;
 /// A port of a real server where nobody listens.
 const DEAD: u16 = 8099;
 
-/// Panels that show zero here, and why. All others must show that something moves.
-const QUIET: [(&str, &str); 26] = [
-    ("Alerts", "they take a minute and more until they fire"),
-    ("Services without quorum", "all have enough servers"),
-    ("In maintenance", "nobody asked for it"),
-    ("Not healthy", "it is well"),
-    ("Not ready", "it is"),
-    ("Configuration refused", "nobody gave it a wrong one"),
-    ("Links down", "they are up"),
-    ("Speed of links", "Linux has the interfaces, too"),
-    (
-        "Servers changed state",
-        "they do so before the first scrape",
-    ),
-    ("Changes of state", "they do so before the first scrape"),
-    ("Lost by queue", "the machine loses nothing that is counted"),
-    ("Kept from Linux, by class", "nobody sends that much"),
-    ("To mend", "there is nothing"),
-    (
-        "Snapshots not taken over yet",
-        "workers follow within a turn",
-    ),
-    (
-        "RSS mismatches",
-        "AF_PACKET has no hash that could be wrong",
-    ),
-    (
-        "Local ports reused within 120 s",
-        "there are plenty of free ones",
-    ),
-    ("Templates refused", "there is room"),
-    (
-        "Waits for templates",
-        "one client seldom makes workers meet",
-    ),
-    (
-        "Waits for the scheduler",
-        "one client seldom makes workers meet",
-    ),
-    ("IPv6 to Linux", "the lab has IPv6 off"),
-    (
-        "Lost and wrong",
-        "the machine loses nothing that is counted",
-    ),
-    ("Frames that twins lost", "they are up"),
-    ("Twins removed", "nobody removed them"),
-    ("Linux's tables read anew", "no notification was lost"),
-    (
-        "Checks at VIPs: refused",
-        "only checks use the check interface",
-    ),
-    ("Overloaded", "no server has a threshold"),
-];
-
 fn place(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-/// One query of a panel.
-#[derive(Clone, Debug)]
-struct Asked {
-    dashboard: String,
-    panel: String,
-    query: String,
-}
-
-/// The dashboards, by the stems of their names.
-fn dashboards() -> Vec<(String, Value)> {
-    let files = fs::read_dir(place("conf/grafana/dashboards")).expect("the folder is there");
-    let read = |file: std::io::Result<fs::DirEntry>| {
-        let path = file.expect("it was just there").path();
-        let text = fs::read_to_string(&path).expect("it is text");
-        let stem = path.file_stem().expect("a file has a name");
-        let board = serde_json::from_str(&text).expect("it is JSON");
-        (stem.to_string_lossy().into_owned(), board)
-    };
-    files.map(read).collect()
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// Every query of every panel, panels in folded rows included.
-fn asked(service: &str) -> Vec<Asked> {
-    let mut asked = Vec::new();
-    for (dashboard, board) in dashboards() {
-        let folded = list(&board["panels"]).flat_map(|it| list(&it["panels"]));
-        for panel in list(&board["panels"]).chain(folded) {
-            asked.extend(list(&panel["targets"]).map(|target| Asked {
-                dashboard: dashboard.clone(),
-                panel: text(&panel["title"]),
-                query: filled(&text(&target["expr"]), service),
-            }));
-        }
-    }
-    asked
-}
-
-/// A query as Grafana sends it, everything chosen and the service `service`.
-fn filled(query: &str, service: &str) -> String {
-    let filled = query
-        .replace("$__rate_interval", "1m")
-        .replace("$__interval", "15s")
-        .replace("$__range", "5m")
-        .replace("$instance", ".*")
-        .replace("$worker", ".*")
-        .replace("$service", service);
-    assert!(!filled.contains('$'), "an unknown variable: {filled}");
-    filled
 }
 
 /// A gateway that has something to tell for each panel.
@@ -257,10 +148,13 @@ fn a_real_prometheus_has_data_for_every_panel_variable_and_alert() {
     let prometheus = Prometheus::start(lab.gateway(), &place("conf/prometheus"));
 
     every_metric_is_well_formed(&lab);
-    every_panel_has_data(&lab, &gateway, &prometheus, &format!("tcp {web}"));
+    let all = asked(&format!("tcp {web}"));
+    every_exception_is_of_one_query(&all);
+    every_panel_has_data(&lab, &gateway, &prometheus, &all);
     every_variable_has_values(&prometheus);
     every_alert_is_evaluated(&prometheus);
     node_exporters_names_are_there_too(&prometheus);
+    an_ill_gateway_is_shown(&lab, &gateway, &prometheus, &all);
     drop(gateway);
 }
 
@@ -278,49 +172,58 @@ fn every_metric_is_well_formed(lab: &Lab) {
     assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
 }
 
-/// Waits until every query gives numbers, and those of panels that are not quiet one above zero.
+/// Waits until every query gives numbers, and those that are not quiet one above zero.
 fn every_panel_has_data(
     lab: &Lab,
     gateway: &Gateway<'_>,
     prometheus: &Prometheus<'_>,
-    service: &str,
+    all: &[Asked],
 ) {
-    let all = asked(service);
-    let titles: BTreeSet<_> = all.iter().map(|it| it.panel.as_str()).collect();
-    for (title, _) in QUIET {
-        assert!(titles.contains(title), "there is no panel {title}");
-    }
-    assert!(all.len() > 80, "only {} queries were found", all.len());
-    let is_quiet = |it: &Asked| QUIET.iter().any(|(title, _)| *title == it.panel);
-    let mut empty = all.clone();
-    let mut still: BTreeSet<_> = all.iter().filter(|it| !is_quiet(it)).map(panel).collect();
-
+    let mut waiting: Vec<_> = all.iter().filter(|it| !it.is_of_the_ill()).collect();
     let mut open = Vec::new();
-    let in_time = run::eventually(PATIENCE, || {
+    run::eventually(PATIENCE, || {
         // Connections of the round before end when the new one is open.
         open = vec![traffic(lab)];
         gateway.apply(&config(lab));
-        for asked in &all {
-            let waits = empty.iter().any(|it| it.query == asked.query);
-            if !waits && !still.contains(&panel(asked)) {
-                continue;
-            }
-            let values = prometheus.query(&asked.query);
-            if values.iter().any(|it| !it.is_nan()) {
-                empty.retain(|it| it.query != asked.query);
-            }
-            if values.iter().any(|it| *it > 0.0) {
-                still.remove(&panel(asked));
-            }
-        }
-        empty.is_empty() && still.is_empty()
+        waiting.retain(|it| {
+            let numbers = it.numbers(prometheus);
+            numbers.is_empty() || !it.is_quiet() && !numbers.iter().any(|it| *it > 0.0)
+        });
+        waiting.is_empty()
     });
 
-    assert!(in_time, "without data: {empty:#?}\nzero: {still:#?}");
+    assert!(waiting.is_empty(), "without data, or zero: {waiting:#?}");
 }
 
-fn panel(asked: &Asked) -> (String, String) {
-    (asked.dashboard.clone(), asked.panel.clone())
+/// Takes away what the gateway needs, and waits until all that tells of it does.
+fn an_ill_gateway_is_shown(
+    lab: &Lab,
+    gateway: &Gateway<'_>,
+    prometheus: &Prometheus<'_>,
+    all: &[Asked],
+) {
+    let of_the_ill = || all.iter().filter(|it| it.is_of_the_ill());
+    // What counts those that are ill counts none before.
+    let mut waiting: Vec<_> = of_the_ill()
+        .filter(|it| it.query.contains(" == "))
+        .collect();
+    run::eventually(PATIENCE, || {
+        waiting.retain(|it| it.numbers(prometheus) != [0.0]);
+        waiting.is_empty()
+    });
+    assert!(waiting.is_empty(), "ill without reason: {waiting:#?}");
+
+    gateway.reload("[gateway");
+    run::must(&mut gateway.ctl("maintenance on"));
+    lab.network().cut(lab.gateway(), lab::SERVERS);
+    let twin = gateway_config::twin(lab::CLIENTS);
+    lab.gateway().ip(&format!("link delete {twin}"));
+    let mut waiting: Vec<_> = of_the_ill().collect();
+    run::eventually(PATIENCE, || {
+        waiting.retain(|it| !it.numbers(prometheus).iter().any(|it| *it > 0.0));
+        waiting.is_empty()
+    });
+    assert!(waiting.is_empty(), "nothing is shown: {waiting:#?}");
 }
 
 /// Asks for the values that an operator chooses from.
