@@ -180,8 +180,8 @@ impl Draft<'_> {
         if !self.wishes.sysctls {
             return Ok(());
         }
+        self.forwarding()?;
         let mut wanted = vec![
-            ("ip_forward", "1"),
             ("conf/all/send_redirects", "0"),
             ("conf/default/send_redirects", "0"),
         ];
@@ -195,11 +195,28 @@ impl Draft<'_> {
         }
         for (name, value) in wanted {
             self.value(&format!("/proc/sys/net/ipv4/{name}"), value);
-            let key = format!("net.ipv4.{} =", name.replace('/', "."));
-            let line = format!("{key} {value}");
-            self.files.put(self.tree, persist::SYSCTL, &key, line)?;
+            self.keep(name, value)?;
         }
         Ok(())
+    }
+
+    fn forwarding(&mut self) -> io::Result<()> {
+        if let Some(change) = Change::forwarding(self.tree, "1") {
+            self.values.push(change);
+            self.notes.push(
+                "with ip_forward Linux sets `forwarding` of every interface to 1 and \
+                 `accept_redirects` of all to 0; --undo sets them back"
+                    .to_owned(),
+            );
+        }
+        self.keep("ip_forward", "1")
+    }
+
+    /// Sets a kernel parameter at each boot.
+    fn keep(&mut self, name: &str, value: &str) -> io::Result<()> {
+        let key = format!("net.ipv4.{} =", name.replace('/', "."));
+        let line = format!("{key} {value}");
+        self.files.put(self.tree, persist::SYSCTL, &key, line)
     }
 
     fn governor(&mut self) -> io::Result<()> {

@@ -12,6 +12,7 @@
 
 mod doctor;
 mod failures;
+mod forwarding;
 mod halfway;
 mod in_use;
 mod plans;
