@@ -26,7 +26,7 @@ pub struct Wishes {
     pub governor: Option<String>,
     /// NICs may be taken without an IOMMU.
     pub no_iommu: bool,
-    /// NICs may be taken that Linux uses.
+    /// NICs may be taken that Linux uses, and huge pages that others reserved.
     pub force: bool,
 }
 
@@ -136,6 +136,10 @@ impl Draft<'_> {
         let mut large = Vec::new();
         for (node, size, count) in self.pages_by_node() {
             let path = pages::count_file(node, size);
+            if let Some(refusal) = self.too_few_pages(node, size, count) {
+                self.refusals.push(refusal);
+                continue;
+            }
             if !self.value(&path, &count.to_string()) {
                 let size = size.words();
                 self.refusals.push(Refusal::NoPages { size, node });
@@ -156,6 +160,25 @@ impl Draft<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Pages of others are not taken, unless by force; those that were added here may go again.
+    fn too_few_pages(&self, node: u16, size: PageSize, wanted: u64) -> Option<Refusal> {
+        let all = pages::all(self.tree);
+        let there = (all.iter()).find(|there| (there.node, there.size) == (node, size))?;
+        let total = there.total;
+        let path = pages::count_file(node, size);
+        let before = self.journal.value_before(&path, &total.to_string());
+        let before = before.and_then(|before| before.parse().ok());
+        let least = before.map_or(total, |before: u64| before.min(total));
+        (wanted < least && !self.wishes.force).then(|| Refusal::TooFewPages {
+            node,
+            size: size.words(),
+            total,
+            used: total.saturating_sub(there.free),
+            wanted,
+            least,
+        })
     }
 
     /// How many pages of each size each node shall have; of two wishes the last one counts.

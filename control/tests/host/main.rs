@@ -15,6 +15,7 @@ mod failures;
 mod forwarding;
 mod halfway;
 mod in_use;
+mod pages;
 mod plans;
 mod real;
 mod refusals;
