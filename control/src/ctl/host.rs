@@ -29,7 +29,7 @@ pub(super) struct Doctor {
 #[derive(Debug, Args)]
 pub(super) struct SetupHost {
     /// Huge pages, now and after each boot: `2M/1024` are 1,024 pages of 2 MiB on each NUMA node,
-    /// `1G/4@1` are 4 of 1 GiB on node 1 alone.
+    /// `1G/4@1` are 4 of 1 GiB on node 1 alone. It is the number of all, others' among them.
     #[arg(long, value_name = "SIZE/COUNT[@NODE]", value_delimiter = ',')]
     huge_pages: Vec<PagesWanted>,
 
@@ -55,7 +55,7 @@ pub(super) struct SetupHost {
     no_iommu: bool,
 
     /// Takes NICs also that are in use (by a default route, an ssh session, addresses, a bond or
-    /// bridge, a program), or that DPDK does not know.
+    /// bridge, a program), or that DPDK does not know; and leaves fewer huge pages than there were.
     #[arg(long)]
     force: bool,
 

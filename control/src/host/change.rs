@@ -8,6 +8,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::forwarding::{self, Forwarding};
 use super::nics;
 use super::tree::Tree;
 use super::{drivers, modules};
@@ -18,6 +19,8 @@ use super::{drivers, modules};
 pub enum Kind {
     /// A value of the kernel's, in /sys or /proc.
     Value,
+    /// `ip_forward`, with all that Linux changes along.
+    Forwarding,
     /// A file on disk, as a whole.
     File,
     /// A module of the kernel.
@@ -102,6 +105,18 @@ impl Change {
         })
     }
 
+    /// Linux begins to forward, or ends; nothing where it is so, or does not tell.
+    pub(super) fn forwarding(tree: &Tree, after: &str) -> Option<Self> {
+        let now = Forwarding::now(tree).filter(|now| now.value != after)?;
+        Some(Self {
+            kind: Kind::Forwarding,
+            subject: forwarding::FILE.to_owned(),
+            interface: None,
+            before: Some(now.to_string()),
+            after: Some(after.to_owned()),
+        })
+    }
+
     /// A file becomes `after`, or none.
     pub(super) fn file(path: &str, before: Option<String>, after: Option<String>) -> Self {
         Self {
@@ -144,6 +159,7 @@ impl Change {
         let is_loaded = || modules::is_loaded(tree, &self.subject);
         Ok(match self.kind {
             Kind::Value => tree.text(&self.subject),
+            Kind::Forwarding => Forwarding::now(tree).map(|now| now.to_string()),
             Kind::File => tree.read(&self.subject)?,
             Kind::Module => is_loaded().then(|| LOADED.to_owned()),
             Kind::Driver => nics::one(tree, &self.subject).map(|nic| binding(&nic).to_string()),
@@ -155,14 +171,44 @@ impl Change {
         self.put(tree, self.after.as_deref())
     }
 
-    /// Takes it back.
-    pub(super) fn take_back(&self, tree: &Tree) -> io::Result<()> {
-        self.put(tree, self.before.as_deref())
+    /// What there is to be when it is taken back, of what is there `now`.
+    pub(super) fn taken_back(&self, tree: &Tree, now: Option<&str>) -> Option<String> {
+        let [before, after] = [&self.before, &self.after];
+        let [before, after] = [before, after].map(|text| self.forwarding_of(text.as_deref()));
+        let (Some(now), Some(before), Some(after)) = (self.forwarding_of(now), before, after)
+        else {
+            return self.before.clone();
+        };
+        Some(Forwarding::taken_back(tree, &before, &after, &now).to_string())
+    }
+
+    /// Takes it back, to what there is to be then.
+    pub(super) fn take_back(&self, tree: &Tree, to: Option<&str>) -> io::Result<()> {
+        self.put(tree, to)
+    }
+
+    /// What somebody else has changed of what Linux changes along, and is left as it is.
+    pub(super) fn left_of_others(
+        &self,
+        tree: &Tree,
+        to: Option<&str>,
+    ) -> impl Iterator<Item = (String, String)> {
+        let both = self
+            .forwarding_of(to)
+            .zip(self.forwarding_of(self.before.as_deref()));
+        let unlike = both.map(|(to, before)| to.unlike(tree, &before));
+        unlike.into_iter().flatten()
+    }
+
+    fn forwarding_of(&self, text: Option<&str>) -> Option<Forwarding> {
+        let text = text.filter(|_| self.kind == Kind::Forwarding);
+        text.map(Forwarding::parse)
     }
 
     fn put(&self, tree: &Tree, value: Option<&str>) -> io::Result<()> {
         match (self.kind, value) {
             (Kind::Value, value) => tree.set(&self.subject, value.unwrap_or_default()),
+            (Kind::Forwarding, value) => Forwarding::parse(value.unwrap_or_default()).put(tree),
             (Kind::File, Some(text)) => tree.replace(&self.subject, text),
             (Kind::File, None) => tree.remove(&self.subject),
             (Kind::Module, Some(_)) => modules::load(tree, &self.subject),
@@ -184,6 +230,14 @@ impl Change {
         let (now, after) = (Binding::parse(now), Binding::parse(after));
         let is_undecided = now.driver.is_none() || after.driver.as_deref() == Some(Binding::CHOICE);
         now.only == after.only && (now.only.is_some() || is_undecided)
+    }
+
+    /// Whether a part of it is there that can be taken back.
+    pub(super) fn is_in_part(&self, now: Option<&str>) -> bool {
+        let of = |text| self.forwarding_of(text).map(|one| one.value);
+        let forwards = of(now);
+        let either = [&self.before, &self.after].map(|text| of(text.as_deref()));
+        self.is_half_made(now) || (forwards.is_some() && either.contains(&forwards))
     }
 
     /// Whether it is about the same thing.

@@ -2,13 +2,14 @@
 //!
 //! It is as much as is seen from outside: a NIC leaves its driver and loses its interfaces, and
 //! goes to the driver that is named for it, or to the one in the file `.driver`, which a made tree
-//! has for that. On a real host none of this runs.
+//! has for that; and what changes with `ip_forward`. On a real host none of this runs.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use super::forwarding;
 use super::tree::Tree;
 
 /// Does what a write of `value` to the file `path` starts.
@@ -17,6 +18,7 @@ pub(super) fn poked(tree: &Tree, path: &str, value: &str) -> io::Result<()> {
     match path.rsplit('/').next() {
         Some("unbind") => unbind(&device),
         Some("drivers_probe") => probe(tree, &device),
+        Some("ip_forward") => forwarding::imitate(tree, value),
         // The kernel shows that no driver is named in words.
         Some("driver_override") if value.is_empty() => tree.set(path, "(null)"),
         _ => tree.set(path, value),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::change::Change;
+use super::change::{Change, Kind};
 use super::tree::Tree;
 
 /// Where it lies.
@@ -93,6 +93,14 @@ impl Journal {
         &self.changes
     }
 
+    /// What a value was before it was changed to what it is `now`, if it was.
+    pub(super) fn value_before(&self, path: &str, now: &str) -> Option<&str> {
+        let mut about = self.changes.iter().rev();
+        let last = about.find(|change| change.kind == Kind::Value && change.subject == path)?;
+        let before = last.before.as_deref();
+        before.filter(|_| last.after.as_deref() == Some(now))
+    }
+
     /// Says that a change is about to be made, and makes the directory for its file.
     pub(super) fn begin(
         &mut self,
@@ -100,7 +108,7 @@ impl Journal {
         mut change: Change,
     ) -> Result<(), SetupJournalError> {
         self.take_up(&mut change);
-        let needs = (change.kind == super::change::Kind::File).then(|| change.subject.clone());
+        let needs = (change.kind == Kind::File).then(|| change.subject.clone());
         self.changes.push(change);
         if let Some(file) = needs {
             let directory = parent(&file);

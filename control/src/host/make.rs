@@ -82,7 +82,8 @@ fn make_one(
     journal.begin(tree, change.clone())?;
     change.make(tree).map_err(failed)?;
     let came_to = change.now(tree).map_err(failed)?;
-    let is_short = change.kind == Kind::Value && came_to != change.after;
+    let is_value = matches!(change.kind, Kind::Value | Kind::Forwarding);
+    let is_short = is_value && came_to != change.after;
     let shortfall = is_short.then(|| shortfall(change, came_to.as_deref()));
     journal.done(tree, came_to)?;
     Ok(shortfall)

@@ -62,6 +62,9 @@ mod check_cores;
 /// What its kernel is good for.
 mod check_kernel;
 
+/// Whether Linux forwards, with all that it changes along.
+mod forwarding;
+
 /// One change of a host, there and back.
 mod change;
 

@@ -26,7 +26,7 @@ pub struct Wishes {
     pub governor: Option<String>,
     /// NICs may be taken without an IOMMU.
     pub no_iommu: bool,
-    /// NICs may be taken that Linux uses.
+    /// NICs may be taken that Linux uses, and huge pages that others reserved.
     pub force: bool,
 }
 
@@ -136,6 +136,10 @@ impl Draft<'_> {
         let mut large = Vec::new();
         for (node, size, count) in self.pages_by_node() {
             let path = pages::count_file(node, size);
+            if let Some(refusal) = self.too_few_pages(node, size, count) {
+                self.refusals.push(refusal);
+                continue;
+            }
             if !self.value(&path, &count.to_string()) {
                 let size = size.words();
                 self.refusals.push(Refusal::NoPages { size, node });
@@ -156,6 +160,25 @@ impl Draft<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Pages of others are not taken, unless by force; those that were added here may go again.
+    fn too_few_pages(&self, node: u16, size: PageSize, wanted: u64) -> Option<Refusal> {
+        let all = pages::all(self.tree);
+        let there = (all.iter()).find(|there| (there.node, there.size) == (node, size))?;
+        let total = there.total;
+        let path = pages::count_file(node, size);
+        let before = self.journal.value_before(&path, &total.to_string());
+        let before = before.and_then(|before| before.parse().ok());
+        let least = before.map_or(total, |before: u64| before.min(total));
+        (wanted < least && !self.wishes.force).then(|| Refusal::TooFewPages {
+            node,
+            size: size.words(),
+            total,
+            used: total.saturating_sub(there.free),
+            wanted,
+            least,
+        })
     }
 
     /// How many pages of each size each node shall have; of two wishes the last one counts.
@@ -180,8 +203,8 @@ impl Draft<'_> {
         if !self.wishes.sysctls {
             return Ok(());
         }
+        self.forwarding()?;
         let mut wanted = vec![
-            ("ip_forward", "1"),
             ("conf/all/send_redirects", "0"),
             ("conf/default/send_redirects", "0"),
         ];
@@ -195,11 +218,28 @@ impl Draft<'_> {
         }
         for (name, value) in wanted {
             self.value(&format!("/proc/sys/net/ipv4/{name}"), value);
-            let key = format!("net.ipv4.{} =", name.replace('/', "."));
-            let line = format!("{key} {value}");
-            self.files.put(self.tree, persist::SYSCTL, &key, line)?;
+            self.keep(name, value)?;
         }
         Ok(())
+    }
+
+    fn forwarding(&mut self) -> io::Result<()> {
+        if let Some(change) = Change::forwarding(self.tree, "1") {
+            self.values.push(change);
+            self.notes.push(
+                "with ip_forward Linux sets `forwarding` of every interface to 1 and \
+                 `accept_redirects` of all to 0; --undo sets them back"
+                    .to_owned(),
+            );
+        }
+        self.keep("ip_forward", "1")
+    }
+
+    /// Sets a kernel parameter at each boot.
+    fn keep(&mut self, name: &str, value: &str) -> io::Result<()> {
+        let key = format!("net.ipv4.{} =", name.replace('/', "."));
+        let line = format!("{key} {value}");
+        self.files.put(self.tree, persist::SYSCTL, &key, line)
     }
 
     fn governor(&mut self) -> io::Result<()> {

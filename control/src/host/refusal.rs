@@ -114,6 +114,26 @@ pub enum Refusal {
         /// The node.
         node: u16,
     },
+    /// Somebody else has reserved them.
+    #[error(
+        "node {node} has {total} pages of {size}, {used} of them in use, and {wanted} would take \
+         some from whoever reserved them: name at least {least}{}, or insist with --force",
+        beside(*.least, *.wanted)
+    )]
+    TooFewPages {
+        /// The node.
+        node: u16,
+        /// Their size.
+        size: &'static str,
+        /// How many there are.
+        total: u64,
+        /// How many of them are not free.
+        used: u64,
+        /// How many there shall be.
+        wanted: u64,
+        /// How many there were before any were added here.
+        least: u64,
+    },
     /// Linux has no hand on the clock.
     #[error("Linux does not set the clock of this machine's processors: look in the firmware")]
     NoGovernor,
@@ -125,6 +145,14 @@ pub enum Refusal {
         /// What there is.
         available: String,
     },
+}
+
+/// How many it takes for the pages that were wanted to be added.
+fn beside(least: u64, wanted: u64) -> String {
+    match wanted {
+        0 => String::new(),
+        _ => format!(" ({} to have {wanted} more)", least.saturating_add(wanted)),
+    }
 }
 
 fn listed(uses: &[Use]) -> String {

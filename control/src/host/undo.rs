@@ -81,11 +81,12 @@ impl Undoing<'_> {
             Some(value) if self.dry => value.clone(),
             _ => change.now(self.tree)?,
         };
-        if now == change.before {
+        let to = change.taken_back(self.tree, now.as_deref());
+        if now == to {
             // It was never made, or somebody else took it back.
             return Ok(true);
         }
-        if now != change.after && !change.is_half_made(now.as_deref()) {
+        if now != change.after && !change.is_in_part(now.as_deref()) {
             self.undone.notes.push(left(change, now.as_deref()));
             return Ok(change.kind != Kind::Driver || now.is_none());
         }
@@ -95,13 +96,15 @@ impl Undoing<'_> {
             return Ok(self.kept.iter().all(|kept| kept.kind != Kind::Driver));
         }
         if !self.dry {
-            change.take_back(self.tree)?;
+            change.take_back(self.tree, to.as_deref())?;
         }
-        let before = change.before.clone();
-        self.taken.insert(change.subject.clone(), before.clone());
+        let others = change.left_of_others(self.tree, to.as_deref());
+        let others = others.map(|(path, now)| note_left(&path, &now));
+        self.undone.notes.extend(others);
+        self.taken.insert(change.subject.clone(), to.clone());
         self.undone.changes.push(Change {
             before: now,
-            after: before,
+            after: to,
             ..change.clone()
         });
         Ok(true)
@@ -133,6 +136,10 @@ fn left(change: &Change, now: Option<&str>) -> String {
             "{title} is left at {now}: it was changed since; --undo forgets it when it is back at \
              {before}"
         ),
-        _ => format!("{title} is left at {now}: it was changed since"),
+        _ => note_left(&title, now),
     }
+}
+
+fn note_left(title: &str, now: &str) -> String {
+    format!("{title} is left at {now}: it was changed since")
 }

@@ -12,8 +12,10 @@
 
 mod doctor;
 mod failures;
+mod forwarding;
 mod halfway;
 mod in_use;
+mod pages;
 mod plans;
 mod real;
 mod refusals;

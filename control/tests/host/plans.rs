@@ -97,6 +97,8 @@ fn kernel_parameters_and_governor_are_set_and_kept() {
         planned("--sysctls --governor performance"),
         format!(
             "\
+note: with ip_forward Linux sets `forwarding` of every interface to 1 and `accept_redirects` of all to \
+0; --undo sets them back
 /etc/sysctl.d/90-sluice-host.conf: new file
     + net.ipv4.ip_forward = 1
     + net.ipv4.conf.all.send_redirects = 0

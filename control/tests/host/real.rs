@@ -3,9 +3,11 @@
 //! Huge pages are set to a few more than there are, and set back; kernel parameters are those of a
 //! network namespace of the test's own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 
 use control::ctl::Exit;
 use nix::sched::{CloneFlags, unshare};
@@ -73,6 +75,58 @@ fn huge_pages_of_this_machine_are_set_and_set_back() {
     assert_eq!(machine.read(PAGES), restored.1);
 }
 
+/// With an interface that is unlike the others.
+fn parameters_there_and_back(machine: &Machine, redirects: &str) {
+    let path = |name| format!("proc/sys/net/ipv4/{name}");
+    for (name, value) in [
+        ("ip_forward", "0"),
+        ("conf/all/send_redirects", "1"),
+        ("conf/default/send_redirects", "1"),
+        ("conf/all/accept_redirects", redirects),
+        ("conf/one/forwarding", "1"),
+        ("conf/two/accept_redirects", redirects),
+    ] {
+        fs::write(machine.at(&path(name)), value).unwrap();
+    }
+    let before = ipv4_parameters(machine);
+
+    machine.well("setup-host --sysctls");
+    for (name, value) in [
+        ("ip_forward", "1\n"),
+        ("conf/all/send_redirects", "0\n"),
+        ("conf/default/send_redirects", "0\n"),
+        ("conf/all/accept_redirects", "0\n"),
+        ("conf/two/forwarding", "1\n"),
+    ] {
+        assert_eq!(machine.read(&path(name)), value, "{name}");
+    }
+    let again = machine.well("setup-host --sysctls");
+    assert_eq!(again, "Nothing to change.\n");
+    machine.well("setup-host --undo");
+
+    assert_eq!(ipv4_parameters(machine), before);
+}
+
+/// `ip_forward`, and all of every interface's.
+fn ipv4_parameters(machine: &Machine) -> BTreeMap<String, String> {
+    const PLACE: &str = "proc/sys/net/ipv4";
+    let names = |directory: &str| -> Vec<String> {
+        let entries = fs::read_dir(machine.at(directory)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        let paths = names.map(|name| format!("{directory}/{}", name.to_str().unwrap()));
+        paths.collect()
+    };
+    let interfaces = names(&format!("{PLACE}/conf"));
+    let paths = interfaces.iter().flat_map(|interface| names(interface));
+    let paths = paths.chain([format!("{PLACE}/ip_forward")]);
+    let found: BTreeMap<_, _> = paths
+        .map(|path| (path.clone(), machine.read(&path)))
+        .collect();
+    let of_one = format!("{PLACE}/conf/two/forwarding");
+    assert!(found.contains_key(&of_one), "{found:?}");
+    found
+}
+
 #[test]
 fn kernel_parameters_of_a_namespace_are_set_and_set_back() {
     let Some(machine) = this_machine() else {
@@ -80,25 +134,11 @@ fn kernel_parameters_of_a_namespace_are_set_and_set_back() {
     };
     let test = move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        let names = [
-            "ip_forward",
-            "conf/all/send_redirects",
-            "conf/default/send_redirects",
-        ];
-        let path = |name| format!("proc/sys/net/ipv4/{name}");
-        let values = || names.map(|name| machine.read(&path(name)));
-        for (name, value) in names.into_iter().zip(["0", "1", "1"]) {
-            fs::write(machine.at(&path(name)), value).unwrap();
+        let words = ["link", "add", "one", "type", "veth", "peer", "name", "two"];
+        assert!(Command::new("ip").args(words).status().unwrap().success());
+        for redirects in ["0", "1"] {
+            parameters_there_and_back(&machine, redirects);
         }
-        let before = values();
-
-        machine.well("setup-host --sysctls");
-        assert_eq!(values(), ["1\n", "0\n", "0\n"]);
-        let again = machine.well("setup-host --sysctls");
-        assert_eq!(again, "Nothing to change.\n");
-        machine.well("setup-host --undo");
-
-        assert_eq!(values(), before);
     };
     // The namespace is that of one thread.
     if let Err(panic) = std::thread::spawn(test).join() {

@@ -278,6 +278,11 @@ impl Machine {
             ("ip_forward", 0),
             ("conf/all/send_redirects", 1),
             ("conf/default/send_redirects", 1),
+            ("conf/all/accept_redirects", 1),
+            ("conf/all/forwarding", 0),
+            ("conf/default/forwarding", 0),
+            ("conf/eno1/forwarding", 0),
+            ("conf/lo/forwarding", 0),
             ("conf/all/rp_filter", 0),
             ("conf/default/rp_filter", 0),
         ] {

@@ -87,11 +87,11 @@ fn what_somebody_else_changed_between_two_runs_stays_his() {
     let pages = "sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
     machine.well("setup-host --huge-pages 2M/16@0");
     machine.write(pages, "20\n");
-    machine.well("setup-host --huge-pages 2M/16@0");
+    machine.well("setup-host --huge-pages 2M/24@0");
 
     let said = machine.run("setup-host --undo").out;
 
-    assert!(said.contains("nr_hugepages: 16 -> 20\n"), "{said}");
+    assert!(said.contains("nr_hugepages: 24 -> 20\n"), "{said}");
     assert!(said.contains("nr_hugepages is left at 20"), "{said}");
     assert_eq!(machine.read(pages), "20\n");
 }
