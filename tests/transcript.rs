@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use testnet::client::spread;
 use testnet::gateway_config::GatewayConfig;
@@ -146,7 +147,18 @@ fn a_directors_lines_work_at_a_running_gateway_as_they_are() {
     let lab = Lab::build(Arms::Two);
     let host = lab.gateway();
     let config = GatewayConfig::of(&lab).text();
-    let _gateway = Gateway::start(host, binaries!(), &config);
+    let gateway = Gateway::start(host, binaries!(), &config);
+    // The page's gateway has served its servers before: it knows their MACs.
+    for server in ["10.2.0.11", "10.2.0.12"] {
+        host.run(&format!("ping -n -c 1 -w 10 {server}"));
+    }
+    let known = || {
+        gateway
+            .metrics()
+            .sum("sluice_mirror_entries", &[("kind", "neighbours")])
+            >= 2.0
+    };
+    assert!(run::eventually(Duration::from_secs(10), known));
     let place = Place::new("director");
     let shell = || {
         let mut shell = host.command("sh");
