@@ -155,7 +155,7 @@ fn a_directors_lines_work_at_a_running_gateway_as_they_are() {
     let known = || {
         gateway
             .metrics()
-            .sum("sluice_mirror_entries", &[("kind", "neighbours")])
+            .sum("sluice_mirror_entries", &[("kind", "neighbour")])
             >= 2.0
     };
     assert!(run::eventually(Duration::from_secs(10), known));
