@@ -182,11 +182,6 @@ impl Change {
         Some(Forwarding::taken_back(tree, &before, &after, &now).to_string())
     }
 
-    /// Takes it back, to what there is to be then.
-    pub(super) fn take_back(&self, tree: &Tree, to: Option<&str>) -> io::Result<()> {
-        self.put(tree, to)
-    }
-
     /// What somebody else has changed of what Linux changes along, and is left as it is.
     pub(super) fn left_of_others(
         &self,
@@ -205,7 +200,8 @@ impl Change {
         text.map(Forwarding::parse)
     }
 
-    fn put(&self, tree: &Tree, value: Option<&str>) -> io::Result<()> {
+    /// Makes its subject so; without a value there is no file, module or driver.
+    pub(super) fn put(&self, tree: &Tree, value: Option<&str>) -> io::Result<()> {
         match (self.kind, value) {
             (Kind::Value, value) => tree.set(&self.subject, value.unwrap_or_default()),
             (Kind::Forwarding, value) => Forwarding::parse(value.unwrap_or_default()).put(tree),

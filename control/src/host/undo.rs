@@ -96,7 +96,7 @@ impl Undoing<'_> {
             return Ok(self.kept.iter().all(|kept| kept.kind != Kind::Driver));
         }
         if !self.dry {
-            change.take_back(self.tree, to.as_deref())?;
+            change.put(self.tree, to.as_deref())?;
         }
         let others = change.left_of_others(self.tree, to.as_deref());
         let others = others.map(|(path, now)| note_left(&path, &now));
