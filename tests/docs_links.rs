@@ -1,4 +1,5 @@
-//! Every link from one of our pages to another, and to a file of the repository, leads somewhere.
+//! Every link from one of our pages to another, and to a file of the repository, leads somewhere; and
+//! every alert's link to a page.
 
 #![expect(
     clippy::expect_used,
@@ -80,6 +81,30 @@ fn pages() -> HashMap<PathBuf, Page> {
     pages
 }
 
+/// Whether a file that is there has the place, if any is named; only pages have places.
+fn is_there(pages: &HashMap<PathBuf, Page>, file: &Path, place: &str) -> bool {
+    let has = |page: &Page| page.anchors.contains(place);
+    place.is_empty() || pages.get(file).is_some_and(has)
+}
+
+#[test]
+fn every_alert_leads_to_a_place_of_our_pages() {
+    let pages = pages();
+    let alerts = include_str!("../conf/prometheus/alerts.yml");
+    let ours = "runbook_url: \"https://github.com/sluice-lb/sluice/blob/main/";
+    let links = alerts.split(ours).skip(1);
+    let links: Vec<_> = links.filter_map(|rest| rest.split('"').next()).collect();
+
+    for link in &links {
+        let (file, place) = link.split_once('#').unwrap_or((link, ""));
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let file = file.canonicalize().expect("the page is there");
+        assert!(pages.contains_key(&file), "{link}");
+        assert!(is_there(&pages, &file, place), "{link}");
+    }
+    assert!(links.len() > 30, "{} links", links.len());
+}
+
 #[test]
 fn every_link_between_our_pages_leads_somewhere() {
     let pages = pages();
@@ -93,11 +118,7 @@ fn every_link_between_our_pages_leads_somewhere() {
                 "" => Some(path.clone()),
                 file => path.with_file_name(file).canonicalize().ok(),
             };
-            let is_there = target.is_some_and(|target| match pages.get(&target) {
-                Some(page) => place.is_empty() || page.anchors.contains(place),
-                None => place.is_empty(),
-            });
-            if !is_there {
+            if !target.is_some_and(|target| is_there(&pages, &target, place)) {
                 broken.push(format!("{}: {link}", path.display()));
             }
         }
