@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +12,7 @@ use testnet::client::spread;
 use testnet::gateway_config::{GatewayConfig, IN_TURN, http_port};
 use testnet::lab;
 use testnet::nginx::Nginx;
+use testnet::run::Running;
 use testnet::{Arms, Gateway, Lab, Method, binaries, require_namespaces, run};
 
 /// How long what follows from a check may take: two intervals, and what a busy machine needs.
@@ -86,7 +86,7 @@ fn wait_for_state(gateway: &Gateway<'_>, number: u8, state: &str) {
 /// `sluice-agent` on a real server, which says what an operator has written for it; it ends when
 /// dropped.
 struct Agent {
-    child: Child,
+    _child: Running,
     file: PathBuf,
 }
 
@@ -99,18 +99,14 @@ impl Agent {
         std::fs::write(&file, "").expect("the host's directory is writable");
         let line = format!("{} --file {}", program.display(), file.display());
         let child = host.command(&line).spawn().expect("it was just there");
-        Self { child, file }
+        Self {
+            _child: Running(child),
+            file,
+        }
     }
 
     fn say(&self, word: &str) {
         std::fs::write(&self.file, word).expect("the host's directory is writable");
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use testnet::lab::SERVERS;
 use testnet::network::Network;
+use testnet::run::Running;
 use testnet::{Namespace, binaries, run};
 
 pub(super) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 11);
@@ -83,7 +84,7 @@ impl Segment {
             .server
             .command(&format!("{} -s -p 2222", sshd.display()));
         let server = command.stdout(Stdio::null()).spawn();
-        let server = Kept(server.unwrap_or_else(|error| panic!("{error}")));
+        let server = Running(server.unwrap_or_else(|error| panic!("{error}")));
         let connect = || {
             self.asker
                 .spawn(|| TcpStream::connect("10.2.0.11:2222"))
@@ -131,20 +132,10 @@ impl Segment {
     }
 }
 
-/// A program that ends when dropped.
-struct Kept(Child);
-
 /// A connection to a server's sshd; it ends when dropped.
 pub(super) struct Session {
     _client: Option<TcpStream>,
-    _server: Kept,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    _server: Running,
 }
 
 /// Runs a line on a host that has [`OWN`] directories, in the host's own directory.

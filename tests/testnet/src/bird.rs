@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::Child;
 use std::time::Duration;
 
 use crate::namespace::Namespace;
-use crate::run;
+use crate::run::{self, Running};
 
 /// A running BIRD; it ends when dropped.
 #[derive(Debug)]
 pub struct Bird {
-    child: Child,
+    _child: Running,
     socket: PathBuf,
     log: PathBuf,
 }
@@ -33,7 +32,7 @@ impl Bird {
         let to = File::create(&log).expect("the directory is writable");
         let child = host.command(&line).stderr(to).spawn();
         let bird = Self {
-            child: child.expect("bird is installed"),
+            _child: Running(child.expect("bird is installed")),
             socket,
             log,
         };
@@ -72,7 +71,5 @@ impl Drop for Bird {
         if std::thread::panicking() {
             eprintln!("BIRD's log:\n{}", self.log());
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

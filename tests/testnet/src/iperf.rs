@@ -1,18 +1,20 @@
 //! Throughput by iperf3.
 
 use std::net::Ipv4Addr;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::namespace::Namespace;
-use crate::run;
+use crate::run::{self, Running};
 
 /// The port iperf3 listens on by default.
 pub const PORT: u16 = 5201;
 
 /// A running iperf3 server; it ends when dropped.
 #[derive(Debug)]
-pub struct IperfServer(Child);
+pub struct IperfServer {
+    _child: Running,
+}
 
 impl IperfServer {
     /// Starts a server on `host`.
@@ -24,20 +26,15 @@ impl IperfServer {
     pub fn start(host: &Namespace) -> Self {
         let mut command = host.command("iperf3 --server");
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let server = Self(child.expect("iperf3 is installed"));
+        let server = Self {
+            _child: Running(child.expect("iperf3 is installed")),
+        };
         let up = run::eventually(Duration::from_secs(5), || {
             host.run("ss --no-header --listening --numeric --tcp")
                 .contains(&format!(":{PORT} "))
         });
         assert!(up, "iperf3 does not listen");
         server
-    }
-}
-
-impl Drop for IperfServer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -6,11 +6,11 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::namespace::Namespace;
-use crate::run;
+use crate::run::{self, Running};
 
 /// The ports nginx listens on: the services' own, and one that only port mapping reaches.
 pub const PORTS: [u16; 3] = [80, 81, 8080];
@@ -18,7 +18,7 @@ pub const PORTS: [u16; 3] = [80, 81, 8080];
 /// A running nginx; it ends when dropped.
 #[derive(Debug)]
 pub struct Nginx {
-    child: Child,
+    _child: Running,
     uploads: PathBuf,
 }
 
@@ -41,7 +41,7 @@ impl Nginx {
         );
         let mut command = host.command(&line);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let child = child.expect("nginx is installed");
+        let child = Running(child.expect("nginx is installed"));
         let up = run::eventually(Duration::from_secs(5), || {
             host.inside(|| TcpStream::connect((Ipv4Addr::LOCALHOST, PORTS[0])).is_ok())
         });
@@ -50,20 +50,16 @@ impl Nginx {
             "{name}: {:?}",
             std::fs::read_to_string(dir.join("error.log"))
         );
-        Self { child, uploads }
+        Self {
+            _child: child,
+            uploads,
+        }
     }
 
     /// Where an uploaded file lies.
     #[must_use]
     pub fn uploaded(&self, name: &str) -> PathBuf {
         self.uploads.join(name)
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

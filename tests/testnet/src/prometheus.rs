@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::namespace::Namespace;
-use crate::run;
+use crate::run::{self, Running};
 
 /// Where it listens: the host's loopback.
 const ADDRESS: &str = "127.0.0.1:9090";
@@ -17,7 +16,7 @@ const ADDRESS: &str = "127.0.0.1:9090";
 #[derive(Debug)]
 pub struct Prometheus<'a> {
     host: &'a Namespace,
-    child: Child,
+    _child: Running,
     log: PathBuf,
 }
 
@@ -48,7 +47,11 @@ impl<'a> Prometheus<'a> {
         );
         let child = host.command(&line).stderr(to).spawn();
         let child = child.expect("it is installed by scripts/setup --test");
-        let prometheus = Self { host, child, log };
+        let prometheus = Self {
+            host,
+            _child: Running(child),
+            log,
+        };
         let line = format!("curl --silent --fail --max-time 5 http://{ADDRESS}/-/ready");
         let is_ready = || run::output(&mut host.command(&line)).status.success();
         let up = run::eventually(Duration::from_secs(30), is_ready);
@@ -102,8 +105,6 @@ impl Drop for Prometheus<'_> {
         if std::thread::panicking() {
             eprintln!("Prometheus's log:\n{}", self.log());
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
